@@ -1,0 +1,40 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "deep_perception"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Every part of a camera's view as a mask, a box and words (ROS 2)",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", ["launch/analyzer.launch.py"]),
+        (f"share/{NAME}/config", ["config/analyzer.yaml", "config/fastdds_shm.xml"]),
+    ],
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy>=1.26",
+        "opencv-python-headless>=4.6",
+        "pillow>=10.2",
+        "pydantic>=1.10.14",
+        "pyyaml>=6.0",
+        "scipy>=1.11",
+        "tqdm>=4.66",
+    ],
+    extras_require={"test": ["pytest", "hypothesis", "pycocotools"]},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            "deep_perception = deep_perception.cli:main",
+            "analyzer = deep_perception.ros.node:main",
+        ],
+    },
+)

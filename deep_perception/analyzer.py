@@ -1,0 +1,148 @@
+"""Analyzer: one picture in, a Scene out, each region handed over as it is described."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from deep_perception import describers, images, masks, segmenters
+from deep_perception.backends import create_or_fall_back
+from deep_perception.images import Picture
+from deep_perception.points import propose, to_source
+from deep_perception.regions import Description, Region, Scene, Timings
+from deep_perception.settings import Settings
+from deep_perception.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+OnRegion = Callable[[Region], None]
+OnProgress = Callable[[int, int], None]
+"""Called with the points that are settled so far and the points proposed."""
+
+
+def _ignore(*_: Any) -> None:
+    pass
+
+
+class Analyzer:
+    """Holds the models of one settings tree; ``analyze`` is one pass over one picture."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """Load the backends. Raises BackendUnavailable when one and its fallback cannot work."""
+        self.settings = settings or Settings()
+        chosen = self.settings.segmenter
+        self._segmenter: segmenters.Segmenter
+        self._describer: describers.Describer
+        self._segmenter, segmenter_warning = create_or_fall_back(
+            "segmenter", chosen.backend, chosen.fallback, segmenters.REGISTRY, self.settings
+        )
+        words = self.settings.describer
+        self._describer, describer_warning = create_or_fall_back(
+            "describer", words.backend, words.fallback, describers.REGISTRY, self.settings
+        )
+        self.warnings = tuple(filter(None, (segmenter_warning, describer_warning)))
+        for warning in self.warnings:
+            log.warning(warning)
+
+    def analyze(
+        self,
+        image: Picture,
+        *,
+        on_region: OnRegion = _ignore,
+        on_progress: OnProgress = _ignore,
+    ) -> Scene:
+        """Sweep and describe an HxWx3 uint8 BGR picture; results are in its pixel frame."""
+        started = time.perf_counter()
+        settings = self.settings
+        working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
+        points = propose(working, settings.points)
+        proposed = time.perf_counter()
+        embedding = self._segmenter.embed(working)
+        embedded = time.perf_counter()
+        sweep = Sweep(
+            segmenter=self._segmenter,
+            embedding=embedding,
+            points=points,
+            size=masks.size_of(working),
+            settings=settings.sweep,
+        )
+        found = []
+        for index, claim in enumerate(sweep, start=1):
+            region = Region.from_mask(
+                index=index,
+                point=claim.point,
+                mask=claim.mask,
+                score=claim.score,
+                source=masks.size_of(image),
+            )
+            found.append(region)
+            on_progress(sweep.settled, len(points))
+        on_progress(len(points), len(points))
+        swept = time.perf_counter()
+        regions = self._describe(image, found, on_region)
+        finished = time.perf_counter()
+        return Scene(
+            size=masks.size_of(image),
+            working_size=masks.size_of(working),
+            regions=tuple(regions),
+            coverage=float(sweep.claimed.mean()),
+            skipped_points=tuple(
+                to_source(point, masks.size_of(working), masks.size_of(image))
+                for point in sweep.left_out
+            ),
+            proposed_points=len(points),
+            segmenter=self._segmenter.name,
+            segmenter_model=self._segmenter.model,
+            warnings=self.warnings,
+            timings=Timings(
+                points_s=proposed - started,
+                embed_s=embedded - proposed,
+                sweep_s=swept - embedded,
+                describe_s=finished - swept,
+                total_s=finished - started,
+            ),
+        )
+
+    def _describe(
+        self, image: Picture, regions: Sequence[Region], on_region: OnRegion
+    ) -> list[Region]:
+        described = {region.index: region for region in regions}
+        waiting = set(described)
+        error = "the describer gave no words for this region"
+        try:
+            for region, description in self._describer.describe(image, regions):
+                described[region.index] = region.described(description)
+                waiting.discard(region.index)
+                on_region(described[region.index])
+        except Exception as failure:  # one backend must not cost the scene
+            log.exception("describer %s failed", self._describer.name)
+            error = f"{type(failure).__name__}: {failure}"
+        for index in sorted(waiting):
+            failed = Description(
+                status="failed",
+                describer=self._describer.name,
+                model=self._describer.model,
+                error=error,
+            )
+            described[index] = described[index].described(failed)
+            on_region(described[index])
+        return [described[index] for index in sorted(described)]
+
+    def close(self) -> None:
+        """Give the backends' memory and connections back."""
+        self._segmenter.close()
+        self._describer.close()
+
+    def __enter__(self) -> Analyzer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,57 @@
+"""How backends are found: a registry of names, or ``package.module:Class`` of the user's own."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deep_perception.settings import Settings
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend cannot work here; the message says why and what to do."""
+
+
+def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings) -> Any:
+    """An instance of a registered backend, or of ``package.module:Class``.
+
+    A class gets the settings when its constructor takes ``settings``. Raises BackendUnavailable.
+    """
+    target = registry.get(name, name)
+    if ":" not in target:
+        known = ", ".join(registry)
+        raise BackendUnavailable(
+            f"{kind} {name!r} is not in this version of deep_perception; there is {known}, or "
+            "your own as 'package.module:Class'"
+        )
+    module_name, class_name = target.split(":", 1)
+    try:
+        factory: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as error:
+        raise BackendUnavailable(f"{kind} {name!r} cannot be loaded: {error}") from error
+    try:
+        return factory(settings=settings) if _takes_settings(factory) else factory()
+    except BackendUnavailable:
+        raise
+    except Exception as error:
+        raise BackendUnavailable(f"{kind} {name!r} cannot start: {error}") from error
+
+
+def create_or_fall_back(
+    kind: str, name: str, fallback: str, registry: Mapping[str, str], settings: Settings
+) -> tuple[Any, str]:
+    """The backend, or its fallback and a warning that says so ("" when all is well)."""
+    try:
+        return create(kind, name, registry, settings), ""
+    except BackendUnavailable as error:
+        if not fallback or fallback == name:
+            raise
+        backend = create(kind, fallback, registry, settings)
+        return backend, f"{error}; {fallback!r} is used instead"
+
+
+def _takes_settings(factory: Callable[..., Any]) -> bool:
+    import inspect
+
+    return "settings" in inspect.signature(factory).parameters

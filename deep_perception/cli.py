@@ -1,0 +1,142 @@
+"""``deep_perception``: the command line, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deep_perception import __version__
+from deep_perception.backends import BackendUnavailable
+from deep_perception.presets import PRESETS
+from deep_perception.settings import (
+    Option,
+    Settings,
+    SettingsError,
+    load_yaml,
+    options,
+    settings_from,
+)
+
+OK, BAD_INPUT = 0, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0: all is well, 2: some input was bad (each said in one line)."""
+    logging.basicConfig(format="deep_perception: %(message)s", level=logging.WARNING)
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except (SettingsError, BackendUnavailable) as error:
+        return _complain(str(error))
+    except BrokenPipeError:  # `deep_perception settings | head`
+        return OK
+    except KeyboardInterrupt:
+        return _complain("interrupted; what was finished is kept")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deep_perception", description="Every part of a picture as a mask, a box and words."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    analyze = commands.add_parser(
+        "analyze",
+        help="analyse image files",
+        description="Sweep and describe image files; writes texts/<name>_analysis_report.txt and "
+        ".json, images/<name>_visualization.png and images/<name>_contours_debug.png.",
+    )
+    analyze.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    analyze.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
+    analyze.add_argument("--output", metavar="DIR", help="short for --output.folder")
+    analyze.add_argument("--settings", type=Path, metavar="YAML", help="settings or ROS parameters")
+    _add_options(analyze)
+    analyze.set_defaults(run=_analyze)
+    show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
+    show.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    show.set_defaults(run=_show_settings)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    groups: dict[str, Any] = {}
+    for option in options():
+        head = option.name.split(".")[0]
+        if head == "ros":
+            continue
+        group = groups.setdefault(head, parser.add_argument_group(head))
+        group.add_argument(
+            f"--{option.name}",
+            dest=option.name,
+            default=None,
+            type=_reader(option),
+            choices=option.choices or None,
+            metavar=None if option.choices else option.kind.__name__.upper(),
+            help=f"{option.help} (default {option.default}; {option.expected})".replace("%", "%%"),
+        )
+
+
+def _reader(option: Option) -> Any:
+    if option.kind is not bool:
+        return option.kind
+
+    def boolean(text: str) -> bool:
+        if text.lower() not in ("true", "false"):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected true or false")
+        return text.lower() == "true"
+
+    return boolean
+
+
+def _settings(chosen: argparse.Namespace) -> Settings:
+    changes: dict[str, Any] = {}
+    if chosen.preset:
+        changes.update(PRESETS[chosen.preset])
+    if chosen.settings:
+        try:
+            changes.update(load_yaml(chosen.settings.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{chosen.settings}: cannot be read ({error})") from None
+    if chosen.output:
+        changes["output.folder"] = chosen.output
+    given = vars(chosen)
+    names = (option.name for option in options())
+    changes.update({name: given[name] for name in names if given.get(name) is not None})
+    return settings_from(changes)
+
+
+def _analyze(chosen: argparse.Namespace) -> int:
+    # Imported late: --help and a bad setting answer at once.
+    from deep_perception.batch import analyze_files
+
+    failures = analyze_files(chosen.images, _settings(chosen), say=_say)
+    for failure in failures:
+        _complain(failure)
+    return BAD_INPUT if failures else OK
+
+
+def _show_settings(chosen: argparse.Namespace) -> int:
+    from deep_perception.settings_text import to_markdown, to_ros_yaml
+
+    sys.stdout.write(to_markdown() if chosen.markdown else to_ros_yaml())
+    return OK
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(line)
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"deep_perception: {message}\n")
+    return BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main())

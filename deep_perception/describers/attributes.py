@@ -1,0 +1,183 @@
+"""The embedded describer: what can be measured of a region, in one plain sentence.
+
+It needs no download, never guesses the name of an object, and is the fallback of the others.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_perception import colors, masks
+from deep_perception.images import Picture
+from deep_perception.masks import Box, Mask
+from deep_perception.regions import Description, Region
+
+# Width of the band around a region that counts as its surroundings, pixels at working size.
+SURROUNDINGS = 7
+# A colour with at least this share of the pixels is named alone; the next is named from SECOND on.
+ALONE, SECOND = 0.7, 0.2
+SIZES = ((0.003, "tiny"), (0.015, "small"), (0.06, "medium-sized"), (0.2, "large"), (1, "very large"))  # fmt: skip # noqa: E501
+LIGHTNESS = ((20, "very dark"), (42, "dark"), (68, "medium"), (86, "light"), (101, "very light"))
+TEXTURES = ((7, "smooth"), (16, "lightly textured"), (32, "textured"), (1e9, "busy"))
+CONTRASTS = ((9, "blends into"), (20, "differs slightly from"), (38, "stands out from"), (1e9, "stands out strongly from"))  # fmt: skip # noqa: E501
+
+
+class _Maps(NamedTuple):
+    lab: NDArray[np.float32]
+    names: NDArray[np.uint8]
+    gradient: NDArray[np.float32]
+
+
+class Attributes:
+    """Colour, lightness, size, shape, orientation, place, texture and contrast of regions."""
+
+    name = "attributes"
+    model = ""
+
+    def describe(
+        self, image: Picture, regions: Sequence[Region]
+    ) -> Iterator[tuple[Region, Description]]:
+        """One sentence and the attributes of each region of an HxWx3 BGR source image."""
+        if not regions:
+            return
+        maps = _measure(image, masks.size_of(regions[0].mask))
+        for region in regions:
+            started = time.perf_counter()
+            yield region, _describe(maps, region, started)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _measure(image: Picture, working: masks.Size) -> _Maps:
+    if masks.size_of(image) != working:
+        image = cv2.resize(image, working, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    lab = colors.to_lab(image)
+    lightness = np.ascontiguousarray(lab[..., 0])
+    gradient = cv2.magnitude(
+        cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1)
+    )
+    return _Maps(lab, colors.name_pixels(lab), gradient.astype(np.float32, copy=False))
+
+
+def _describe(maps: _Maps, region: Region, started: float) -> Description:
+    height, width = region.mask.shape
+    box = masks.box_of(region.mask)
+    window = Box(
+        max(0, box.x1 - SURROUNDINGS), max(0, box.y1 - SURROUNDINGS),
+        min(width, box.x2 + SURROUNDINGS), min(height, box.y2 + SURROUNDINGS),
+    )  # fmt: skip
+    inside = (slice(window.y1, window.y2), slice(window.x1, window.x2))
+    mask = region.mask[inside]
+    area = int(np.count_nonzero(mask))
+    shape, orientation = _shape(mask, area)
+    color = _color(maps.names[inside][mask])
+    lightness = _step(float(maps.lab[inside][..., 0][mask].mean()), LIGHTNESS)
+    # The rim belongs to the outline, not to the surface.
+    core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    surface = maps.gradient[inside][core if core.any() else mask]
+    texture = _step(float(surface.mean()), TEXTURES)
+    size = _step(area / (height * width), SIZES)
+    contrast = _contrast(maps.lab[inside], mask)
+    place = _place(mask, window, width, height)
+    share = 100.0 * area / (height * width)
+    attributes = {
+        "color": color, "lightness": lightness, "size": size, "area_percent": f"{share:.1f}",
+        "shape": shape, "orientation": orientation, "place": place, "texture": texture,
+        "contrast": contrast,
+    }  # fmt: skip
+    adjectives = [size, f"{orientation} {shape}".strip()]
+    return Description(
+        status="described",
+        label=f"{size} {shape} {color} region",
+        text=_sentence(adjectives, color, texture, place, share, contrast),
+        attributes={key: value for key, value in attributes.items() if value},
+        describer=Attributes.name,
+        latency_s=time.perf_counter() - started,
+    )
+
+
+def _sentence(
+    adjectives: list[str], color: str, texture: str, place: str, share: float, contrast: str
+) -> str:
+    surroundings = f" and {contrast} its surroundings" if contrast else ""
+    text = (
+        f"a {', '.join(adjectives)} {color} region with a {texture} surface {place}; "
+        f"it covers {share:.1f} % of the picture{surroundings}."
+    )
+    return text[0].upper() + text[1:]
+
+
+def _step(value: float, steps: Sequence[tuple[float, str]]) -> str:
+    return next((name for limit, name in steps if value < limit), steps[-1][1])
+
+
+def _color(names: NDArray[np.uint8]) -> str:
+    counts = np.bincount(names, minlength=len(colors.NAMES)) / names.size
+    first, second = np.argsort(-counts, kind="stable")[:2]
+    if counts[first] >= ALONE or counts[second] < SECOND:
+        return colors.NAMES[first]
+    return f"{colors.NAMES[first]} and {colors.NAMES[second]}"
+
+
+def _shape(mask: Mask, area: int) -> tuple[str, str]:
+    """Shape and, for elongated regions, orientation, from the outline's hull and min-area box."""
+    outlines, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    outline = np.concatenate(outlines)
+    # Outlines run through pixel centres: a region of n x m pixels measures (n-1) x (m-1).
+    (_, sides, angle) = cv2.minAreaRect(outline)
+    long_side, short_side = max(sides) + 1, min(sides) + 1
+    hull = cv2.convexHull(outline)
+    hull_area = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
+    orientation = ""
+    if long_side > 2.5 * short_side:
+        tilt = (angle if sides[0] >= sides[1] else angle + 90) % 180
+        orientation = _orientation(tilt)
+    if long_side > 6 * short_side:
+        return "strip-like", orientation
+    if area < 0.65 * hull_area:
+        return "irregular", orientation
+    if area > 0.87 * long_side * short_side:
+        return "rectangular", orientation
+    if area > 0.9 * math.pi / 4 * long_side * short_side and area > 0.92 * hull_area:
+        return ("round" if long_side < 1.3 * short_side else "oval"), orientation
+    return ("elongated" if orientation else "compact"), orientation
+
+
+def _orientation(tilt: float) -> str:
+    if tilt < 22.5 or tilt >= 157.5:
+        return "horizontal"
+    return "vertical" if 67.5 <= tilt < 112.5 else "diagonal"
+
+
+def _contrast(lab: NDArray[np.float32], mask: Mask) -> str:
+    side = 2 * SURROUNDINGS + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    around = (cv2.dilate(mask.astype(np.uint8), kernel) > 0) & ~mask
+    if not around.any():
+        return ""
+    difference = np.linalg.norm(lab[mask].mean(axis=0) - lab[around].mean(axis=0))
+    return _step(float(difference), CONTRASTS)
+
+
+def _place(mask: Mask, window: Box, width: int, height: int) -> str:
+    if np.count_nonzero(mask) > 0.8 * width * height:
+        return "all over the picture"
+    rows, columns = np.nonzero(mask)
+    row = min(2, int(3 * (rows.mean() + window.y1 + 0.5) / height))
+    column = min(2, int(3 * (columns.mean() + window.x1 + 0.5) / width))
+    vertical, horizontal = ("top", "", "bottom")[row], ("left", "", "right")[column]
+    if vertical and horizontal:
+        return f"at the {vertical} {horizontal}"
+    if vertical or horizontal:
+        return f"at the {vertical}" if vertical else f"on the {horizontal}"
+    return "in the centre"

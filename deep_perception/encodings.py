@@ -1,0 +1,147 @@
+"""Camera messages to pictures: the encodings of ``sensor_msgs/image_encodings``, without ROS.
+
+One converter instead of cv_bridge: cv_bridge has no wheel, its apt build breaks beside numpy 2,
+and it leaves depth, compressed formats and their errors to the caller anyway.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_perception.images import Picture, normalize, scale_16_to_8
+
+Pixels = NDArray[Any]
+Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int]"
+
+
+class EncodingError(ValueError):
+    """An image message cannot be decoded; the message names the value and what is possible."""
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How one encoding is laid out, and how its rows become BGR."""
+
+    dtype: str
+    channels: int
+    convert: Callable[[Pixels], Picture]
+    # Rows of data for each two rows of the picture: 3 where a half-height colour plane follows.
+    half_rows: int = 2
+
+
+def _cv(code: int) -> Callable[[Pixels], Picture]:
+    return lambda pixels: cv2.cvtColor(pixels, code).astype(np.uint8, copy=False)
+
+
+def _grey(to_8_bits: Callable[[Pixels], Picture]) -> Callable[[Pixels], Picture]:
+    return lambda pixels: cv2.cvtColor(to_8_bits(pixels), cv2.COLOR_GRAY2BGR).astype(np.uint8)
+
+
+def _bayer(code: int, dtype: str) -> _Encoding:
+    if dtype == "u1":
+        return _Encoding(dtype, 1, _cv(code))
+    return _Encoding(dtype, 1, lambda pixels: _cv(code)(scale_16_to_8(pixels)))
+
+
+def _as_is(pixels: Pixels) -> Picture:
+    return np.ascontiguousarray(pixels).astype(np.uint8, copy=False)
+
+
+ENCODINGS: dict[str, _Encoding] = {
+    "rgb8": _Encoding("u1", 3, _cv(cv2.COLOR_RGB2BGR)),
+    "bgr8": _Encoding("u1", 3, _as_is),
+    "8UC3": _Encoding("u1", 3, _as_is),
+    "rgba8": _Encoding("u1", 4, _cv(cv2.COLOR_RGBA2BGR)),
+    "bgra8": _Encoding("u1", 4, _cv(cv2.COLOR_BGRA2BGR)),
+    "8UC4": _Encoding("u1", 4, _cv(cv2.COLOR_BGRA2BGR)),
+    "mono8": _Encoding("u1", 1, _cv(cv2.COLOR_GRAY2BGR)),
+    "8UC1": _Encoding("u1", 1, _cv(cv2.COLOR_GRAY2BGR)),
+    "mono16": _Encoding("u2", 1, _grey(scale_16_to_8)),
+    "16UC1": _Encoding("u2", 1, _grey(normalize)),
+    "32FC1": _Encoding("f4", 1, _grey(normalize)),
+    # OpenCV names a Bayer pattern by its second row, sensor_msgs by its first.
+    "bayer_rggb8": _bayer(cv2.COLOR_BayerBG2BGR, "u1"),
+    "bayer_bggr8": _bayer(cv2.COLOR_BayerRG2BGR, "u1"),
+    "bayer_gbrg8": _bayer(cv2.COLOR_BayerGR2BGR, "u1"),
+    "bayer_grbg8": _bayer(cv2.COLOR_BayerGB2BGR, "u1"),
+    "bayer_rggb16": _bayer(cv2.COLOR_BayerBG2BGR, "u2"),
+    "bayer_bggr16": _bayer(cv2.COLOR_BayerRG2BGR, "u2"),
+    "bayer_gbrg16": _bayer(cv2.COLOR_BayerGR2BGR, "u2"),
+    "bayer_grbg16": _bayer(cv2.COLOR_BayerGB2BGR, "u2"),
+    "yuv422": _Encoding("u1", 2, _cv(cv2.COLOR_YUV2BGR_UYVY)),
+    "uyvy": _Encoding("u1", 2, _cv(cv2.COLOR_YUV2BGR_UYVY)),
+    "yuv422_yuy2": _Encoding("u1", 2, _cv(cv2.COLOR_YUV2BGR_YUY2)),
+    "yuyv": _Encoding("u1", 2, _cv(cv2.COLOR_YUV2BGR_YUY2)),
+    "nv21": _Encoding("u1", 1, _cv(cv2.COLOR_YUV2BGR_NV21), half_rows=3),
+    "nv12": _Encoding("u1", 1, _cv(cv2.COLOR_YUV2BGR_NV12), half_rows=3),
+}
+
+
+def to_bgr(
+    data: Bytes, *, width: int, height: int, encoding: str, step: int, is_bigendian: bool
+) -> Picture:
+    """The fields of a ``sensor_msgs/Image`` as an HxWx3 uint8 BGR picture.
+
+    Rows may be padded (``step``). Depth (16UC1, 32FC1) is stretched to its own range. A bgr8
+    picture without padding shares the message's memory. Raises EncodingError.
+    """
+    layout = ENCODINGS.get(encoding)
+    if layout is None:
+        raise EncodingError(
+            f"encoding {encoding!r} is not supported; supported are {', '.join(ENCODINGS)}"
+        )
+    if width < 1 or height < 1:
+        raise EncodingError(f"the image is {width}x{height} pixels")
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
+    row_bytes = width * layout.channels * dtype.itemsize
+    if step < row_bytes:
+        raise EncodingError(
+            f"step is {step} bytes, but {width} pixels of {encoding} need {row_bytes}"
+        )
+    subsampled_rows = layout.half_rows == 3
+    odd_width = width % 2 and (layout.channels == 2 or subsampled_rows)
+    if odd_width or (height % 2 and subsampled_rows):
+        raise EncodingError(f"{encoding} needs even sizes, the image is {width}x{height} pixels")
+    rows = height * layout.half_rows // 2
+    raw = np.frombuffer(data, np.uint8)
+    if raw.size < step * rows:
+        raise EncodingError(
+            f"data has {raw.size} bytes, but {width}x{height} {encoding} with step {step} "
+            f"needs {step * rows}"
+        )
+    lines = raw[: step * rows].reshape(rows, step)[:, :row_bytes]
+    pixels = np.ascontiguousarray(lines).view(dtype)
+    if layout.channels > 1:
+        pixels = pixels.reshape(rows, width, layout.channels)
+    return layout.convert(pixels.astype(dtype.newbyteorder("="), copy=False))
+
+
+def compressed_to_bgr(data: Bytes, format_: str) -> Picture:
+    """The fields of a ``sensor_msgs/CompressedImage`` (JPEG or PNG) as HxWx3 uint8 BGR.
+
+    EXIF orientation is ignored: the pixel frame is the sensor's, as in camera_info.
+    Raises EncodingError.
+    """
+    if "compressedDepth" in format_:
+        raise EncodingError(
+            f"format {format_!r} is not supported; subscribe to the raw depth image"
+        )
+    raw = np.frombuffer(data, np.uint8)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(raw, flags) if raw.size else None
+    if decoded is None:
+        raise EncodingError(
+            f"{raw.size} bytes of format {format_!r} cannot be decoded; expected jpeg or png"
+        )
+    if decoded.dtype == np.uint8:
+        return decoded.astype(np.uint8, copy=False)
+    if format_.startswith("16UC1"):
+        return _grey(normalize)(decoded[..., 0])
+    return scale_16_to_8(decoded)

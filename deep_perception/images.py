@@ -1,0 +1,142 @@
+"""Pictures from files, and their sizes. Inside the package: HxWx3 uint8 BGR everywhere."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Picture = NDArray[np.uint8]
+
+# 400 megapixels are 1.2 GB in memory: above every camera and stitched panorama in use, below
+# what takes a robot's computer down.
+MAX_PIXELS = 400_000_000
+
+
+class ImageError(ValueError):
+    """A file is not a picture that can be analysed; the message is one line that says why."""
+
+
+def load(path: Path) -> Picture:
+    """Decode a picture file as a viewer shows it: HxWx3 uint8 BGR.
+
+    EXIF orientation is applied, CMYK and palettes are converted, transparency is laid over white,
+    16 bits per channel are scaled to 8, and of an animation the first frame is taken.
+    Raises ImageError.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder, expected an image file")
+    if size == 0:
+        raise ImageError(f"{path}: is empty (0 bytes)")
+    try:
+        # MAX_PIXELS is the limit here; Pillow's own warning would come for half of it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return _decode(path)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        return _decode_with_opencv(path)
+    except Image.DecompressionBombError:
+        raise _too_large(path, "") from None
+    except MemoryError:
+        raise ImageError(f"{path}: does not fit into memory") from None
+    except Exception as error:  # a broken file may raise anything inside a decoder
+        raise ImageError(f"{path}: broken image ({' '.join(str(error).split())})") from None
+
+
+def _decode(path: Path) -> Picture:
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise _too_large(path, f"{opened.width}x{opened.height} pixels, ")
+            return _to_bgr(path, opened)
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _to_bgr(path: Path, opened: Image.Image) -> Picture:
+    picture: Image.Image = ImageOps.exif_transpose(opened) or opened
+    if picture.mode.startswith(("I", "F")):
+        return cv2.cvtColor(_to_8_bits(np.asarray(picture)), cv2.COLOR_GRAY2BGR).astype(np.uint8)
+    if "A" in picture.mode or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    rgb = np.asarray(picture.convert("RGB"))
+    if rgb.size == 0:
+        raise ImageError(f"{path}: has no pixels")
+    return np.ascontiguousarray(rgb[..., ::-1])
+
+
+def _decode_with_opencv(path: Path) -> Picture:
+    # Pillow has no 16-bit colour TIFF, for one.
+    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise ImageError(f"{path}: not an image, or of an unknown format")
+    return decoded.astype(np.uint8, copy=False)
+
+
+def _to_8_bits(values: NDArray[np.generic]) -> Picture:
+    if np.issubdtype(values.dtype, np.floating) or values.max() > np.iinfo(np.uint16).max:
+        return normalize(values)
+    return scale_16_to_8(values)
+
+
+def scale_16_to_8(values: NDArray[np.generic]) -> Picture:
+    """0..65535 to 0..255, as every viewer shows a 16-bit picture."""
+    return (values.astype(np.uint32) // 257).astype(np.uint8)
+
+
+def normalize(values: NDArray[np.generic]) -> Picture:
+    """Stretch finite, non-zero values of an HxW array (depth, heat, ...) to 1..255; others to 0.
+
+    A depth image has no fixed range, and 0, NaN and infinity mean "no measurement" (REP-118).
+    """
+    depth = values.astype(np.float32)
+    valid = np.isfinite(depth) & (depth != 0)
+    if not valid.any():
+        return np.zeros(depth.shape, np.uint8)
+    low, high = float(depth[valid].min()), float(depth[valid].max())
+    scale = 254.0 / (high - low) if high > low else 0.0
+    return np.where(valid, 1.0 + (np.where(valid, depth, low) - low) * scale, 0).astype(np.uint8)
+
+
+def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
+    """(width, height) shrunk to fit, aspect kept, never enlarged, at least 1x1 pixel."""
+    scale = min(max_width / width, max_height / height, 1.0)
+    return (
+        min(max_width, max(1, round(width * scale))),
+        min(max_height, max(1, round(height * scale))),
+    )
+
+
+def shrink(image: Picture, max_width: int, max_height: int) -> Picture:
+    """The image itself when it fits, else an area-filtered copy that does."""
+    height, width = image.shape[:2]
+    size = fitted_size(width, height, max_width, max_height)
+    if size == (width, height):
+        return image
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def save_png(path: Path, image: Picture) -> None:
+    """Write a PNG; the folder is made. Raises OSError when the file cannot be written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    encoded, data = cv2.imencode(".png", image)
+    if not encoded:
+        raise OSError(f"{path}: the picture could not be encoded")
+    path.write_bytes(data.tobytes())
+
+
+def _too_large(path: Path, detail: str) -> ImageError:
+    return ImageError(f"{path}: too large ({detail}at most {MAX_PIXELS // 10**6} megapixels)")

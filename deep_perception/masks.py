@@ -1,0 +1,164 @@
+"""Binary masks: box, scaling between working and source size, COCO run-length encoding.
+
+Working masks are HxW bool arrays. The source picture is never smaller than the working one, and
+a source pixel takes the value of the working pixel that its centre falls into, here and
+everywhere: box, area, RLE and the scaled mask agree to the pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+class Box(NamedTuple):
+    """Pixels [x1, x2) x [y1, y2) of the source image."""
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+
+    @property
+    def width(self) -> int:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> int:
+        return self.y2 - self.y1
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Rle:
+    """A mask as COCO compressed run lengths (column-major, the first run is background)."""
+
+    size: Size
+    counts: str
+
+    @property
+    def area(self) -> int:
+        """Number of mask pixels."""
+        return sum(_decompress(self.counts)[1::2])
+
+
+def size_of(image: NDArray[np.generic]) -> Size:
+    """Size of an HxW or HxWxC array."""
+    return Size(image.shape[1], image.shape[0])
+
+
+def source_index(working: int, source: int) -> NDArray[np.int64]:
+    """For each of ``source`` pixels along one axis, the working pixel that its centre is in."""
+    return (2 * np.arange(source, dtype=np.int64) + 1) * working // (2 * source)
+
+
+def to_source(position: int, working: int, source: int) -> int:
+    """The source pixel at the centre of a working pixel, along one axis."""
+    return (2 * position + 1) * source // (2 * working)
+
+
+def box_of(mask: Mask) -> Box:
+    """Tight box of a mask in its own pixels. Raises ValueError when the mask is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        raise ValueError("an empty mask has no box")
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def scale_box(box: Box, working: Size, source: Size) -> Box:
+    """Box in source pixels of the scaled mask whose working box this is."""
+    columns = source_index(working.width, source.width)
+    rows = source_index(working.height, source.height)
+    x1, x2 = np.searchsorted(columns, [box.x1, box.x2])
+    y1, y2 = np.searchsorted(rows, [box.y1, box.y2])
+    return Box(int(x1), int(y1), int(x2), int(y2))
+
+
+def scale_mask(mask: Mask, source: Size, window: Box | None = None) -> Mask:
+    """The mask at source size, or only the part of it inside ``window`` (source pixels)."""
+    working = size_of(mask)
+    window = window or Box(0, 0, source.width, source.height)
+    rows = source_index(working.height, source.height)[window.y1 : window.y2]
+    columns = source_index(working.width, source.width)[window.x1 : window.x2]
+    return mask[rows][:, columns]
+
+
+def encode(mask: Mask, source: Size | None = None) -> Rle:
+    """RLE of a mask at source size, made from the working mask's runs without scaling it.
+
+    Bytes are equal to ``pycocotools.mask.encode(np.asfortranarray(scaled_mask))``; pycocotools
+    itself has no rosdep key, so a robot could not install it with the package.
+    """
+    source = source or size_of(mask)
+    height, width = mask.shape
+    if not mask.any():
+        return Rle(source, _compress(np.array([source.width * source.height])))
+    box = box_of(mask)
+    # A run starts or ends where a pixel differs from the one above it, the outside being 0.
+    padded = np.zeros((height + 2, box.x2 - box.x1), np.bool_)
+    padded[1:-1] = mask[:, box.x1 : box.x2]
+    toggles = (padded[1:] != padded[:-1]).T
+    row_starts = np.searchsorted(source_index(height, source.height), np.arange(height + 1))
+    columns = source_index(width, source.width)
+    first, last = np.searchsorted(columns, [box.x1, box.x2])
+    column, row = np.nonzero(toggles[columns[first:last] - box.x1])
+    positions = (column + first) * source.height + row_starts[row]
+    # A run that ends at the foot of a column goes on when the next column starts inside.
+    same = np.flatnonzero(positions[1:] == positions[:-1])
+    positions = np.delete(positions, np.concatenate([same, same + 1]))
+    ends = np.concatenate([[0], positions, [source.width * source.height]])
+    counts = np.diff(ends)
+    return Rle(source, _compress(counts[:-1] if counts[-1] == 0 else counts))
+
+
+def decode(rle: Rle) -> Mask:
+    """HxW bool mask of an RLE. Raises ValueError when the runs do not fill the picture."""
+    counts = _decompress(rle.counts)
+    if min(counts, default=0) < 0 or sum(counts) != rle.size.width * rle.size.height:
+        raise ValueError(
+            f"RLE runs add up to {sum(counts)} pixels, expected {rle.size.width}x{rle.size.height}"
+        )
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return flat.reshape(rle.size.width, rle.size.height).T
+
+
+def _compress(counts: NDArray[np.int64]) -> str:
+    # COCO's maskApi.c rleToString: 5 bits a character, from the fourth run on as difference to
+    # the run before the last.
+    values = counts.astype(np.int64)
+    values[3:] -= counts[1:-2]
+    characters, active = [], np.ones(values.shape, np.bool_)
+    while active.any():
+        bits = values & 0x1F
+        values >>= 5
+        more = np.where(bits & 0x10, values != -1, values != 0)
+        characters.append(np.where(active, bits + 48 + 32 * more, 0))
+        active &= more
+    return np.stack(characters, axis=1).astype(np.uint8).tobytes().replace(b"\0", b"").decode()
+
+
+def _decompress(text: str) -> list[int]:
+    counts: list[int] = []
+    value = shift = 0
+    for byte in text.encode("ascii"):
+        character = byte - 48
+        value |= (character & 0x1F) << shift
+        shift += 5
+        if character & 0x20:
+            continue
+        if character & 0x10:
+            value |= -1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    return counts

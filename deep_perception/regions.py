@@ -1,0 +1,121 @@
+"""What an analysis finds: Region, its Description, and the Scene of all regions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from deep_perception import masks
+from deep_perception.masks import Box, Mask, Rle, Size
+from deep_perception.points import Point, to_source
+
+Status = Literal["described", "reused", "pending", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """The words of one region. An error is in ``error``, never in ``text``."""
+
+    status: Status
+    label: str = ""
+    text: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    describer: str = ""
+    model: str = ""
+    prompt_id: str = ""
+    latency_s: float = 0.0
+    truncated: bool = False
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status in ("described", "reused") and not (self.text and self.label):
+            raise ValueError(f"a {self.status} region needs a label and a text")
+        if (self.status == "failed") != bool(self.error):
+            raise ValueError(f"status {self.status!r} with error {self.error!r}")
+
+
+PENDING = Description(status="pending")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Region:
+    """One region of a picture. Point, box, RLE and area are in pixels of the source image.
+
+    ``mask`` is the HxW bool mask at working size; ``source_mask()`` scales it.
+    """
+
+    index: int
+    point: Point
+    box: Box
+    mask: Mask
+    rle: Rle
+    area: int
+    score: float
+    track_id: str = ""
+    description: Description = PENDING
+
+    @classmethod
+    def from_mask(
+        cls, *, index: int, point: Point, mask: Mask, score: float, source: Size
+    ) -> Region:
+        """A region from a working-size mask and point, scaled to a source picture's size."""
+        working = masks.size_of(mask)
+        rle = masks.encode(mask, source)
+        return cls(
+            index=index,
+            point=to_source(point, working, source),
+            box=masks.scale_box(masks.box_of(mask), working, source),
+            mask=mask,
+            rle=rle,
+            area=rle.area,
+            score=score,
+        )
+
+    @property
+    def name(self) -> str:
+        """D1, D2, ... in the order of the sweep."""
+        return f"D{self.index}"
+
+    def source_mask(self, window: Box | None = None) -> Mask:
+        """The mask in source pixels, whole or only inside a window."""
+        return masks.scale_mask(self.mask, self.rle.size, window)
+
+    def described(self, description: Description) -> Region:
+        """The same region with other words."""
+        return dataclasses.replace(self, description=description)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Seconds that the steps of one analysis took."""
+
+    points_s: float = 0.0
+    embed_s: float = 0.0
+    sweep_s: float = 0.0
+    describe_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scene:
+    """All regions of one picture, in the order of the sweep."""
+
+    size: Size
+    working_size: Size
+    regions: tuple[Region, ...]
+    coverage: float
+    skipped_points: tuple[Point, ...]
+    proposed_points: int
+    segmenter: str
+    segmenter_model: str
+    warnings: tuple[str, ...] = ()
+    timings: Timings = Timings()
+
+    @property
+    def complete(self) -> bool:
+        """Every point was asked and no region still waits for its words."""
+        return not self.skipped_points and all(
+            region.description.status != "pending" for region in self.regions
+        )

@@ -1,0 +1,52 @@
+"""Everything that the node publishes about scenes."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
+
+from deep_perception import drawing
+from deep_perception.images import Picture
+from deep_perception.regions import Region, Scene
+from deep_perception.ros import messages
+from deep_perception.ros.messages import Keyframe
+from deep_perception.settings import OutputSettings
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Outputs:
+    """The publishers of one camera."""
+
+    def __init__(self, node: Node) -> None:
+        create = node.create_publisher
+        self._detections = create(Detection2DArray, "~/detections", 10)
+        self._regions = create(DescribedRegionArray, "~/regions", LATCHED)
+        self._updates = create(DescribedRegion, "~/region_updates", 200)
+        self._annotated = create(Image, "~/annotated", 1)
+        self._compressed = create(CompressedImage, "~/annotated/compressed", 1)
+
+    def publish_region(self, region: Region, keyframe: Keyframe) -> None:
+        """One region, as soon as it has its words."""
+        self._updates.publish(messages.to_region(region, keyframe))
+
+    def publish_scene(
+        self, scene: Scene, image: Picture, keyframe: Keyframe, settings: OutputSettings
+    ) -> None:
+        """The whole scene; pictures are drawn only while somebody subscribes to them."""
+        self._detections.publish(messages.to_detections(scene, keyframe))
+        self._regions.publish(messages.to_regions(scene, keyframe))
+        wants_raw = self._annotated.get_subscription_count() > 0
+        wants_jpeg = self._compressed.get_subscription_count() > 0
+        if not (wants_raw or wants_jpeg):
+            return
+        annotated = drawing.annotate(scene, image, label=settings.labels)
+        if wants_raw:
+            self._annotated.publish(messages.to_image(annotated, keyframe.header))
+        if wants_jpeg:
+            self._compressed.publish(
+                messages.to_compressed_image(annotated, keyframe.header, settings.jpeg_quality)
+            )

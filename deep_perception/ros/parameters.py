@@ -1,0 +1,88 @@
+"""The settings tree as ROS parameters: declared with descriptors, validated, kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from deep_perception.settings import Option, Settings, SettingsError, options, settings_from
+
+# A ROS range has two ends; these stand for "no limit" on one side.
+INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12
+
+
+def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
+    """Declare every setting on a node; returns the settings with the overrides of this start.
+
+    Later changes are validated as a whole before any of them is taken, then handed to
+    ``on_change``. Raises SettingsError when an override of this start is not allowed.
+    """
+    changes = {}
+    for option in options():
+        try:
+            changes[option.name] = node.declare_parameter(
+                option.name, option.default, descriptor(option)
+            ).value
+        except (InvalidParameterTypeException, InvalidParameterValueException):
+            given = node._parameter_overrides[option.name].value
+            message = f"{option.name}: {given!r} is not allowed; expected {option.expected}"
+            raise SettingsError(message) from None
+    current = settings_from(changes)
+
+    def ours(parameters: Sequence[Parameter]) -> dict[str, object]:
+        return {each.name: each.value for each in parameters if each.name in changes}
+
+    def validate(parameters: Sequence[Parameter]) -> SetParametersResult:
+        try:
+            settings_from(ours(parameters), current)
+        except SettingsError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def take(parameters: Sequence[Parameter]) -> None:
+        nonlocal current
+        if ours(parameters):
+            current = settings_from(ours(parameters), current)
+            on_change(current)
+
+    node.add_on_set_parameters_callback(validate)
+    node.add_post_set_parameters_callback(take)
+    return current
+
+
+def descriptor(option: Option) -> ParameterDescriptor:
+    """Description, range and choices of one setting, as ``ros2 param describe`` shows them."""
+    message = ParameterDescriptor(
+        name=option.name,
+        description=f"{option.help} [{option.expected}]",
+        read_only=option.read_only,
+        additional_constraints=option.expected if option.choices else "",
+    )
+    low, high = option.at_least, option.at_most
+    if low is None and high is None:
+        return message
+    if option.kind is int:
+        message.integer_range = [
+            IntegerRange(
+                from_value=-INT_LIMIT if low is None else int(low),
+                to_value=INT_LIMIT if high is None else int(high),
+                step=1,
+            )
+        ]
+    else:
+        message.floating_point_range = [
+            FloatingPointRange(
+                from_value=-FLOAT_LIMIT if low is None else float(low),
+                to_value=FLOAT_LIMIT if high is None else float(high),
+            )
+        ]
+    return message

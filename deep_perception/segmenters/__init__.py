@@ -1,0 +1,39 @@
+"""Segmenters: from a point to the mask of what is there."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_perception.images import Picture
+
+REGISTRY = {"superpixels": "deep_perception.segmenters.superpixels:Superpixels"}
+
+
+class Segmenter(Protocol):
+    """What a sweep needs of a backend."""
+
+    name: str
+    model: str
+    """Its weights, empty when there are none."""
+    chunk_size: int
+    """How many points a sweep should ask for at once on this device."""
+
+    def embed(self, image: Picture) -> Any:
+        """The work that is done once for a picture (HxWx3 uint8 BGR, working size)."""
+        ...
+
+    def masks(
+        self, embedding: Any, points: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Masks (P, H, W) and their predicted quality (P,) in 0..1, for P points (P, 2) x, y.
+
+        A mask depends on its own point only, never on the others of the call.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give memory and processes back."""
+        ...

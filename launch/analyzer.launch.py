@@ -1,0 +1,83 @@
+"""The analyzer node for one camera. `ros2 launch deep_perception analyzer.launch.py --show-args`"""
+
+import os
+
+from ament_index_python.packages import get_package_share_path
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+SHARE = get_package_share_path("deep_perception")
+# Jazzy reads the first, Kilted and later the second.
+FASTDDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments with their descriptions and choices, then the node."""
+    profile = str(SHARE / "config" / "fastdds_shm.xml")
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "image",
+                default_value="/camera/image_raw",
+                description="camera topic (sensor_msgs/Image or CompressedImage); of an "
+                "image_transport camera the base topic",
+            ),
+            DeclareLaunchArgument(
+                "namespace", default_value="", description="namespace of the node"
+            ),
+            DeclareLaunchArgument("name", default_value="analyzer", description="name of the node"),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=str(SHARE / "config" / "analyzer.yaml"),
+                description="ROS parameter file; the default has every parameter explained",
+            ),
+            DeclareLaunchArgument(
+                "log_level",
+                default_value="info",
+                choices=["debug", "info", "warn", "error", "fatal"],
+                description="least severity that is logged",
+            ),
+            DeclareLaunchArgument(
+                "use_sim_time",
+                default_value="false",
+                choices=["true", "false"],
+                description="take the time from /clock",
+            ),
+            DeclareLaunchArgument(
+                "shared_memory",
+                default_value="false",
+                choices=["true", "false"],
+                description="use config/fastdds_shm.xml, so that big raw pictures are not lost "
+                "over Fast DDS; the camera driver needs the same profile",
+            ),
+            *(
+                SetEnvironmentVariable(
+                    variable,
+                    os.environ.get(variable, profile),
+                    condition=IfCondition(LaunchConfiguration("shared_memory")),
+                )
+                for variable in FASTDDS_VARIABLES
+            ),
+            Node(
+                package="deep_perception",
+                executable="analyzer",
+                name=LaunchConfiguration("name"),
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[
+                    LaunchConfiguration("params_file"),
+                    {
+                        "use_sim_time": ParameterValue(
+                            LaunchConfiguration("use_sim_time"), value_type=bool
+                        )
+                    },
+                ],
+                remappings=[("image", LaunchConfiguration("image"))],
+                arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+                output="screen",
+            ),
+        ]
+    )

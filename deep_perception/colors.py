@@ -13,7 +13,7 @@ GREY_CHROMA = 9.0
 # Upper hue limits (degrees of CIELAB's a*b* angle) and the term of a vivid colour of that hue.
 HUES = (
     (18, "pink"), (42, "red"), (68, "orange"), (105, "yellow"), (165, "green"),
-    (215, "turquoise"), (292, "blue"), (328, "purple"), (360, "pink"),
+    (215, "turquoise"), (309, "blue"), (335, "purple"), (360, "pink"),
 )  # fmt: skip
 NAMES = (
     "black", "dark grey", "grey", "light grey", "white", "red", "orange", "yellow", "green",

@@ -108,7 +108,8 @@ def normalize(values: NDArray[np.generic]) -> Picture:
         return np.zeros(depth.shape, np.uint8)
     low, high = float(depth[valid].min()), float(depth[valid].max())
     scale = 254.0 / (high - low) if high > low else 0.0
-    return np.where(valid, 1.0 + (np.where(valid, depth, low) - low) * scale, 0).astype(np.uint8)
+    stretched = np.rint(1.0 + (np.where(valid, depth, low) - low) * scale)
+    return np.where(valid, stretched, 0).astype(np.uint8)
 
 
 def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:

@@ -286,12 +286,12 @@ def _leaves() -> Iterator[Option]:
             )
 
 
-def _field(model: type[pydantic.BaseModel], leaf: str) -> tuple[Any, dict[str, Any]]:
-    if hasattr(model, "model_fields"):
-        fields: Any = model.model_fields
-        return fields[leaf], fields[leaf].json_schema_extra
-    old: Any = model.__fields__[leaf].field_info  # pydantic 1
-    return old, old.extra["json_schema_extra"]
+def _field(model: Any, leaf: str) -> tuple[Any, dict[str, Any]]:
+    if pydantic.VERSION.startswith("1."):
+        old = model.__fields__[leaf].field_info
+        return old, old.extra["json_schema_extra"]
+    info = model.model_fields[leaf]
+    return info, info.json_schema_extra
 
 
 _OPTIONS = tuple(_leaves())

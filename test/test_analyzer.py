@@ -1,0 +1,149 @@
+"""One picture in, a scene out, in the picture's own pixel frame; failures are data."""
+
+import numpy as np
+import pytest
+
+from deep_perception import masks
+from deep_perception.analyzer import Analyzer
+from deep_perception.backends import BackendUnavailable
+from deep_perception.describers.attributes import Attributes
+from deep_perception.regions import Description
+from deep_perception.settings import settings_from
+
+
+def shapes(scale=1):
+    image = np.full((240, 320, 3), (200, 190, 180), np.uint8)
+    image[40:120, 40:140] = (30, 30, 200)
+    image[140:220, 180:300] = (40, 160, 40)
+    return image.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def iou(one, other):
+    return (one & other).sum() / (one | other).sum()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 5])
+def test_regions_are_in_the_pixel_frame_of_the_picture(scale):
+    image = shapes(scale)
+    scene = Analyzer().analyze(image)
+    assert scene.size == (320 * scale, 240 * scale)
+    assert max(scene.working_size) <= 640
+    for color in ((30, 30, 200), (40, 160, 40)):
+        truth = (image == color).all(axis=-1)
+        best = max(scene.regions, key=lambda region: iou(region.source_mask(), truth))
+        assert iou(best.source_mask(), truth) > 0.95
+        assert truth[best.point.y, best.point.x]
+        assert np.abs(np.subtract(best.box, masks.box_of(truth))).max() <= 3 * scale
+
+
+def test_every_region_is_consistent_and_described():
+    scene = Analyzer().analyze(shapes(3))
+    assert [region.name for region in scene.regions] == [
+        f"D{index}" for index in range(1, len(scene.regions) + 1)
+    ]
+    for region in scene.regions:
+        mask = region.source_mask()
+        assert np.array_equal(masks.decode(region.rle), mask)
+        assert region.area == mask.sum()
+        assert region.box == masks.box_of(mask)
+        assert mask[region.point.y, region.point.x]
+        assert 0 <= region.score <= 1
+        assert region.description.status == "described"
+        assert region.description.describer == "attributes"
+    assert scene.complete
+    assert scene.coverage > 0.9
+
+
+def test_regions_are_handed_over_as_they_are_described():
+    seen = []
+    scene = Analyzer().analyze(shapes(), on_region=seen.append)
+    assert [region.index for region in seen] == [region.index for region in scene.regions]
+    assert all(region.description.status == "described" for region in seen)
+
+
+def test_progress_ends_at_the_number_of_points():
+    steps = []
+    Analyzer().analyze(shapes(), on_progress=lambda *step: steps.append(step))
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1] > 100
+
+
+class HalfBroken(Attributes):
+    """Describes one region, then loses its connection."""
+
+    name = "half-broken"
+
+    def describe(self, image, regions):
+        yield next(super().describe(image, regions))
+        raise ConnectionError("the server went away")
+
+
+class Forgetful(Attributes):
+    """Leaves a region out, fails another."""
+
+    def describe(self, image, regions):
+        first, *rest = super().describe(image, regions)
+        failed = Description(status="failed", error="too dark")
+        yield first[0], failed
+        yield from rest[1:]
+
+
+@pytest.mark.parametrize(
+    ("describer", "described", "error"),
+    [
+        (HalfBroken, 1, "ConnectionError: the server went away"),
+        (Forgetful, None, "the describer gave no words for this region"),
+    ],
+)
+def test_words_that_fail_cost_no_region_and_are_no_description(describer, described, error):
+    backend = f"{__name__}:{describer.__name__}"
+    seen = []
+    with Analyzer(settings_from({"describer.backend": backend})) as analyzer:
+        scene = analyzer.analyze(shapes(), on_region=seen.append)
+    healthy = Analyzer().analyze(shapes())
+    assert len(scene.regions) == len(seen) == len(healthy.regions)
+    failed = [region for region in scene.regions if region.description.status == "failed"]
+    assert error in {region.description.error for region in failed}
+    assert all(region.description.text == "" for region in failed)
+    if described is not None:
+        assert len(scene.regions) - len(failed) == described
+    for ours, theirs in zip(scene.regions, healthy.regions, strict=True):
+        assert np.array_equal(ours.mask, theirs.mask)
+
+
+@pytest.mark.parametrize("name", ["sam2", "no.such.module:Class", "math:NoSuchClass"])
+def test_a_backend_that_is_missing_falls_back_and_says_so(name):
+    with Analyzer(settings_from({"segmenter.backend": name})) as analyzer:
+        scene = analyzer.analyze(shapes())
+    assert scene.segmenter == "superpixels"
+    (warning,) = scene.warnings
+    assert name in warning
+    assert "'superpixels' is used instead" in warning
+
+
+def test_without_a_fallback_a_missing_backend_is_an_error():
+    settings = settings_from({"describer.backend": "dam", "describer.fallback": ""})
+    with pytest.raises(BackendUnavailable, match="'dam' is not in this version"):
+        Analyzer(settings)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (9, 9)])
+def test_tiny_pictures_give_a_scene(shape):
+    scene = Analyzer(settings_from({"sweep.min_mask_area": 1})).analyze(
+        np.full((*shape, 3), 70, np.uint8)
+    )
+    assert scene.size == (shape[1], shape[0])
+    assert scene.coverage == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"status": "described", "label": "cup"}, "needs a label and a text"),
+        ({"status": "failed"}, "with error ''"),
+        ({"status": "described", "label": "a", "text": "b", "error": "c"}, "with error 'c'"),
+    ],
+)
+def test_a_description_is_words_or_an_error_never_both(change, error):
+    with pytest.raises(ValueError, match=error):
+        Description(**change)

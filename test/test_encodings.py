@@ -1,0 +1,228 @@
+"""sensor_msgs encodings: what a camera meant by its bytes is what comes out."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deep_perception.encodings import ENCODINGS, EncodingError, compressed_to_bgr, to_bgr
+
+WIDTH, HEIGHT = 8, 6
+# Four flat quarters: colour conversion and subsampling cannot blur what is flat.
+SCENE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+SCENE[:3, :4], SCENE[:3, 4:], SCENE[3:, :4], SCENE[3:, 4:] = (
+    (200, 40, 30),
+    (40, 180, 60),
+    (50, 60, 210),
+    (128, 128, 128),
+)
+
+
+def to_message(pixels, encoding, *, padding=0, is_bigendian=False):
+    """The fields of a sensor_msgs/Image, laid out row by row."""
+    swapped = pixels.astype(pixels.dtype.newbyteorder(">" if is_bigendian else "<"))
+    rows = [row.tobytes() + b"\xa5" * padding for row in swapped]
+    return {
+        "data": b"".join(rows),
+        "width": WIDTH,
+        "height": HEIGHT,
+        "encoding": encoding,
+        "step": len(rows[0]),
+        "is_bigendian": is_bigendian,
+    }
+
+
+def yuv_planes(scene, second):
+    """NV21 (V first) or NV12: OpenCV's I420 with its colour planes interleaved."""
+    i420 = cv2.cvtColor(scene, cv2.COLOR_BGR2YUV_I420).reshape(-1)
+    luma, quarter = WIDTH * HEIGHT, WIDTH * HEIGHT // 4
+    u, v = i420[luma : luma + quarter], i420[luma + quarter :]
+    chroma = np.stack([v, u] if second == "u" else [u, v], axis=1)
+    return np.concatenate([i420[:luma], chroma.reshape(-1)]).reshape(-1, WIDTH)
+
+
+def packed_yuv(scene, order):
+    yuv = cv2.cvtColor(scene, cv2.COLOR_BGR2YUV_I420)
+    luma, quarter = WIDTH * HEIGHT, WIDTH * HEIGHT // 4
+    flat = yuv.reshape(-1)
+    y = flat[:luma].reshape(HEIGHT, WIDTH)
+    u = flat[luma : luma + quarter].reshape(HEIGHT // 2, WIDTH // 2).repeat(2, axis=0)
+    v = flat[luma + quarter :].reshape(HEIGHT // 2, WIDTH // 2).repeat(2, axis=0)
+    packed = np.zeros((HEIGHT, WIDTH, 2), np.uint8)
+    luma_at, chroma_at = (1, 0) if order == "uyvy" else (0, 1)
+    packed[..., luma_at] = y
+    packed[:, 0::2, chroma_at], packed[:, 1::2, chroma_at] = u, v
+    return packed
+
+
+# The quarters meet between row 2 and 3, where 4:2:0 colour is shared: compare their insides.
+INSIDE = (slice(None), (0, 1, 4, 5))
+
+
+def alpha(scene):
+    return np.dstack([scene, np.full(scene.shape[:2], 77, np.uint8)])
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "tolerance"),
+    [
+        ("bgr8", SCENE, 0),
+        ("8UC3", SCENE, 0),
+        ("rgb8", SCENE[..., ::-1], 0),
+        ("bgra8", alpha(SCENE), 0),
+        ("rgba8", alpha(SCENE[..., ::-1]), 0),
+        # YUV loses a little in rounding
+        ("nv21", yuv_planes(SCENE, "u"), 6),
+        ("nv12", yuv_planes(SCENE, "v"), 6),
+        ("uyvy", packed_yuv(SCENE, "uyvy"), 6),
+        ("yuv422", packed_yuv(SCENE, "uyvy"), 6),
+        ("yuyv", packed_yuv(SCENE, "yuyv"), 6),
+        ("yuv422_yuy2", packed_yuv(SCENE, "yuyv"), 6),
+    ],
+)
+def test_colour_encodings(encoding, pixels, tolerance, padding):
+    message = to_message(pixels.reshape(len(pixels), -1), encoding, padding=padding)
+    found = to_bgr(**message)[INSIDE[1], :].astype(int)
+    assert np.abs(found - SCENE[INSIDE[1], :]).max() <= tolerance
+
+
+BAYER = {"rggb": "RGGB", "bggr": "BGGR", "gbrg": "GBRG", "grbg": "GRBG"}
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pattern", BAYER)
+def test_bayer_patterns_are_named_by_their_first_row(pattern, depth):
+    color = np.array([30, 90, 220], np.uint8)  # a flat BGR picture seen through the filter
+    mosaic = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for position, letter in enumerate(pattern):
+        mosaic[position // 2 :: 2, position % 2 :: 2] = color["bgr".index(letter)]
+    pixels = mosaic if depth == 8 else mosaic.astype(np.uint16) * 257
+    found = to_bgr(**to_message(pixels, f"bayer_{pattern}{depth}"))
+    assert np.array_equal(found, np.broadcast_to(color, SCENE.shape))
+
+
+@pytest.mark.parametrize("is_bigendian", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "expected"),
+    [
+        ("mono8", np.array([0, 10, 255], np.uint8), [0, 10, 255]),
+        ("8UC1", np.array([0, 10, 255], np.uint8), [0, 10, 255]),
+        # a grey camera has a fixed range
+        ("mono16", np.array([0, 257, 65535], np.uint16), [0, 1, 255]),
+        # depth has none: nearest 1, farthest 255, 0 is "no measurement"
+        ("16UC1", np.array([0, 700, 4500], np.uint16), [0, 1, 255]),
+        ("32FC1", np.array([np.nan, 0.7, 4.5], np.float32), [0, 1, 255]),
+        ("32FC1", np.array([np.inf, 0.7, 4.5], np.float32), [0, 1, 255]),
+    ],
+)
+def test_grey_and_depth(encoding, pixels, expected, is_bigendian):
+    rows = np.zeros((HEIGHT, WIDTH), pixels.dtype)
+    rows[:, :3], rows[:, 3:] = pixels, pixels[1]
+    found = to_bgr(**to_message(rows, encoding, padding=3, is_bigendian=is_bigendian))
+    assert found[0, :3].tolist() == [[value] * 3 for value in expected]
+
+
+def test_a_depth_image_without_a_measurement_is_black():
+    pixels = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+    assert to_bgr(**to_message(pixels, "32FC1")).max() == 0
+
+
+BASE = to_message(SCENE.reshape(HEIGHT, -1), "bgr8")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoding": "jpeg2000"}, r"encoding 'jpeg2000' is not supported; supported are rgb8"),
+        ({"encoding": ""}, r"encoding '' is not supported"),
+        ({"width": 0}, r"the image is 0x6 pixels"),
+        ({"step": 10}, r"step is 10 bytes, but 8 pixels of bgr8 need 24"),
+        ({"step": 0}, r"step is 0 bytes"),
+        ({"data": b"123"}, r"data has 3 bytes, .* needs 144"),
+        ({"data": b""}, r"data has 0 bytes"),
+        ({"encoding": "uyvy", "width": 7}, r"uyvy needs even sizes, the image is 7x6"),
+        ({"encoding": "nv21", "height": 5}, r"nv21 needs even sizes, the image is 8x5"),
+    ],
+)
+def test_a_message_that_cannot_be_right_is_refused(change, message):
+    with pytest.raises(EncodingError, match=message):
+        to_bgr(**{**BASE, **change})
+
+
+@given(
+    st.sampled_from(sorted(ENCODINGS)),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 200),
+    st.binary(max_size=4000),
+    st.booleans(),
+)
+def test_any_bytes_give_a_picture_or_an_encoding_error(encoding, width, height, step, data, big):
+    try:
+        image = to_bgr(
+            data, width=width, height=height, encoding=encoding, step=step, is_bigendian=big
+        )
+    except EncodingError:
+        return
+    assert (image.shape, image.dtype) == ((height, width, 3), np.uint8)
+
+
+def encoded(extension, pixels):
+    done, data = cv2.imencode(extension, pixels)
+    assert done
+    return data.tobytes()
+
+
+# JPEG works on blocks of 8 or 16 pixels: here each holds one colour.
+LARGE = SCENE.repeat(16, axis=0).repeat(16, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("format_", "data", "tolerance"),
+    [
+        ("png", encoded(".png", SCENE), 0),
+        ("bgr8; png compressed bgr8", encoded(".png", SCENE), 0),
+        ("png", encoded(".png", alpha(SCENE)), 0),
+        ("jpeg", encoded(".jpg", LARGE), 6),
+        ("rgb8; jpeg compressed bgr8", encoded(".jpg", LARGE), 6),
+        # what is in the bytes counts, not what the field says
+        ("jpeg", encoded(".png", SCENE), 0),
+    ],
+)
+def test_compressed_formats(format_, data, tolerance):
+    found = compressed_to_bgr(data, format_).astype(int)
+    step = len(found) // HEIGHT
+    assert np.abs(found[step // 2 :: step, step // 2 :: step] - SCENE).max() <= tolerance
+
+
+def test_a_16_bit_png_is_grey_or_depth_as_its_format_says():
+    pixels = np.full((4, 4), 700, np.uint16)
+    pixels[0, 0], pixels[1, 1] = 0, 4500
+    data = encoded(".png", pixels)
+    assert compressed_to_bgr(data, "16UC1; png compressed ")[1, 1].tolist() == [255] * 3
+    assert compressed_to_bgr(data, "mono16; png compressed ")[1, 1].tolist() == [4500 // 257] * 3
+
+
+@pytest.mark.parametrize(
+    ("format_", "data"),
+    [
+        ("h264", b"\0\0\0\1gB"),
+        ("jpeg", b""),
+        ("jpeg", encoded(".jpg", SCENE)[:20]),
+        ("16UC1; compressedDepth", encoded(".png", SCENE)),
+    ],
+)
+def test_compressed_bytes_that_cannot_be_decoded_are_refused(format_, data):
+    with pytest.raises(EncodingError, match=format_.split(";")[0]):
+        compressed_to_bgr(data, format_)
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="needs a little-endian machine")
+def test_a_bgr8_picture_shares_the_messages_memory():
+    data = bytearray(BASE["data"])
+    image = to_bgr(**{**BASE, "data": data})
+    assert np.shares_memory(image, np.frombuffer(data, np.uint8))

@@ -1,0 +1,85 @@
+"""Masks against pycocotools and against the scaled array itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco
+
+from deep_perception import masks
+from deep_perception.masks import Box, Rle, Size
+
+MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
+GROWTH = st.tuples(st.integers(0, 60), st.integers(0, 60))
+
+
+def grown(mask, growth):
+    """A source size at least as large as the mask's."""
+    return Size(mask.shape[1] + growth[0], mask.shape[0] + growth[1])
+
+
+def to_coco(rle):
+    return {"size": [rle.size.height, rle.size.width], "counts": rle.counts.encode()}
+
+
+@given(MASKS)
+def test_decode_gives_the_encoded_mask(mask):
+    assert np.array_equal(masks.decode(masks.encode(mask)), mask)
+
+
+@given(MASKS, GROWTH)
+def test_rle_at_source_size_is_byte_equal_to_pycocotools_of_the_scaled_mask(mask, growth):
+    source = grown(mask, growth)
+    scaled = masks.scale_mask(mask, source)
+    reference = coco.encode(np.asfortranarray(scaled.astype(np.uint8)))
+    ours = masks.encode(mask, source)
+    assert ours.counts.encode() == reference["counts"]
+    assert ours.area == int(coco.area(reference))
+    assert np.array_equal(coco.decode(to_coco(ours)).astype(bool), scaled)
+
+
+@given(MASKS.filter(lambda mask: mask.any()), GROWTH)
+def test_box_is_the_tight_box_of_the_scaled_mask(mask, growth):
+    source = grown(mask, growth)
+    box = masks.scale_box(masks.box_of(mask), masks.size_of(mask), source)
+    assert box == masks.box_of(masks.scale_mask(mask, source))
+    x, y, width, height = coco.toBbox(to_coco(masks.encode(mask, source)))
+    assert (box.x1, box.y1, box.width, box.height) == (x, y, width, height)
+
+
+@given(MASKS, GROWTH, st.data())
+def test_a_window_is_a_cut_of_the_whole_scaled_mask(mask, growth, data):
+    source = grown(mask, growth)
+    x1, x2 = sorted(data.draw(st.tuples(*[st.integers(0, source.width)] * 2)))
+    y1, y2 = sorted(data.draw(st.tuples(*[st.integers(0, source.height)] * 2)))
+    window = masks.scale_mask(mask, source, Box(x1, y1, x2, y2))
+    assert np.array_equal(window, masks.scale_mask(mask, source)[y1:y2, x1:x2])
+
+
+@given(st.integers(1, 500), st.integers(0, 3000), st.data())
+def test_a_scaled_position_falls_back_into_its_own_pixel(working, growth, data):
+    position = data.draw(st.integers(0, working - 1))
+    source = working + growth
+    scaled = masks.to_source(position, working, source)
+    assert masks.source_index(working, source)[scaled] == position
+
+
+def test_an_empty_mask_has_an_rle_but_no_box():
+    empty = np.zeros((3, 4), bool)
+    assert masks.encode(empty).area == 0
+    with pytest.raises(ValueError, match="empty mask"):
+        masks.box_of(empty)
+
+
+def test_runs_that_do_not_fill_the_picture_are_refused():
+    rle = masks.encode(np.eye(4, dtype=bool))
+    with pytest.raises(ValueError, match="16 pixels, expected 5x4"):
+        masks.decode(Rle(Size(5, 4), rle.counts))
+
+
+def test_a_mask_of_200_megapixels_encodes_without_being_scaled():
+    mask = np.zeros((320, 640), bool)
+    mask[100:200, 100:300] = True
+    rle = masks.encode(mask, Size(20_000, 10_000))
+    assert rle.area == 100 * 200 * (10_000 / 320) * (20_000 / 640)

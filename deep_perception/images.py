@@ -65,17 +65,19 @@ def _decode(path: Path) -> Picture:
 
 
 def _to_bgr(path: Path, opened: Image.Image) -> Picture:
-    picture: Image.Image = ImageOps.exif_transpose(opened) or opened
+    picture = opened
+    # In place and without a conversion to what it is already: a copy may be a gigabyte.
+    ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith(("I", "F")):
         return cv2.cvtColor(_to_8_bits(np.asarray(picture)), cv2.COLOR_GRAY2BGR).astype(np.uint8)
     if "A" in picture.mode or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    rgb = np.asarray(picture.convert("RGB"))
+    rgb = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     if rgb.size == 0:
         raise ImageError(f"{path}: has no pixels")
-    return np.ascontiguousarray(rgb[..., ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
 
 
 def _decode_with_opencv(path: Path) -> Picture:

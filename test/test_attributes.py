@@ -40,6 +40,9 @@ def drawn(draw):
 DISC = drawn(lambda canvas: cv2.circle(canvas, (160, 120), 30, 1, -1))
 
 
+ARC = drawn(lambda canvas: cv2.ellipse(canvas, (160, 120), (70, 70), 0, 0, 200, 1, 8))
+
+
 @pytest.mark.parametrize(
     ("rgb", "name"),
     [
@@ -78,7 +81,7 @@ def test_colour_names(rgb, name):
         (drawn(lambda c: cv2.line(c, (20, 120), (300, 120), 1, 5)), "orientation", "horizontal"),
         (drawn(lambda c: cv2.line(c, (90, 20), (90, 220), 1, 9)), "orientation", "vertical"),
         (drawn(lambda c: cv2.line(c, (60, 20), (240, 200), 1, 9)), "orientation", "diagonal"),
-        (drawn(lambda c: cv2.ellipse(c, (160, 120), (70, 70), 0, 0, 200, 1, 8)), "shape", "irregular"),
+        (ARC, "shape", "irregular"),
         (DISC, "place", "in the centre"),
         (drawn(lambda c: cv2.circle(c, (30, 30), 15, 1, -1)), "place", "at the top left"),
         (drawn(lambda c: cv2.circle(c, (290, 120), 15, 1, -1)), "place", "on the right"),

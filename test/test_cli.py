@@ -126,6 +126,21 @@ def test_unusual_pictures_are_analysed(tmp_path, name, picture):
     assert f"Picture: {picture.width}x{picture.height} px" in report.read_text()
 
 
+def test_a_picture_of_200_megapixels_is_analysed_in_its_own_frame(tmp_path):
+    picture = Image.new("RGB", (20_000, 10_000), "grey")
+    picture.paste((200, 30, 30), (12_000, 2_000, 16_000, 6_000))
+    picture.save(tmp_path / "huge.png", compress_level=1)
+    done = deep_perception("analyze", "huge.png", "--output", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = (tmp_path / "out" / "texts" / "huge_analysis_report.json").read_text()
+    boxes = [region["bbox_xyxy"] for region in json.loads(report)["regions"]]
+    assert any(
+        np.abs(np.subtract(box, (12_000, 2_000, 16_000, 6_000))).max() <= 40 for box in boxes
+    )
+    with Image.open(tmp_path / "out" / "images" / "huge_visualization.png") as shown:
+        assert shown.size == (1920, 960)
+
+
 def test_files_of_the_same_name_both_keep_their_report(tmp_path):
     for folder, color in (("a", "red"), ("b", "blue")):
         (tmp_path / folder).mkdir()

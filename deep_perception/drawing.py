@@ -18,7 +18,9 @@ from deep_perception.points import Point, Source, find_contours
 from deep_perception.regions import Region, Scene
 
 SOURCE_COLORS: dict[Source, Color] = {"contour": (60, 76, 231), "grid": (235, 152, 52)}
-FILL_OPACITY = 0.38
+# Small regions stand out, a large background keeps its own colours: opacity at 0 % and from
+# LARGE_SHARE of the picture on.
+SMALL_OPACITY, LARGE_OPACITY, LARGE_SHARE = 0.5, 0.16, 0.25
 # Smaller pictures are enlarged to this for a person's eye, so that labels have room.
 MIN_PICTURE_SIDE = 960
 # Sub-pixel bits of OpenCV's drawing functions.
@@ -103,12 +105,16 @@ def _fill(
     for region in ordered:
         # All outlines in one call: the even-odd rule leaves holes open.
         cv2.fillPoly(layer, outlines[region.index], region.index, shift=SHIFT)
-    table = np.zeros((int(layer.max()) + 1, 3), np.uint8)
+    count = max((region.index for region in ordered), default=0) + 1
+    colors, opacity = np.zeros((count, 3), np.uint8), np.zeros(count, np.float32)
     for region in ordered:
-        if region.index < len(table):
-            table[region.index] = region_color(region.index)
-    blended = cv2.addWeighted(image, 1 - FILL_OPACITY, table[layer], FILL_OPACITY, 0)
-    return np.where(layer[..., None] > 0, blended, image).astype(np.uint8, copy=False)
+        share = region.area / (region.rle.size.width * region.rle.size.height)
+        colors[region.index] = region_color(region.index)
+        opacity[region.index] = np.interp(
+            share, [0, LARGE_SHARE], [SMALL_OPACITY, LARGE_OPACITY]
+        )
+    blended = cv2.blendLinear(image, colors[layer], 1 - opacity[layer], opacity[layer])
+    return blended.astype(np.uint8, copy=False)
 
 
 def _outlines(region: Region, canvas: Size) -> list[NDArray[np.int32]]:

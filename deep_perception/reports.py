@@ -17,9 +17,10 @@ def text_report(scene: Scene, name: str) -> str:
         f"Analysis report: {name}",
         f"Picture: {width}x{height} px",
         f"Segmenter: {_backend(scene.segmenter, scene.segmenter_model)}",
-        f"Points proposed: {scene.proposed_points}, left out: {len(scene.skipped_points)}",
+        *([f"Points proposed: {scene.proposed_points}"] if scene.proposed_points else []),
+        f"Points left out: {len(scene.skipped_points)}",
         f"Regions: {len(scene.regions)}, covering {100 * scene.coverage:.1f} % of the picture",
-        f"Time: {scene.timings.total_s:.2f} s",
+        *([f"Time: {scene.timings.total_s:.2f} s"] if scene.timings.total_s else []),
         *(f"Warning: {warning}" for warning in scene.warnings),
     ]
     for region in scene.regions:

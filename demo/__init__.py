@@ -1,0 +1,1 @@
+"""``make demo``: a recording, the node, and a consumer, in three processes over DDS."""

@@ -1,0 +1,133 @@
+"""The demo: record, play into the node over DDS, receive, check, and say what was seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from demo import recording
+from deep_perception import images
+
+ROOT = Path(__file__).parents[1]
+OUTPUT = ROOT / "demo_output"
+NODE_ARGUMENTS = ("--ros-args", "-r", f"image:={recording.TOPIC}", "-p", "keyframes.min_interval_s:=0.5")  # fmt: skip # noqa: E501
+
+
+def main() -> int:
+    """0 when everything that came was right."""
+    started = time.monotonic()
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir()
+    photographs = sorted((ROOT / "test" / "data").glob("*.jpg"))
+    frames = recording.write(OUTPUT / "recording", photographs)
+    recorded_s = time.monotonic() - started
+    with (OUTPUT / "node.log").open("w") as log:
+        node = _start("deep_perception.ros", *NODE_ARGUMENTS, stderr=log)
+        receiver = _start("demo.receive", str(OUTPUT), stdout=subprocess.PIPE)
+        # Both must be there before the first frame is played.
+        played = _start("demo.play", str(OUTPUT / "recording"), "2").wait()
+        if played != 0:
+            node.kill()
+            receiver.kill()
+            _say(f"nothing was played; the node's log: {OUTPUT / 'node.log'}")
+            return 1
+        # The last frames are still being analysed.
+        time.sleep(2.0)
+        findings = _stop(receiver)
+        node_rc = _stop_node(node)
+    _overview(sorted((OUTPUT / "images").glob("keyframe_*.png")), len(photographs))
+    total_s = time.monotonic() - started
+    problems = _problems(findings, node_rc)
+    _report(findings, problems, frames, recorded_s, total_s)
+    return 1 if problems else 0
+
+
+def _start(module: str, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, text=True, **streams
+    )
+
+
+def _stop(receiver: subprocess.Popen[str]) -> dict[str, Any]:
+    receiver.send_signal(signal.SIGINT)
+    output, _ = receiver.communicate(timeout=30)
+    return dict(json.loads(output))
+
+
+def _stop_node(node: subprocess.Popen[str]) -> int:
+    node.send_signal(signal.SIGINT)
+    return node.wait(timeout=30)
+
+
+def _problems(findings: dict[str, Any], node_rc: int) -> list[str]:
+    problems = list(findings["problems"])
+    if node_rc != 0:
+        problems.append(f"the node ended with exit code {node_rc}")
+    counts = [findings[key] for key in ("detections", "scenes", "annotated")]
+    if min(counts) == 0 or len(set(counts)) != 1:
+        problems.append(f"detections, scenes and annotated pictures differ in number: {counts}")
+    if findings["described"] != findings["regions"]:
+        problems.append(f"{findings['regions'] - findings['described']} regions have no words")
+    return problems
+
+
+def _overview(pictures: Sequence[Path], photographs: int) -> None:
+    """One annotated picture of each photograph, side by side."""
+    if not pictures:
+        return
+    step = len(pictures) / photographs
+    chosen = [pictures[int((number + 0.5) * step)] for number in range(photographs)]
+    tiles = [images.shrink(images.load(path), 720, 540) for path in chosen]
+    rows = [np.hstack(tiles[first : first + 2]) for first in range(0, len(tiles) - 1, 2)]
+    cv2.imwrite(str(OUTPUT / "overview.png"), np.vstack(rows))
+
+
+def _report(
+    findings: dict[str, Any],
+    problems: list[str],
+    frames: int,
+    recorded_s: float,
+    total_s: float,
+) -> None:
+    latencies = sorted(findings["latencies_s"]) or [0.0]
+    coverage = statistics.mean(findings["coverages"] or [0.0])
+    scenes = max(1, findings["scenes"])
+    words = findings["words"] or ["nothing"]
+    checks = "all checks passed" if not problems else f"{len(problems)} PROBLEMS"
+    for line in (
+        f"recording   {frames} frames {recording.WIDTH}x{recording.HEIGHT} at {recording.RATE_HZ} "
+        f"Hz, written in {recorded_s:.1f} s",
+        f"received    {findings['frames']} camera frames, {findings['detections']} detection "
+        f"arrays, {findings['annotated']} annotated pictures",
+        f"regions     {findings['regions'] / scenes:.0f} a scene, {100 * coverage:.0f} % of the "
+        f"picture, {findings['described']} of {findings['regions']} described",
+        f"latency     camera frame -> detections: median {statistics.median(latencies):.2f} s, "
+        f"worst {latencies[-1]:.2f} s",
+        f"largest     first scene: {words[0]}",
+        f"largest     last scene:  {words[-1]}",
+        f"checks      {checks} (headers, boxes, masks, areas, words)",
+        f"pictures    {OUTPUT}/overview.png and {OUTPUT}/images/",
+        f"reports     {OUTPUT}/texts/   messages as a bag: {OUTPUT}/messages/",
+        f"time        {total_s:.0f} s",
+        *problems[:10],
+    ):
+        _say(line)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,8 @@ from deep_perception.images import Picture
 from deep_perception.masks import Box, Size
 
 Color = tuple[int, int, int]
-INK: Color = (20, 20, 20)
+DARK_INK: Color = (20, 20, 20)
+LIGHT_INK: Color = (250, 250, 250)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -30,7 +31,9 @@ def render(text: str, height: int) -> NDArray[np.float32]:
 def paint(picture: Picture, box: Box, coverage: NDArray[np.float32], color: Color) -> None:
     """Draw a rendered text on a plain background of ``color`` into a box of the picture."""
     background = np.array(color, np.float32)
-    ink = np.array(INK, np.float32)
+    # Rec. 601 luma, of BGR.
+    luma = float(background @ np.array([0.114, 0.587, 0.299], np.float32))
+    ink = np.array(DARK_INK if luma > 110 else LIGHT_INK, np.float32)
     tile = background + coverage[..., None] * (ink - background)
     picture[box.y1 : box.y2, box.x1 : box.x2] = np.rint(tile).astype(np.uint8)
 

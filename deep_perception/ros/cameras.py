@@ -120,7 +120,10 @@ class Camera:
         images = [
             name
             for name, types in self._node.get_topic_names_and_types()
-            if set(types) & TYPES.keys() and not name.startswith(f"{self._own_prefix()}/")
+            if set(types) & TYPES.keys()
+            and not name.startswith(f"{self._own_prefix()}/")
+            # Topics that are only subscribed to, as by this node itself, are listed too.
+            and self._node.count_publishers(name)
         ]
         if not images:
             return "no image topic is visible at all: is the camera running, in this ROS_DOMAIN_ID?"

@@ -1,0 +1,39 @@
+"""Fixtures of the graph tests."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def graph():
+    from graph import Graph
+
+    tester = Graph()
+    yield tester
+    tester.close()
+
+
+def _starting(tmp_path_factory):
+    from graph import NodeProcess
+
+    started = []
+
+    def start(**arguments):
+        log = tmp_path_factory.mktemp("node") / "log.txt"
+        started.append(NodeProcess(log, **arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def start_node(tmp_path_factory):
+    """Start nodes; they are stopped at the end of the test."""
+    yield from _starting(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def start_module_node(tmp_path_factory):
+    """Start nodes that all tests of a module share."""
+    yield from _starting(tmp_path_factory)

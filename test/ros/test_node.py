@@ -1,0 +1,284 @@
+"""The node over DDS, from another process: what goes in, what must come out."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("rclpy", reason="needs ROS 2: tools/with_ros python -m pytest")
+
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray  # noqa: E402
+from deep_perception_msgs.srv import GetScene  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from graph import LATCHED  # noqa: E402
+from pycocotools import mask as coco  # noqa: E402
+from rcl_interfaces.srv import DescribeParameters, GetParameters  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from std_srvs.srv import SetBool  # noqa: E402
+from vision_msgs.msg import Detection2DArray  # noqa: E402
+
+from deep_perception.settings import options  # noqa: E402
+
+BOX = (60, 40, 180, 150)  # x1, y1, x2, y2 of the square in the test picture
+
+
+def picture():
+    image = np.full((240, 320, 3), (190, 190, 190), np.uint8)
+    image[BOX[1] : BOX[3], BOX[0] : BOX[2]] = (30, 30, 200)
+    return image
+
+
+def corners(bbox):
+    x, y = bbox.center.position.x, bbox.center.position.y
+    return (
+        x - bbox.size_x / 2,
+        y - bbox.size_y / 2,
+        x + bbox.size_x / 2,
+        y + bbox.size_y / 2,
+    )
+
+
+def has_the_square(detections):
+    return any(
+        np.abs(np.subtract(corners(each.bbox), BOX)).max() <= 4 for each in detections.detections
+    )
+
+
+@pytest.fixture(scope="module")
+def node(start_module_node):
+    return start_module_node(**{"ros.input_timeout_s": 600.0, "ros.diagnostics_period_s": 0.2})
+
+
+@pytest.fixture(scope="module")
+def detections(graph, node):
+    return graph.listen(Detection2DArray, "/analyzer/detections")
+
+
+@pytest.fixture(scope="module")
+def camera(graph, node):
+    return graph.publisher(Image, "/image")
+
+
+def test_a_picture_becomes_detections_and_regions_of_its_own_header(graph, camera, detections):
+    regions = graph.listen(DescribedRegionArray, "/analyzer/regions", LATCHED)
+    updates = graph.listen(DescribedRegion, "/analyzer/region_updates", 500)
+    sent = graph.image(picture())
+    found = graph.analysed(camera, detections, sent)
+    scene = graph.answer(regions, sent, "regions")
+    assert has_the_square(found)
+    assert (scene.width, scene.height) == (320, 240)
+    assert scene.complete
+    assert scene.segmenter == "superpixels"
+    assert len(scene.regions) == len(found.detections)
+    for region, detection in zip(scene.regions, found.detections, strict=True):
+        assert region.header == detection.header == sent.header
+        assert region.bbox == detection.bbox
+        assert region.status == DescribedRegion.STATUS_DESCRIBED
+        assert region.description.endswith(".")
+        assert detection.results[0].hypothesis.class_id == region.label
+        mask = coco.decode({"size": [240, 320], "counts": region.mask.counts.encode()})
+        assert mask.sum() == region.area
+        x1, y1, x2, y2 = corners(region.bbox)
+        assert (0 <= x1 < x2 <= 320) and (0 <= y1 < y2 <= 240)
+        assert coco.toBbox(
+            {"size": [240, 320], "counts": region.mask.counts.encode()}
+        ).tolist() == [x1, y1, x2 - x1, y2 - y1]
+        assert mask[int(region.point.y), int(region.point.x)]
+    mine = [each for each in updates if each.header == sent.header]
+    assert sorted(each.index for each in mine) == [each.index for each in scene.regions]
+
+
+def grey(bgr):
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+
+
+def yuv(bgr, order):
+    i420 = cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420).reshape(-1)
+    height, width = bgr.shape[:2]
+    luma, quarter = width * height, width * height // 4
+    u = i420[luma : luma + quarter].reshape(height // 2, width // 2)
+    v = i420[luma + quarter :].reshape(height // 2, width // 2)
+    if order == "nv21":
+        chroma = np.stack([v, u], axis=-1).reshape(height // 2, width)
+        return np.vstack([i420[:luma].reshape(height, width), chroma])
+    packed = np.zeros((height, width, 2), np.uint8)
+    y_at, c_at = (1, 0) if order == "uyvy" else (0, 1)
+    packed[..., y_at] = i420[:luma].reshape(height, width)
+    packed[:, 0::2, c_at], packed[:, 1::2, c_at] = u.repeat(2, axis=0), v.repeat(2, axis=0)
+    return packed
+
+
+def depth():
+    return np.where(grey(picture()) > 100, 4.0, 1.5)
+
+
+ENCODED = {
+    "rgb8": lambda: picture()[..., ::-1],
+    "bgr8": picture,
+    "rgba8": lambda: cv2.cvtColor(picture(), cv2.COLOR_BGR2RGBA),
+    "bgra8": lambda: cv2.cvtColor(picture(), cv2.COLOR_BGR2BGRA),
+    "mono8": lambda: grey(picture()),
+    "mono16": lambda: grey(picture()).astype(np.uint16) * 257,
+    "bayer_rggb8": lambda: grey(picture()),
+    "bayer_bggr8": lambda: grey(picture()),
+    "bayer_gbrg8": lambda: grey(picture()),
+    "bayer_grbg8": lambda: grey(picture()),
+    "yuv422_yuy2": lambda: yuv(picture(), "yuyv"),
+    "uyvy": lambda: yuv(picture(), "uyvy"),
+    "nv21": lambda: yuv(picture(), "nv21"),
+    "16UC1": lambda: (depth() * 1000).astype(np.uint16),
+    "32FC1": lambda: depth().astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_every_encoding_shows_the_same_square(graph, camera, detections, encoding):
+    message = graph.image(ENCODED[encoding](), encoding)
+    message.height = 240  # nv21 has more rows of data than the picture has
+    assert has_the_square(graph.analysed(camera, detections, message))
+
+
+def test_padded_rows_and_big_endian_pixels(graph, camera, detections):
+    rows = (grey(picture()).astype(">u2") * 257).view(np.uint8).reshape(240, 640)
+    padded = np.hstack([rows, np.full((240, 24), 0xA5, np.uint8)])
+    message = graph.image(padded, "mono16", width=320, is_bigendian=1)
+    assert message.step == 664
+    assert has_the_square(graph.analysed(camera, detections, message))
+
+
+def statuses(messages, name):
+    return [
+        status for message in messages for status in message.status if status.name.endswith(name)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"encoding": "yuv999"}, "encoding 'yuv999' is not supported"),
+        ({"step": 7}, "step is 7 bytes"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_said_once_and_the_node_goes_on(
+    graph, node, camera, detections, fields, said
+):
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    for _ in range(3):
+        camera.publish(graph.image(picture(), **fields))
+        graph.spin(0.5)
+
+    def reported():
+        return [each for each in statuses(diagnostics, ": input") if said in each.message]
+
+    status = graph.until(reported, "the diagnostics")[0]
+    assert status.level == status.ERROR
+    assert "/image" in status.message
+    assert node.log.count(said) == 1
+    assert has_the_square(graph.analysed(camera, detections, graph.image(picture())))
+    graph.until(
+        lambda: statuses(diagnostics, ": input")[-1].message == "images arrive", "recovery"
+    )
+
+
+def test_annotated_pictures_come_while_somebody_listens(graph, camera, detections):
+    annotated = graph.listen(Image, "/analyzer/annotated")
+    compressed = graph.listen(CompressedImage, "/analyzer/annotated/compressed")
+    sent = graph.image(picture())
+    graph.analysed(camera, detections, sent)
+    drawn = graph.answer(annotated, sent, "annotated")
+    assert (drawn.width, drawn.height, drawn.encoding) == (320, 240, "bgr8")
+    jpeg = graph.answer(compressed, sent, "annotated/compressed")
+    decoded = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
+    raw = np.frombuffer(drawn.data, np.uint8).reshape(240, 320, 3)
+    assert np.abs(decoded.astype(int) - raw).mean() < 8
+    assert (raw != picture()).any()
+
+
+def test_a_late_listener_gets_the_last_scene(graph, camera, detections):
+    sent = graph.image(picture())
+    graph.analysed(camera, detections, sent)
+    late = graph.listen(DescribedRegionArray, "/analyzer/regions", LATCHED)
+    graph.answer(late, sent, "the latched scene")
+
+
+def test_frames_between_keyframes_are_left_alone(graph, camera, detections):
+    first = graph.image(picture())
+    graph.analysed(camera, detections, first)
+    soon = graph.image(picture())
+    soon.header.stamp.sec = first.header.stamp.sec
+    soon.header.stamp.nanosec = first.header.stamp.nanosec + 500_000_000
+    later = graph.image(picture())
+    camera.publish(soon)
+    graph.analysed(camera, detections, later)
+    assert soon.header not in [each.header for each in detections]
+
+
+def test_every_setting_is_a_parameter_with_its_range(graph, node):
+    names = [option.name for option in options()]
+    request = DescribeParameters.Request(names=names)
+    described = graph.call(DescribeParameters, "/analyzer/describe_parameters", request)
+    values = graph.call(
+        GetParameters, "/analyzer/get_parameters", GetParameters.Request(names=names)
+    ).values
+    assert len(described.descriptors) == len(values) == len(names)
+    for option, descriptor in zip(options(), described.descriptors, strict=True):
+        assert option.help in descriptor.description
+        assert descriptor.read_only == option.read_only
+        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+        assert bool(ranges) == (option.at_least is not None or option.at_most is not None)
+        if ranges and option.at_least is not None:
+            assert ranges[0].from_value == option.at_least
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        # outside of its range, not a choice, fixed at start
+        ("points.grid_rows", 0, "points.grid_rows"),
+        ("sweep.overlap", "clip", "expected one of allow, trim, skip"),
+        ("segmenter.backend", "sam2", "read"),
+    ],
+)
+def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, reason):
+    result = graph.set_parameter("/analyzer", name, value)
+    assert not result.successful
+    assert reason in result.reason
+
+
+def test_a_parameter_takes_effect_at_the_next_keyframe(graph, camera, detections):
+    assert graph.set_parameter("/analyzer", "sweep.max_regions", 1).successful
+    try:
+        limited = graph.analysed(camera, detections, graph.image(picture()))
+        assert len(limited.detections) == 1
+    finally:
+        assert graph.set_parameter("/analyzer", "sweep.max_regions", 0).successful
+    assert len(graph.analysed(camera, detections, graph.image(picture())).detections) > 1
+
+
+def test_get_scene_and_set_enabled(graph, camera, detections):
+    sent = graph.image(picture())
+    graph.analysed(camera, detections, sent)
+    answer = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request())
+    assert answer.success
+    assert answer.scene.header == sent.header
+    assert all(region.mask.counts == "" for region in answer.scene.regions)
+    assert '"regions":[{"name":"D1"' in answer.json
+    full = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request(include_masks=True))
+    assert all(region.mask.counts for region in full.scene.regions)
+    wrong = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request(camera="rear"))
+    assert not wrong.success
+    assert "'rear'" in wrong.message
+
+    assert graph.call(SetBool, "/analyzer/set_enabled", SetBool.Request(data=False)).success
+    unseen = graph.image(picture())
+    for _ in range(3):
+        camera.publish(unseen)
+        graph.spin(0.4)
+    assert unseen.header not in [each.header for each in detections]
+    assert graph.call(SetBool, "/analyzer/set_enabled", SetBool.Request(data=True)).success
+    graph.analysed(camera, detections, graph.image(picture()))
+
+
+def test_interrupting_ends_the_node_cleanly(node):
+    assert node.stop() == 0
+    assert "Traceback" not in node.log

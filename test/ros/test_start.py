@@ -1,0 +1,244 @@
+"""How the node starts, finds its input, and says what is wrong."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("rclpy", reason="needs ROS 2: tools/with_ros python -m pytest")
+
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from graph import LATCHED  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
+from vision_msgs.msg import Detection2DArray  # noqa: E402
+
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+SOON = {"ros.input_timeout_s": 1.0, "ros.diagnostics_period_s": 0.2}
+
+
+def picture(width=320):
+    image = np.full((240, width, 3), (190, 190, 190), np.uint8)
+    image[40:150, 60:180] = (30, 30, 200)
+    return image
+
+
+def compressed(graph, extension=".jpg", format_="bgr8; jpeg compressed bgr8"):
+    _, data = cv2.imencode(extension, picture())
+    message = CompressedImage(format=format_)
+    message.data.frombytes(data.tobytes())
+    return graph.stamp(message)
+
+
+def input_messages(diagnostics, node):
+    return [
+        status.message
+        for message in diagnostics
+        for status in message.status
+        if status.hardware_id == node and status.name.endswith(": input")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("points.grid_rows", 0, "points.grid_rows: 0 is not allowed; expected a whole number"),
+        ("sweep.overlap", "clip", "sweep.overlap: 'clip' is not allowed; expected one of allow"),
+        ("keyframes.min_interval_s", 3, "keyframes.min_interval_s: 3 is not allowed"),
+        ("points.inside", "maybe", "points.inside: 'maybe' is not allowed; expected true"),
+    ],
+)
+def test_a_bad_parameter_at_start_is_one_clear_line(start_node, name, value, said):
+    node = start_node(**{name: value})
+    assert node.process.wait(timeout=40) == 1
+    assert said in node.log
+    assert "Traceback" not in node.log
+
+
+def test_a_missing_backend_without_a_fallback_ends_the_start(start_node):
+    node = start_node(**{"segmenter.backend": "sam2", "segmenter.fallback": "''"})
+    assert node.process.wait(timeout=40) == 1
+    assert "segmenter 'sam2' is not in this version" in node.log
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize(
+    ("extension", "format_"),
+    [
+        (".jpg", "bgr8; jpeg compressed bgr8"),
+        (".jpg", "jpeg"),
+        (".png", "png"),
+        (".png", "rgb8; png compressed bgr8"),
+    ],
+)
+def test_compressed_images_of_an_image_transport_camera_are_found(
+    graph, start_node, extension, format_
+):
+    tag = f"c{extension[1:]}{len(format_)}"
+    start_node(remaps=[f"image:=/{tag}/image_raw", f"__ns:=/{tag}"])
+    detections = graph.listen(Detection2DArray, f"/{tag}/analyzer/detections")
+    camera = graph.publisher(CompressedImage, f"/{tag}/image_raw/compressed")
+    sent = compressed(graph, extension, format_)
+    assert len(graph.analysed(camera, detections, sent).detections) >= 2
+
+
+def test_a_compressed_topic_can_be_named_itself(graph, start_node):
+    start_node(remaps=["image:=/direct/image/compressed", "__ns:=/direct"])
+    detections = graph.listen(Detection2DArray, "/direct/analyzer/detections")
+    camera = graph.publisher(CompressedImage, "/direct/image/compressed")
+    assert graph.analysed(camera, detections, compressed(graph)).detections
+
+
+def test_raw_is_preferred_when_both_are_published(graph, start_node):
+    jpeg = graph.publisher(CompressedImage, "/both/image/compressed", matched=False)
+    raw = graph.publisher(Image, "/both/image", matched=False)
+    start_node(remaps=["__ns:=/both"])
+    detections = graph.listen(Detection2DArray, "/both/analyzer/detections")
+    assert graph.analysed(raw, detections, graph.image(picture())).detections
+    assert jpeg.get_subscription_count() == 0
+
+
+def test_the_transport_can_be_fixed(graph, start_node):
+    raw = graph.publisher(Image, "/fixed/image", matched=False)
+    start_node(remaps=["__ns:=/fixed"], **{"ros.transport": "compressed"})
+    detections = graph.listen(Detection2DArray, "/fixed/analyzer/detections")
+    camera = graph.publisher(CompressedImage, "/fixed/image/compressed")
+    assert graph.analysed(camera, detections, compressed(graph)).detections
+    assert raw.get_subscription_count() == 0
+
+
+def test_silence_names_the_nearest_image_topic(graph, start_node):
+    graph.publisher(Image, "/robot/front_camera/image_raw", matched=False)
+    node = start_node(remaps=["image:=/robot/front/image_raw", "__ns:=/lost"], **SOON)
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    expected = (
+        "nobody publishes /robot/front/image_raw; the nearest image topic is "
+        "/robot/front_camera/image_raw: remap with -r image:=/robot/front_camera/image_raw"
+    )
+
+    def said():
+        return input_messages(diagnostics, "/lost/analyzer")[-1:]
+
+    graph.until(lambda: expected in "".join(said()), lambda: f"{expected!r}, got {said()}")
+    graph.spin(1.0)
+    assert node.log.count(expected) == 1
+
+
+def test_silence_names_a_wrong_type(graph, start_node):
+    graph.publisher(String, "/wrong/image", matched=False)
+    start_node(remaps=["__ns:=/wrong"], **SOON)
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    graph.until(
+        lambda: any(
+            "/wrong/image carries std_msgs/msg/String, expected sensor_msgs/msg/Image" in each
+            for each in input_messages(diagnostics, "/wrong/analyzer")
+        ),
+        "the explanation",
+    )
+
+
+def test_silence_names_incompatible_qos(graph, start_node):
+    camera = graph.publisher(Image, "/qos/image", BEST_EFFORT, matched=False)
+    start_node(remaps=["__ns:=/qos"], **SOON, **{"ros.reliability": "reliable"})
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+
+    def explained():
+        camera.publish(graph.image(picture()))
+        return any(
+            "set ros.reliability to best_effort" in each
+            for each in input_messages(diagnostics, "/qos/analyzer")
+        )
+
+    graph.until(explained, "the explanation")
+
+
+def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
+    node = start_node(remaps=["__ns:=/bare"], **{"keyframes.min_interval_s": 0.2})
+    scenes = graph.listen(DescribedRegionArray, "/bare/analyzer/regions", LATCHED)
+    camera = graph.publisher(Image, "/bare/image")
+    message = graph.image(picture())
+    message.header.stamp.sec = message.header.stamp.nanosec = 0
+
+    def three():
+        camera.publish(message)
+        return len(scenes) >= 3
+
+    graph.until(three, "three scenes")
+    assert node.log.count("have no stamp") == 1
+
+
+def test_the_newest_frame_wins(graph, start_node):
+    start_node(remaps=["__ns:=/fast"], **{"keyframes.min_interval_s": 0.0})
+    detections = graph.listen(Detection2DArray, "/fast/analyzer/detections", 100)
+    camera = graph.publisher(Image, "/fast/image")
+    graph.analysed(camera, detections, graph.image(picture()))
+    before = len(detections)
+    burst = [graph.image(picture()) for _ in range(40)]
+    for message in burst:
+        camera.publish(message)
+    graph.analysed(camera, detections, burst[-1])
+    assert len(detections) - before < len(burst)
+
+
+BROKEN = '''
+from deep_perception.describers.attributes import Attributes
+from deep_perception.regions import Description
+from deep_perception.segmenters.superpixels import Superpixels
+
+class Describer(Attributes):
+    name = "broken"
+    def describe(self, image, regions):
+        yield regions[0], Description(status="failed", error="no model is loaded")
+        raise ConnectionError("endpoint down")
+
+class Segmenter(Superpixels):
+    frames = 0
+    def embed(self, image):
+        Segmenter.frames += 1
+        if Segmenter.frames == 1:
+            raise RuntimeError("out of memory")
+        return super().embed(image)
+'''
+
+
+def test_the_node_outlives_a_failing_frame_and_a_failing_describer(graph, start_node, tmp_path):
+    (tmp_path / "broken_backends.py").write_text(BROKEN)
+    node = start_node(
+        remaps=["__ns:=/broken"],
+        python_path=str(tmp_path),
+        **{
+            "describer.backend": "broken_backends:Describer",
+            "segmenter.backend": "broken_backends:Segmenter",
+        },
+    )
+    scenes = graph.listen(DescribedRegionArray, "/broken/analyzer/regions", LATCHED)
+    camera = graph.publisher(Image, "/broken/image")
+
+    def analysed():
+        camera.publish(graph.image(picture()))
+        return scenes
+
+    scene = graph.until(analysed, "a scene after the failing frame")[0]
+    assert "a frame could not be analysed: RuntimeError: out of memory" in node.log
+    errors = {region.error for region in scene.regions}
+    assert errors == {"no model is loaded", "ConnectionError: endpoint down"}
+    for region in scene.regions:
+        assert region.status == DescribedRegion.STATUS_FAILED
+        assert region.description == region.label == ""
+        assert region.mask.counts
+    assert node.process.poll() is None
+
+
+def test_a_fallback_is_said_in_every_scene(graph, start_node):
+    start_node(remaps=["__ns:=/fallback"], **{"segmenter.backend": "sam2"})
+    scenes = graph.listen(DescribedRegionArray, "/fallback/analyzer/regions", LATCHED)
+    detections = graph.listen(Detection2DArray, "/fallback/analyzer/detections")
+    camera = graph.publisher(Image, "/fallback/image")
+    for _ in range(2):
+        sent = graph.image(picture())
+        graph.analysed(camera, detections, sent)
+        scene = graph.answer(scenes, sent)
+        assert scene.segmenter == "superpixels"
+        assert "'sam2'" in scene.warnings[0]

@@ -110,9 +110,7 @@ def _fill(
     for region in ordered:
         share = region.area / (region.rle.size.width * region.rle.size.height)
         colors[region.index] = region_color(region.index)
-        opacity[region.index] = np.interp(
-            share, [0, LARGE_SHARE], [SMALL_OPACITY, LARGE_OPACITY]
-        )
+        opacity[region.index] = np.interp(share, [0, LARGE_SHARE], [SMALL_OPACITY, LARGE_OPACITY])
     blended = cv2.blendLinear(image, colors[layer], 1 - opacity[layer], opacity[layer])
     return blended.astype(np.uint8, copy=False)
 

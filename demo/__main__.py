@@ -16,8 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from demo import recording
 from deep_perception import images
+from demo import recording
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo_output"

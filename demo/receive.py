@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -15,7 +16,6 @@ from typing import Any
 
 import rclpy
 from ament_index_python.packages import get_package_share_path
-from deep_perception_msgs.msg import DescribedRegionArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -28,6 +28,7 @@ from deep_perception import images, masks
 from deep_perception.regions import Scene
 from deep_perception.reports import json_report, text_report
 from deep_perception.ros import messages
+from deep_perception_msgs.msg import DescribedRegionArray
 from demo.recording import TOPIC
 
 NODE = "/analyzer"
@@ -158,10 +159,8 @@ def main() -> int:
     rclpy.init()
     with Writer(folder / "messages", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         receiver = Receiver(folder, writer)
-        try:
+        with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
             rclpy.spin(receiver)
-        except (KeyboardInterrupt, ExternalShutdownException):
-            pass
     sys.stdout.write(json.dumps(vars(receiver.findings)) + "\n")
     return 0
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import cv2
+import numpy as np
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import KeyValue
 from sensor_msgs.msg import CompressedImage, Image
@@ -62,7 +63,7 @@ def to_image(image: Picture, header: Header) -> Image:
     )
     # An array('B') is taken as it is; every other type is checked element by element.
     data = array("B")
-    data.frombytes(image.tobytes())
+    data.frombytes(np.ascontiguousarray(image).data.cast("B"))
     message.data = data
     return message
 

@@ -115,7 +115,9 @@ class Graph:
     def set_parameter(self, node, name, value):
         from rcl_interfaces.srv import SetParameters
 
-        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
         return self.call(SetParameters, f"{node}/set_parameters", request).results[0]
 
     def stamp(self, message, frame_id="camera_optical_frame"):

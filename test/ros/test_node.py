@@ -3,21 +3,19 @@
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from graph import LATCHED
+from pycocotools import mask as coco
+from rcl_interfaces.srv import DescribeParameters, GetParameters
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import SetBool
+from vision_msgs.msg import Detection2DArray
+
+from deep_perception.settings import options
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from deep_perception_msgs.srv import GetScene
 
 pytestmark = pytest.mark.ros
-pytest.importorskip("rclpy", reason="needs ROS 2: tools/with_ros python -m pytest")
-
-from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray  # noqa: E402
-from deep_perception_msgs.srv import GetScene  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from graph import LATCHED  # noqa: E402
-from pycocotools import mask as coco  # noqa: E402
-from rcl_interfaces.srv import DescribeParameters, GetParameters  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from std_srvs.srv import SetBool  # noqa: E402
-from vision_msgs.msg import Detection2DArray  # noqa: E402
-
-from deep_perception.settings import options  # noqa: E402
 
 BOX = (60, 40, 180, 150)  # x1, y1, x2, y2 of the square in the test picture
 
@@ -175,9 +173,7 @@ def test_a_picture_that_cannot_be_read_is_said_once_and_the_node_goes_on(
     assert "/image" in status.message
     assert node.log.count(said) == 1
     assert has_the_square(graph.analysed(camera, detections, graph.image(picture())))
-    graph.until(
-        lambda: statuses(diagnostics, ": input")[-1].message == "images arrive", "recovery"
-    )
+    graph.until(lambda: statuses(diagnostics, ": input")[-1].message == "images arrive", "recovery")
 
 
 def test_annotated_pictures_come_while_somebody_listens(graph, camera, detections):

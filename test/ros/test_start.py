@@ -3,17 +3,16 @@
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from graph import LATCHED
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
+
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 
 pytestmark = pytest.mark.ros
-pytest.importorskip("rclpy", reason="needs ROS 2: tools/with_ros python -m pytest")
-
-from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from graph import LATCHED  # noqa: E402
-from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
-from vision_msgs.msg import Detection2DArray  # noqa: E402
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 SOON = {"ros.input_timeout_s": 1.0, "ros.diagnostics_period_s": 0.2}
@@ -182,7 +181,7 @@ def test_the_newest_frame_wins(graph, start_node):
     assert len(detections) - before < len(burst)
 
 
-BROKEN = '''
+BROKEN = """
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 from deep_perception.segmenters.superpixels import Superpixels
@@ -200,7 +199,7 @@ class Segmenter(Superpixels):
         if Segmenter.frames == 1:
             raise RuntimeError("out of memory")
         return super().embed(image)
-'''
+"""
 
 
 def test_the_node_outlives_a_failing_frame_and_a_failing_describer(graph, start_node, tmp_path):

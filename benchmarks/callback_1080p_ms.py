@@ -1,0 +1,42 @@
+"""What a 1920x1080 rgb8 frame costs in the subscription callback, against decoding it there."""
+
+from __future__ import annotations
+
+import rclpy
+from sensor_msgs.msg import Image
+
+from benchmarks.harness import Measurement, photograph, turn_by_turn
+from deep_perception.ros import messages
+from deep_perception.ros.cameras import Camera
+from deep_perception.settings import RosSettings
+
+FRAMES = 50
+
+
+def run() -> Measurement:
+    """Milliseconds a frame."""
+    rclpy.init()
+    node = rclpy.create_node("bench")
+    camera = Camera(node, RosSettings())
+    message = messages.to_image(photograph(1920, 1080), Image().header)
+    message.encoding = "rgb8"
+
+    def ours() -> None:
+        for _ in range(FRAMES):
+            camera._on_image(message)
+
+    def baseline() -> None:
+        for _ in range(FRAMES):
+            messages.picture(message)
+
+    seconds, naive = turn_by_turn(ours, baseline)
+    node.destroy_node()
+    rclpy.shutdown()
+    return {
+        "name": "callback_1080p_ms",
+        "value": 1000 * seconds / FRAMES,
+        "unit": "ms",
+        "baseline": 1000 * naive / FRAMES,
+        "ours": 1000 * seconds / FRAMES,
+        "runs": 7,
+    }

@@ -1,0 +1,72 @@
+"""Camera stamp to detections over DDS at 640x480, against the analysis alone in one process."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+import rclpy
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from benchmarks.harness import Measurement, photograph
+from deep_perception.analyzer import Analyzer
+from deep_perception.images import Picture
+from deep_perception.ros import messages
+
+FRAMES, PATIENCE_S = 12, 20.0
+
+
+def run() -> Measurement:
+    """Median seconds; the node runs in a process of its own."""
+    rclpy.init()
+    node = rclpy.create_node("bench")
+    detections: list[Detection2DArray] = []
+    subscription = node.create_subscription(
+        Detection2DArray, "/analyzer/detections", detections.append, 10
+    )
+    picture = photograph(640, 480)
+    publisher = node.create_publisher(Image, "/image", 1)
+    arguments = ["--ros-args", "-p", "keyframes.min_interval_s:=0.0"]
+    process = subprocess.Popen([sys.executable, "-m", "deep_perception.ros", *arguments])
+    try:
+        while not (publisher.get_subscription_count() and subscription.get_publisher_count()):
+            rclpy.spin_once(node, timeout_sec=0.05)
+        # A best-effort reader drops what comes before it has matched the writer in its turn.
+        time.sleep(1.0)
+        latencies = [_round_trip(node, publisher, detections, picture) for _ in range(FRAMES)]
+    finally:
+        process.terminate()
+        process.wait(timeout=PATIENCE_S)
+        node.destroy_node()
+        rclpy.shutdown()
+    analyzer = Analyzer()
+    alone = [analyzer.analyze(picture).timings.total_s for _ in range(FRAMES)]
+    # The first two frames carry discovery and warming up.
+    ours, baseline = statistics.median(latencies[2:]), statistics.median(alone[2:])
+    return {
+        "name": "end_to_end_s",
+        "value": ours,
+        "unit": "s",
+        "baseline": baseline,
+        "ours": ours,
+        "runs": FRAMES - 2,
+    }
+
+
+def _round_trip(
+    node: Node, publisher: Publisher, detections: list[Detection2DArray], picture: Picture
+) -> float:
+    message = messages.to_image(picture, Detection2DArray().header)
+    message.header.stamp = node.get_clock().now().to_msg()
+    started = time.monotonic()
+    publisher.publish(message)
+    while not any(each.header == message.header for each in detections):
+        if time.monotonic() - started > PATIENCE_S:
+            raise TimeoutError("no detections came back")
+        rclpy.spin_once(node, timeout_sec=0.01)
+    return time.monotonic() - started

@@ -34,7 +34,7 @@ setup(
     entry_points={
         "console_scripts": [
             "deep_perception = deep_perception.cli:main",
-            "analyzer = deep_perception.ros.node:main",
+            "analyzer = deep_perception.ros:main",
         ],
     },
 )

@@ -118,7 +118,8 @@ class Analyzer:
                 waiting.discard(region.index)
                 on_region(described[region.index])
         except Exception as failure:  # one backend must not cost the scene
-            log.exception("describer %s failed", self._describer.name)
+            # Each region says it, and the diagnostics: a log line a keyframe would bury the rest.
+            log.debug("describer %s failed", self._describer.name, exc_info=True)
             error = f"{type(failure).__name__}: {failure}"
         for index in sorted(waiting):
             failed = Description(

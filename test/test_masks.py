@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from pycocotools import mask as coco
 
 from deep_perception import masks
 from deep_perception.masks import Box, Rle, Size
+
+coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
 
 MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24))
 GROWTH = st.tuples(st.integers(0, 60), st.integers(0, 60))

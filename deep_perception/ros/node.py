@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import signal
 import threading
-import time
 from typing import Any
 
 import rclpy
@@ -24,6 +25,7 @@ from deep_perception.regions import Scene
 from deep_perception.reports import to_dict
 from deep_perception.ros import diagnostics, messages, parameters
 from deep_perception.ros.cameras import Camera, Frame
+from deep_perception.ros.logs import RosLog
 from deep_perception.ros.messages import NANOSECONDS, Keyframe
 from deep_perception.ros.outputs import Outputs
 from deep_perception.settings import Settings, SettingsError
@@ -39,6 +41,7 @@ class AnalyzerNode(Node):
         """Raises SettingsError or BackendUnavailable when it cannot work as it was asked to."""
         super().__init__("analyzer", **node_arguments)
         self._settings = parameters.declare(self, self._on_settings)
+        logging.getLogger("deep_perception").addHandler(RosLog(self.get_logger()))
         self._analyzer = Analyzer(self._settings)
         self._outputs = Outputs(self)
         self._camera = Camera(self, self._settings.ros)
@@ -57,8 +60,6 @@ class AnalyzerNode(Node):
         self.create_timer(period, self._publish_diagnostics, clock=steady)
         self._worker = threading.Thread(target=self._work, name="analyzer", daemon=True)
         self._worker.start()
-        for warning in self._analyzer.warnings:
-            self.get_logger().warning(warning)
         self.get_logger().info(
             f"waiting for images on {self._camera.topic}; publishing under "
             f"{self.get_fully_qualified_name()}/"
@@ -83,8 +84,14 @@ class AnalyzerNode(Node):
                 if not rclpy.ok():
                     return
                 self._counts["failed"] += 1
-                self._analysis_error = f"{type(error).__name__}: {error}"
-                self.get_logger().error(f"a frame could not be analysed: {self._analysis_error}")
+                said, self._analysis_error = (
+                    self._analysis_error,
+                    f"{type(error).__name__}: {error}",
+                )
+                if self._analysis_error != said:
+                    self.get_logger().error(
+                        f"a frame could not be analysed: {self._analysis_error}"
+                    )
 
     def _process(self, frame: Frame) -> None:
         settings = self._settings
@@ -223,10 +230,9 @@ def run() -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        started = time.monotonic()
+        # Ctrl-C in a terminal reaches the node twice, from the shell and from launch.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         node.close()
         node.destroy_node()
         rclpy.try_shutdown()
-        if time.monotonic() - started > 5:
-            rclpy.logging.get_logger("analyzer").warning("the last frame took long to finish")
     return 0

@@ -12,6 +12,7 @@ from deep_perception import describers, images, masks, segmenters
 from deep_perception.backends import create_or_fall_back
 from deep_perception.images import Picture
 from deep_perception.points import propose, to_source
+from deep_perception.priorities import prioritize
 from deep_perception.regions import Description, Region, Scene, Timings
 from deep_perception.settings import Settings
 from deep_perception.sweep import Sweep
@@ -43,6 +44,7 @@ class Analyzer:
         self._describer, describer_warning = create_or_fall_back(
             "describer", words.backend, words.fallback, describers.REGISTRY, self.settings
         )
+        self._previous: Picture | None = None
         self.warnings = tuple(filter(None, (segmenter_warning, describer_warning)))
         for warning in self.warnings:
             log.warning(warning)
@@ -58,7 +60,10 @@ class Analyzer:
         started = time.perf_counter()
         settings = self.settings
         working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
-        points = propose(working, settings.points)
+        points = prioritize(
+            propose(working, settings.points), working, self._previous, settings.points
+        )
+        self._previous = working
         proposed = time.perf_counter()
         embedding = self._segmenter.embed(working)
         embedded = time.perf_counter()

@@ -48,6 +48,11 @@ class PointSettings(pydantic.BaseModel, extra="forbid"):
     max_contour_points: int = _setting(
         500, "at most this many contour centroids, largest contour first", at_least=0, at_most=20000
     )
+    order: Literal["area", "saliency", "novelty"] = _setting(
+        "area",
+        "which points are asked first: contours by area, then the grid; what stands out; or what "
+        "changed since the last analysed picture",
+    )
     inside: bool = _setting(
         False, "move a centroid that lies outside its contour to the contour's innermost pixel"
     )

@@ -5,23 +5,21 @@ import os
 from pathlib import Path
 
 import pytest
+import rclpy
+import vision_msgs.msg
+from ament_index_python.packages import get_package_share_directory
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import KeyValue
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import BoundingBox2D, Point2D, Pose2D
+
+from deep_perception_msgs.action import AnalyzeImage, DescribeRegion
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, RegionMask
+from deep_perception_msgs.srv import GetScene
 
 pytestmark = pytest.mark.ros
-pytest.importorskip("rclpy", reason="needs ROS 2: tools/with_ros python -m pytest")
-
-import rclpy  # noqa: E402
-import vision_msgs.msg  # noqa: E402
-from ament_index_python.packages import get_package_share_directory  # noqa: E402
-from builtin_interfaces.msg import Duration, Time  # noqa: E402
-from diagnostic_msgs.msg import KeyValue  # noqa: E402
-from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from vision_msgs.msg import BoundingBox2D, Point2D, Pose2D  # noqa: E402
-
-from deep_perception_msgs.action import AnalyzeImage, DescribeRegion  # noqa: E402
-from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, RegionMask  # noqa: E402
-from deep_perception_msgs.srv import GetScene  # noqa: E402
 
 # Computed by rosbags from the .msg files of the tag 4.1.1 of ros-perception/vision_msgs. Two
 # programs can talk only when these agree, so a copy with another field would show here.

@@ -1,0 +1,43 @@
+# Everything runs in a private environment that tools/bootstrap.py makes at the first start.
+#   PYTHON=python3.12     the interpreter to make it from (3.10 to 3.13)
+#   ROS_WHEELS=kilted     another ROS 2 from wheels; a sourced ROS 2 (ROS_DISTRO) is used as it is
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PYTHON
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: demo
+demo: ## see it work: synthetic cameras, the node, a report
+	@tools/with_ros python -m demo $(ARGS)
+
+.PHONY: test
+test: ## all tests
+	@tools/with_ros python -m pytest $(ARGS)
+
+.PHONY: test-core
+test-core: ## the tests that need no ROS
+	@tools/with_ros python -m pytest -m "not ros and not colcon" $(ARGS)
+
+.PHONY: test-ros
+test-ros: ## the tests with a live ROS graph
+	@tools/with_ros python -m pytest -m ros $(ARGS)
+
+.PHONY: test-oldest
+test-oldest: ## the tests that need no ROS, with the oldest supported versions (Python up to 3.12)
+	@set -eu; environment=$$($${PYTHON:-python3} -S tools/bootstrap.py requirements/oldest.txt); \
+	. "$$environment"; exec python -m pytest -m "not ros and not colcon" $(ARGS)
+
+.PHONY: lint
+lint: ## ruff and mypy
+	@tools/with_ros bash -c 'ruff check . && ruff format --check . && mypy'
+
+.PHONY: bench
+bench: ## the benchmarks, or one: make bench BENCH=keyframe_ms
+	@tools/with_ros python -m benchmarks $(BENCH)
+
+.PHONY: clean
+clean: ## remove the environments and everything built
+	rm -rf .venv .venv-* .ros build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis

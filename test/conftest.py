@@ -1,0 +1,148 @@
+"""Groups of tests: `ros` and `colcon` are skipped, with the reason, where they cannot run.
+
+DEEP_PERCEPTION_REQUIRE=ros,colcon makes each such skip a failure, and their absence too: that is
+how the CI knows that they ran.
+"""
+
+import importlib
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
+ROS_TESTS = Path(__file__).parent / "ros"
+HINT = "run with: tools/with_ros python -m pytest"
+ran = dict.fromkeys(REQUIRED, 0)
+
+
+def why_not(group):
+    """The reason why a group cannot run here, or nothing."""
+    if group == "colcon" and not shutil.which("colcon"):
+        return f"there is no colcon; {HINT}"
+    if group == "ros":
+        # The name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
+        for module, name in (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")):
+            try:
+                getattr(importlib.import_module(module), name)
+            except (ImportError, AttributeError) as error:
+                return f"{error}; {HINT}"
+    return ""
+
+
+MISSING = {group: reason for group in ("ros", "colcon") if (reason := why_not(group))}
+
+
+def groups(item):
+    return [group for group in ("ros", "colcon") if item.get_closest_marker(group)]
+
+
+def required_groups(item):
+    return [group for group in groups(item) if group in REQUIRED]
+
+
+# -- a ROS domain for this process alone ------------------------------------------------------
+
+
+def free_domain():
+    """A domain id from 1 to 100 and the socket that keeps it ours, as ros-domain-coordinator does.
+
+    The search starts at a place of this process's own, and the kernel settles the rest.
+    """
+    for step in range(100):
+        domain = (os.getpid() + step) % 100 + 1
+        keeper = socket.socket()
+        try:
+            keeper.bind(("", 32768 + domain))
+        except OSError:
+            keeper.close()
+        else:
+            return domain, keeper
+    raise pytest.UsageError("no free ROS domain id: all of 1 to 100 are taken")
+
+
+def pytest_configure(config):
+    domain, config.domain_keeper = free_domain()
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "domain_keeper"):
+        config.domain_keeper.close()
+
+
+def pytest_report_header():
+    ros = os.environ.get("ROS_DISTRO", "none")
+    lines = [f"ROS: {ros}, domain {os.environ['ROS_DOMAIN_ID']}"]
+    return lines + [f"{group} tests cannot run: {reason}" for group, reason in MISSING.items()]
+
+
+# -- groups that cannot run --------------------------------------------------------------------
+
+
+class CannotRun(pytest.File):
+    """Stands for a file under test/ros, which cannot be imported without ROS."""
+
+    def collect(self):
+        item = CannotRunItem.from_parent(self, name="all_of_it")
+        item.add_marker("ros")
+        yield item
+
+
+class CannotRunItem(pytest.Item):
+    def runtest(self):
+        raise AssertionError("unreachable: skipped at set-up")
+
+    def reportinfo(self):
+        return self.path, 0, self.name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path, parent):
+    if "ros" in MISSING and ROS_TESTS in module_path.parents:
+        return CannotRun.from_parent(parent, path=module_path)
+    return None
+
+
+def pytest_runtest_setup(item):
+    for group in groups(item):
+        if group in MISSING:
+            pytest.skip(MISSING[group])
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    required = required_groups(item)
+    if report.skipped and required and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: required ({', '.join(required)}) but {reason}"
+    elif report.when == "call":
+        for group in required:
+            ran[group] += 1
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    report = (yield).get_result()
+    if report.skipped and "ros" in REQUIRED and ROS_TESTS in collector.path.parents:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid}: required (ros) but skipped: {report.longrepr}"
+
+
+def pytest_sessionfinish(session, exitstatus):
+    absent = [group for group, count in ran.items() if not count]
+    if absent and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.absent_groups = absent
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for group in getattr(config, "absent_groups", []):
+        terminalreporter.write_line(
+            f"FAILED: no test of the required group `{group}` ran", red=True
+        )

@@ -10,7 +10,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 .PHONY: demo
-demo: ## see it work: synthetic cameras, the node, a report
+demo: ## see it work: a recorded camera, the node, a consumer
 	@tools/with_ros python -m demo $(ARGS)
 
 .PHONY: test

@@ -273,30 +273,30 @@ def _refusal(option: Option, value: Any) -> str:
 
 def _leaves() -> Iterator[Option]:
     defaults = Settings()
-    for group, model in get_type_hints(Settings).items():
-        if group == "model_config":
-            continue
-        for leaf, hint in get_type_hints(model).items():
-            if leaf == "model_config":
-                continue
-            info, extra = _field(model, leaf)
+    groups = get_type_hints(Settings)
+    for group in _fields(Settings):
+        hints = get_type_hints(groups[group])
+        for leaf, info in _fields(groups[group]).items():
             default = getattr(getattr(defaults, group), leaf)
             yield Option(
                 name=f"{group}.{leaf}",
                 kind=type(default),
                 default=default,
                 help=info.description,
-                choices=get_args(hint) if get_origin(hint) is Literal else (),
-                **extra,
+                choices=get_args(hints[leaf]) if get_origin(hints[leaf]) is Literal else (),
+                **_extra(info),
             )
 
 
-def _field(model: Any, leaf: str) -> tuple[Any, dict[str, Any]]:
+def _fields(model: Any) -> dict[str, Any]:
     if pydantic.VERSION.startswith("1."):
-        old = model.__fields__[leaf].field_info
-        return old, old.extra["json_schema_extra"]
-    info = model.model_fields[leaf]
-    return info, info.json_schema_extra
+        return {name: field.field_info for name, field in model.__fields__.items()}
+    return dict(model.model_fields)
+
+
+def _extra(info: Any) -> dict[str, Any]:
+    old = pydantic.VERSION.startswith("1.")
+    return dict(info.extra["json_schema_extra"] if old else info.json_schema_extra)
 
 
 _OPTIONS = tuple(_leaves())

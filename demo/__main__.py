@@ -29,9 +29,11 @@ def main() -> int:
     started = time.monotonic()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
+    _say("[1/3] recording a camera that moves over photographs")
     photographs = sorted((ROOT / "test" / "data").glob("*.jpg"))
     frames = recording.write(OUTPUT / "recording", photographs)
     recorded_s = time.monotonic() - started
+    _say(f"[2/3] playing {frames / recording.RATE_HZ:.0f} s into the node over DDS")
     with (OUTPUT / "node.log").open("w") as log:
         node = _start("deep_perception.ros", *NODE_ARGUMENTS, stderr=log)
         receiver = _start("demo.receive", str(OUTPUT), stdout=subprocess.PIPE)
@@ -46,6 +48,7 @@ def main() -> int:
         time.sleep(2.0)
         findings = _stop(receiver)
         node_rc = _stop_node(node)
+    _say("[3/3] checking what came out")
     _overview(sorted((OUTPUT / "images").glob("keyframe_*.png")), len(photographs))
     total_s = time.monotonic() - started
     problems = _problems(findings, node_rc)
@@ -127,6 +130,7 @@ def _report(
 
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

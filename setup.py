@@ -29,7 +29,10 @@ setup(
         "scipy>=1.11",
         "tqdm>=4.66",
     ],
-    extras_require={"test": ["pytest", "hypothesis", "pycocotools"]},
+    extras_require={
+        "hub": ["huggingface_hub>=2.4,<3"],
+        "test": ["pytest", "hypothesis", "pycocotools"],
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

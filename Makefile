@@ -30,6 +30,10 @@ test-oldest: ## the tests that need no ROS, with the oldest supported versions (
 	@set -eu; environment=$$($${PYTHON:-python3} -S tools/bootstrap.py requirements/oldest.txt); \
 	. "$$environment"; exec python -m pytest -m "not ros and not colcon" $(ARGS)
 
+.PHONY: test-sam2
+test-sam2: ## the tests that need torch, in an environment of their own
+	@DEEP_PERCEPTION_WITH=sam2 tools/with_ros python -m pytest -m sam2 $(ARGS)
+
 .PHONY: lint
 lint: ## ruff and mypy
 	@tools/with_ros bash -c 'ruff check . && ruff format --check . && mypy'

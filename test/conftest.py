@@ -1,6 +1,6 @@
-"""Groups of tests: `ros` and `colcon` are skipped, with the reason, where they cannot run.
+"""Groups of tests (ros, colcon, hub, sam2) are skipped, with the reason, where they cannot run.
 
-DEEP_PERCEPTION_REQUIRE=ros,colcon makes each such skip a failure, and their absence too: that is
+DEEP_PERCEPTION_REQUIRE=ros,colcon,hub makes each such skip a failure, and their absence too: that is
 how the CI knows that they ran.
 """
 
@@ -15,6 +15,13 @@ import pytest
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 ROS_TESTS = Path(__file__).parent / "ros"
 HINT = "run with: tools/with_ros python -m pytest"
+GROUPS = ("ros", "colcon", "hub", "sam2")
+# A name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
+NEEDED = {
+    "ros": (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")),
+    "hub": (("huggingface_hub", "__version__"),),
+    "sam2": (("torch", "__version__"), ("transformers", "__version__")),
+}
 ran = dict.fromkeys(REQUIRED, 0)
 
 
@@ -22,21 +29,19 @@ def why_not(group):
     """The reason why a group cannot run here, or nothing."""
     if group == "colcon" and not shutil.which("colcon"):
         return f"there is no colcon; {HINT}"
-    if group == "ros":
-        # The name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
-        for module, name in (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")):
-            try:
-                getattr(importlib.import_module(module), name)
-            except (ImportError, AttributeError) as error:
-                return f"{error}; {HINT}"
+    for module, name in NEEDED.get(group, ()):
+        try:
+            getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            return f"{error}; {'run with: make test-sam2' if group == 'sam2' else HINT}"
     return ""
 
 
-MISSING = {group: reason for group in ("ros", "colcon") if (reason := why_not(group))}
+MISSING = {group: reason for group in GROUPS if (reason := why_not(group))}
 
 
 def groups(item):
-    return [group for group in ("ros", "colcon") if item.get_closest_marker(group)]
+    return [group for group in GROUPS if item.get_closest_marker(group)]
 
 
 def required_groups(item):

@@ -78,19 +78,24 @@ def choose(requirements: str | None) -> Plan:
         if not path.is_file() or ROOT not in path.parents:
             raise Problem(f"{requirements} is no file of this folder")
         return Plan("plain", "", ROOT / f".venv-{path.stem}", (path,))
-    dev = ROOT / "requirements" / "dev.txt"
+    names = ("dev", "hub", *filter(None, [os.environ.get("DEEP_PERCEPTION_WITH")]))
+    lists = tuple(ROOT / "requirements" / f"{name}.txt" for name in names)
+    absent = [path.name for path in lists if not path.is_file()]
+    if absent:
+        raise Problem(f"DEEP_PERCEPTION_WITH={names[-1]}: there is no requirements/{absent[0]}")
+    suffix = "".join(f"-{name}" for name in names[2:])
     sourced = os.environ.get("ROS_DISTRO", "")
     distro = os.environ.get("ROS_WHEELS", "")
     if os.environ.get(OWN_ENV, "") == f"{ROOT}:wheels":
         # In an environment of ours ROS_DISTRO is our own echo.
         distro = distro or sourced
     if sourced and os.environ.get("AMENT_PREFIX_PATH") and not distro:
-        return Plan("sourced", sourced, ROOT / f".venv-sourced-{sourced}", (dev,))
+        return Plan("sourced", sourced, ROOT / f".venv-sourced-{sourced}{suffix}", lists)
     distro = distro or DISTROS[0]
     if distro not in DISTROS:
         raise Problem(f"ROS_WHEELS={distro} is not known. Known: {', '.join(DISTROS)}")
-    venv = ROOT / (".venv" if distro == DISTROS[0] else f".venv-{distro}")
-    return Plan("wheels", distro, venv, (TOOLS / "ros" / f"{distro}.txt", dev))
+    venv = ROOT / ((".venv" if distro == DISTROS[0] else f".venv-{distro}") + suffix)
+    return Plan("wheels", distro, venv, (TOOLS / "ros" / f"{distro}.txt", *lists))
 
 
 def pins(files: Iterable[Path], version: tuple[int, ...]) -> dict[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from deep_perception import describers, images, masks, segmenters
 from deep_perception.backends import create_or_fall_back
 from deep_perception.images import Picture
@@ -26,6 +28,10 @@ OnProgress = Callable[[int, int], None]
 
 def _ignore(*_: Any) -> None:
     pass
+
+
+class Cancelled(Exception):
+    """The analysis was told to stop; there is no scene."""
 
 
 class Analyzer:
@@ -55,15 +61,25 @@ class Analyzer:
         *,
         on_region: OnRegion = _ignore,
         on_progress: OnProgress = _ignore,
+        cancelled: Callable[[], bool] = bool,
     ) -> Scene:
-        """Sweep and describe an HxWx3 uint8 BGR picture; results are in its pixel frame."""
+        """Sweep and describe an HxWx3 uint8 BGR picture; results are in its pixel frame.
+
+        ``cancelled`` is asked between regions; Cancelled is raised once it says so. Raises
+        ValueError for anything but such a picture.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(
+                f"expected a picture of HxWx3 uint8 BGR pixels, got {image.shape} {image.dtype}"
+            )
         started = time.perf_counter()
         settings = self.settings
         working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
         points = prioritize(
             propose(working, settings.points), working, self._previous, settings.points
         )
-        self._previous = working
+        # A copy: the caller may fill the same buffer with the next picture.
+        self._previous = working.copy() if settings.points.order == "novelty" else None
         proposed = time.perf_counter()
         embedding = self._segmenter.embed(working)
         embedded = time.perf_counter()
@@ -73,6 +89,8 @@ class Analyzer:
             points=points,
             size=masks.size_of(working),
             settings=settings.sweep,
+            clock=time.perf_counter,
+            started_s=started,
         )
         found = []
         for index, claim in enumerate(sweep, start=1):
@@ -83,11 +101,13 @@ class Analyzer:
                 score=claim.score,
                 source=masks.size_of(image),
             )
+            if cancelled():
+                raise Cancelled
             found.append(region)
             on_progress(sweep.settled, len(points))
         on_progress(len(points), len(points))
         swept = time.perf_counter()
-        regions = self._describe(image, found, on_region)
+        regions = self._describe(image, found, on_region, cancelled)
         finished = time.perf_counter()
         return Scene(
             size=masks.size_of(image),
@@ -112,20 +132,31 @@ class Analyzer:
         )
 
     def _describe(
-        self, image: Picture, regions: Sequence[Region], on_region: OnRegion
+        self,
+        image: Picture,
+        regions: Sequence[Region],
+        on_region: OnRegion,
+        cancelled: Callable[[], bool],
     ) -> list[Region]:
         described = {region.index: region for region in regions}
         waiting = set(described)
         error = "the describer gave no words for this region"
-        try:
-            for region, description in self._describer.describe(image, regions):
-                described[region.index] = region.described(description)
-                waiting.discard(region.index)
-                on_region(described[region.index])
-        except Exception as failure:  # one backend must not cost the scene
-            # Each region says it, and the diagnostics: a log line a keyframe would bury the rest.
-            log.debug("describer %s failed", self._describer.name, exc_info=True)
-            error = f"{type(failure).__name__}: {failure}"
+        words = iter(self._describer.describe(image, regions))
+        while not cancelled():
+            try:
+                region, description = next(words)
+            except StopIteration:
+                break
+            except Exception as failure:  # one backend must not cost the scene
+                # Each region says it, and the diagnostics: a log line a keyframe is too much.
+                log.debug("describer %s failed", self._describer.name, exc_info=True)
+                error = f"{type(failure).__name__}: {failure}"
+                break
+            described[region.index] = region.described(description)
+            waiting.discard(region.index)
+            on_region(described[region.index])
+        else:
+            raise Cancelled
         for index in sorted(waiting):
             failed = Description(
                 status="failed",

@@ -28,12 +28,10 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     module_name, class_name = target.split(":", 1)
     try:
         factory: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a broken torch fails its import in every way there is
         raise BackendUnavailable(f"{kind} {name!r} cannot be loaded: {error}") from error
     try:
         return factory(settings=settings) if _takes_settings(factory) else factory()
-    except BackendUnavailable:
-        raise
     except Exception as error:
         raise BackendUnavailable(f"{kind} {name!r} cannot start: {error}") from error
 

@@ -12,15 +12,22 @@ from deep_perception.analyzer import Analyzer
 from deep_perception.images import ImageError, Picture
 from deep_perception.points import propose
 from deep_perception.regions import Scene
-from deep_perception.reports import json_report, text_report
+from deep_perception.reports import write_reports
 from deep_perception.settings import Settings
 
 
 def analyze_files(
-    paths: Sequence[Path], settings: Settings, *, say: Callable[[str], None]
-) -> list[str]:
-    """Analyse every file into ``settings.output.folder``; one line for each that failed."""
-    failures: list[str] = []
+    paths: Sequence[Path],
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    complain: Callable[[str], object],
+) -> int:
+    """Analyse every file into ``settings.output.folder``; returns how many failed.
+
+    ``say`` gets a line for each file that went well, ``complain`` one for each that did not.
+    """
+    failed = 0
     folder = Path(settings.output.folder)
     names = _report_names(paths)
     with Analyzer(settings) as analyzer:
@@ -29,43 +36,36 @@ def analyze_files(
                 image = images.load(path)
                 scene = _analyze_with_progress(analyzer, image, names[path])
                 _write(folder, names[path], path, image, scene, settings)
-            except ImageError as error:
-                failures.append(str(error))
-            except OSError as error:
-                failures.append(f"{path}: the results cannot be written ({error})")
-            except Exception as error:  # one picture must not cost the others
-                failures.append(f"{path}: {type(error).__name__}: {error}")
-            else:
-                say(
+                line = (
                     f"{path}: {len(scene.regions)} regions, {100 * scene.coverage:.0f} % covered, "
                     f"{scene.timings.total_s:.2f} s -> {folder}/images/"
                     f"{names[path]}_visualization.png"
                 )
-    return failures
-
-
-def write_scene(
-    folder: Path, name: str, title: str, image: Picture, scene: Scene, settings: Settings
-) -> None:
-    """The reports and the annotated picture of one scene. Raises OSError."""
-    texts, pictures = folder / "texts", folder / "images"
-    texts.mkdir(parents=True, exist_ok=True)
-    report = texts / f"{name}_analysis_report"
-    report.with_suffix(".txt").write_text(text_report(scene, title), encoding="utf-8")
-    report.with_suffix(".json").write_text(json_report(scene, title), encoding="utf-8")
-    canvas = drawing.for_people(image, settings.output.max_picture_side)
-    annotated = drawing.annotate(scene, canvas, label=settings.output.labels)
-    images.save_png(pictures / f"{name}_visualization.png", annotated)
+            except ImageError as error:
+                failed += 1
+                complain(str(error))
+            except OSError as error:
+                failed += 1
+                complain(f"{path}: the results cannot be written ({error})")
+            except Exception as error:  # one picture must not cost the others
+                failed += 1
+                complain(f"{path}: {type(error).__name__}: {error}")
+            else:
+                say(line)
+    return failed
 
 
 def _write(
     folder: Path, name: str, path: Path, image: Picture, scene: Scene, settings: Settings
 ) -> None:
-    write_scene(folder, name, str(path), image, scene, settings)
-    working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
+    write_reports(folder / "texts", name, scene, title=str(path))
+    pictures = folder / "images"
     canvas = drawing.for_people(image, settings.output.max_picture_side)
+    annotated = drawing.annotate(scene, canvas, label=settings.output.labels)
+    images.save_png(pictures / f"{name}_visualization.png", annotated)
+    working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
     debug = drawing.contours_debug(canvas, working, propose(working, settings.points))
-    images.save_png(folder / "images" / f"{name}_contours_debug.png", debug)
+    images.save_png(pictures / f"{name}_contours_debug.png", debug)
 
 
 def _analyze_with_progress(analyzer: Analyzer, image: Picture, name: str) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from deep_perception import __version__
 from deep_perception.backends import BackendUnavailable
+from deep_perception.models_cli import add_models_command
 from deep_perception.presets import PRESETS
 from deep_perception.settings import (
     Option,
@@ -27,6 +29,10 @@ OK, BAD_INPUT = 0, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0: all is well, 2: some input was bad (each said in one line)."""
     logging.basicConfig(format="deep_perception: %(message)s", level=logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show must not cost the files after it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     chosen = parser.parse_args(arguments)
     try:
@@ -60,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
     show.add_argument("--markdown", action="store_true", help="as a Markdown table")
     show.set_defaults(run=_show_settings)
+    add_models_command(commands)
     return parser
 
 
@@ -114,10 +121,8 @@ def _analyze(chosen: argparse.Namespace) -> int:
     # Imported late: --help and a bad setting answer at once.
     from deep_perception.batch import analyze_files
 
-    failures = analyze_files(chosen.images, _settings(chosen), say=_say)
-    for failure in failures:
-        _complain(failure)
-    return BAD_INPUT if failures else OK
+    failed = analyze_files(chosen.images, _settings(chosen), say=_say, complain=_complain)
+    return BAD_INPUT if failed else OK
 
 
 def _show_settings(chosen: argparse.Namespace) -> int:
@@ -134,7 +139,9 @@ def _say(line: str) -> None:
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write(f"deep_perception: {message}\n")
+    from tqdm import tqdm
+
+    tqdm.write(f"deep_perception: {message}", file=sys.stderr)
     return BAD_INPUT
 
 

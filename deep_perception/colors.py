@@ -19,6 +19,7 @@ NAMES = (
     "black", "dark grey", "grey", "light grey", "white", "red", "orange", "yellow", "green",
     "turquoise", "blue", "purple", "pink", "brown", "beige",
 )  # fmt: skip
+ACHROMATIC = frozenset(("black", "dark grey", "grey", "light grey", "white"))
 
 
 def to_lab(image: Picture) -> NDArray[np.float32]:

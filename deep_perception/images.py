@@ -37,14 +37,15 @@ def load(path: Path) -> Picture:
     if size == 0:
         raise ImageError(f"{path}: is empty (0 bytes)")
     try:
-        # MAX_PIXELS is the limit here; Pillow's own warning would come for half of it.
+        # Pillow warns of broken metadata and of half of MAX_PIXELS; neither matters to a picture
+        # that can be decoded.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             return _decode(path)
     except ImageError:
         raise
-    except UnidentifiedImageError:
-        return _decode_with_opencv(path)
+    except PermissionError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
     except Image.DecompressionBombError:
         raise _too_large(path, "") from None
     except MemoryError:
@@ -60,6 +61,8 @@ def _decode(path: Path) -> Picture:
             if opened.width * opened.height > MAX_PIXELS:
                 raise _too_large(path, f"{opened.width}x{opened.height} pixels, ")
             return _to_bgr(path, opened)
+    except UnidentifiedImageError:
+        return _decode_with_opencv(path)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
@@ -83,8 +86,10 @@ def _to_bgr(path: Path, opened: Image.Image) -> Picture:
 def _decode_with_opencv(path: Path) -> Picture:
     # Pillow has no 16-bit colour TIFF, for one.
     decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-    if decoded is None:
+    if decoded is None or decoded.size == 0:
         raise ImageError(f"{path}: not an image, or of an unknown format")
+    if decoded.shape[0] * decoded.shape[1] > MAX_PIXELS:
+        raise _too_large(path, f"{decoded.shape[1]}x{decoded.shape[0]} pixels, ")
     return decoded.astype(np.uint8, copy=False)
 
 

@@ -12,15 +12,15 @@ class Keyframes:
         self._last_ns: int | None = None
 
     def reason(self, stamp_ns: int, settings: KeyframeSettings) -> str:
-        """Why the frame is a keyframe, or "" when it is none."""
-        reason = self._reason(stamp_ns, settings)
-        if reason:
-            self._last_ns = stamp_ns
-        return reason
-
-    def _reason(self, stamp_ns: int, settings: KeyframeSettings) -> str:
+        """Why the frame is worth a sweep, or "" when it is not."""
         if self._last_ns is None:
             return "first frame"
-        if stamp_ns < self._last_ns:
-            return "time went back"
-        return "interval" if stamp_ns - self._last_ns >= settings.min_interval_s * 1e9 else ""
+        elapsed_ns = stamp_ns - self._last_ns
+        # Stamps step back a little when frames overtake each other, and far when a bag starts anew.
+        if abs(elapsed_ns) < settings.min_interval_s * 1e9:
+            return ""
+        return "interval" if elapsed_ns >= 0 else "time went back"
+
+    def took(self, stamp_ns: int) -> None:
+        """The frame could be read and is being swept: count the interval from here."""
+        self._last_ns = stamp_ns

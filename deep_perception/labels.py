@@ -17,24 +17,24 @@ DARK_INK: Color = (20, 20, 20)
 LIGHT_INK: Color = (250, 250, 250)
 
 
-@functools.lru_cache(maxsize=1024)
-def render(text: str, height: int) -> NDArray[np.float32]:
-    """Coverage 0..1 (HxW) of a text with padding around it, ``height`` pixels high."""
+@functools.lru_cache(maxsize=256)
+def render(text: str, height: int) -> Picture:
+    """Coverage 0..255 (HxW) of a text with padding around it, ``height`` pixels high."""
     font = ImageFont.load_default(size=max(6, round(height * 0.72)))
     left, _, right, _ = font.getbbox(text)
     padding = max(2, height // 5)
     tile = Image.new("L", (int(right - left) + 2 * padding, height), 0)
     ImageDraw.Draw(tile).text((padding - left, height / 2), text, fill=255, font=font, anchor="lm")
-    return np.asarray(tile, np.float32) / 255.0
+    return np.asarray(tile, np.uint8)
 
 
-def paint(picture: Picture, box: Box, coverage: NDArray[np.float32], color: Color) -> None:
+def paint(picture: Picture, box: Box, coverage: Picture, color: Color) -> None:
     """Draw a rendered text on a plain background of ``color`` into a box of the picture."""
     background = np.array(color, np.float32)
     # Rec. 601 luma, of BGR.
     luma = float(background @ np.array([0.114, 0.587, 0.299], np.float32))
     ink = np.array(DARK_INK if luma > 110 else LIGHT_INK, np.float32)
-    tile = background + coverage[..., None] * (ink - background)
+    tile = background + coverage[..., None] / 255.0 * (ink - background)
     picture[box.y1 : box.y2, box.x1 : box.x2] = np.rint(tile).astype(np.uint8)
 
 

@@ -51,7 +51,7 @@ def saliency(image: Picture) -> Importance:
     residual = amplitude - cv2.blur(amplitude, (3, 3))
     found = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
     smooth = cv2.GaussianBlur(found.astype(np.float32), (0, 0), 2.5)
-    return cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(smooth, (width, height)), np.float32)
 
 
 def novelty(image: Picture, previous: Picture) -> Importance:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from deep_perception import __version__
 from deep_perception.regions import Region, Scene
+
+
+def write_reports(folder: Path, name: str, scene: Scene, *, title: str) -> None:
+    """``<name>_analysis_report.txt`` and ``.json`` in a folder that is made. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, report in ((".txt", text_report), (".json", json_report)):
+        path = folder / f"{name}_analysis_report{suffix}"
+        # A file name that is no valid text must not cost the report.
+        path.write_text(report(scene, title), encoding="utf-8", errors="backslashreplace")
 
 
 def text_report(scene: Scene, name: str) -> str:
@@ -51,14 +61,13 @@ def _item(region: Region) -> list[str]:
 
 def json_report(scene: Scene, name: str) -> str:
     """The whole scene, masks as COCO RLE, boxes as x1, y1, x2, y2 in source pixels."""
-    return json.dumps(to_dict(scene, name), ensure_ascii=False, indent=1) + "\n"
+    return json.dumps({"image": name, **to_dict(scene)}, ensure_ascii=False, indent=1) + "\n"
 
 
-def to_dict(scene: Scene, name: str, *, with_masks: bool = True) -> dict[str, Any]:
+def to_dict(scene: Scene, *, with_masks: bool = True) -> dict[str, Any]:
     """JSON-ready scene. ``bbox_xyxy`` is half-open: x2 and y2 are the first pixels outside."""
     return {
         "generator": f"deep_perception {__version__}",
-        "image": name,
         "width": scene.size.width,
         "height": scene.size.height,
         "segmenter": scene.segmenter,

@@ -26,16 +26,23 @@ def _setting(
     unit: str = "",
     at_least: float | None = None,
     at_most: float | None = None,
+    step: int = 1,
     read_only: bool = False,
 ) -> Any:
     extra: dict[str, Any] = {
         "unit": unit,
         "at_least": at_least,
         "at_most": at_most,
+        "step": step,
         "read_only": read_only,
     }
     return pydantic.Field(
-        default, description=help_text, ge=at_least, le=at_most, json_schema_extra=extra
+        default,
+        description=help_text,
+        ge=at_least,
+        le=at_most,
+        multiple_of=step if step > 1 else None,
+        json_schema_extra=extra,
     )
 
 
@@ -78,7 +85,8 @@ class SweepSettings(pydantic.BaseModel, extra="forbid"):
     )
     max_regions: int = _setting(0, "stop after this many regions, 0: no limit", at_least=0)
     deadline_s: float = _setting(
-        0.0, "stop the sweep after this time and report the points left out, 0: never",
+        0.0, "stop asking points this long after the analysis began, and report those left out; "
+        "0: never",
         unit="s", at_least=0.0,
     )  # fmt: skip
 
@@ -86,14 +94,52 @@ class SweepSettings(pydantic.BaseModel, extra="forbid"):
 class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
     backend: str = _setting(
         "superpixels",
-        "what turns a point into a mask: superpixels (embedded, no download) or your own "
-        "'package.module:Class'",
+        "what turns a point into a mask: superpixels (embedded, no download), sam2, sam2_official "
+        "(Meta's package) or your own 'package.module:Class'",
         read_only=True,
     )
     fallback: str = _setting(
         "superpixels", "used, and said in every message, when the backend cannot work; empty: none",
         read_only=True,
     )  # fmt: skip
+    checkpoint: str = _setting(
+        "checkpoints/sam2.1-hiera-tiny",
+        "SAM2's weights: a folder (deep_perception models fetch), Meta's .pt file, or a hub id",
+        read_only=True,
+    )
+    config: str = _setting(
+        "",
+        "the YAML file or its name (sam2.1_hiera_l.yaml) that goes with a .pt file; empty: by the "
+        "weights",
+        read_only=True,
+    )
+    device: str = _setting(
+        "auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, mps", read_only=True
+    )
+    image_size: int = _setting(
+        1024, "side of the square picture that SAM2 sees; smaller is faster and coarser",
+        unit="px", at_least=256, at_most=1024, step=32, read_only=True,
+    )  # fmt: skip
+    scale: Literal["best", "small", "medium", "large"] = _setting(
+        "best",
+        "which of SAM2's three masks of a point: of the best predicted quality, or by size",
+        read_only=True,
+    )
+    chunk_size: int = _setting(
+        0, "points that SAM2 decodes at once, 0: by device", at_least=0, at_most=1024,
+        read_only=True,
+    )  # fmt: skip
+    fill_holes_area: int = _setting(
+        0, "holes in a SAM2 mask up to this area are filled, 0: none",
+        unit="px of the working image", at_least=0, at_most=10**6, read_only=True,
+    )  # fmt: skip
+    drop_specks_area: int = _setting(
+        0, "pieces of a SAM2 mask up to this area are dropped, 0: none",
+        unit="px of the working image", at_least=0, at_most=10**6, read_only=True,
+    )  # fmt: skip
+    largest_component: bool = _setting(
+        False, "keep the largest piece of a SAM2 mask only", read_only=True
+    )
 
 
 class DescriberSettings(pydantic.BaseModel, extra="forbid"):
@@ -117,10 +163,15 @@ class KeyframeSettings(pydantic.BaseModel, extra="forbid"):
 
 
 class OutputSettings(pydantic.BaseModel, extra="forbid"):
-    folder: str = _setting("output", "where the command line writes its reports and pictures")
-    max_picture_side: int = _setting(
-        1920, "longest side of the pictures that are drawn", unit="px", at_least=64, at_most=16384
+    folder: str = _setting(
+        "output", "where the command line writes its reports and pictures; the node writes no files"
     )
+    max_picture_side: int = _setting(
+        1920,
+        "longest side of the picture files that the command line draws; ~/annotated has the "
+        "camera's own size",
+        unit="px", at_least=64, at_most=16384,
+    )  # fmt: skip
     labels: Literal["index", "words"] = _setting(
         "index", "what a drawn label says: D1, D2, ... alone or with the region's words"
     )
@@ -173,6 +224,8 @@ class Option:
     at_least: float | None
     at_most: float | None
     choices: tuple[str, ...]
+    step: int
+    """Whole numbers are multiples of it."""
     read_only: bool
 
     @property
@@ -183,7 +236,8 @@ class Option:
         name = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
         low = f" from {_plain(self.at_least)}" if self.at_least is not None else ""
         high = f" to {_plain(self.at_most)}" if self.at_most is not None else ""
-        return name[self.kind] + low + high + (f" ({self.unit})" if self.unit else "")
+        step = f" in steps of {self.step}" if self.step > 1 else ""
+        return name[self.kind] + low + high + step + (f" ({self.unit})" if self.unit else "")
 
 
 def options() -> tuple[Option, ...]:
@@ -198,7 +252,7 @@ def settings_from(changes: Mapping[str, Any], base: Settings | None = None) -> S
     """
     tree: dict[str, dict[str, Any]] = {}
     for name, value in {**(flatten(base) if base else {}), **changes}.items():
-        option = _find(name)
+        option = find(name)
         _check_kind(option, value)
         group, leaf = name.split(".")
         tree.setdefault(group, {})[leaf] = value
@@ -207,7 +261,7 @@ def settings_from(changes: Mapping[str, Any], base: Settings | None = None) -> S
     except pydantic.ValidationError as error:
         name = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
         group, leaf = name.split(".")
-        raise SettingsError(_refusal(_find(name), tree[group][leaf])) from None
+        raise SettingsError(_refusal(find(name), tree[group][leaf])) from None
 
 
 def flatten(settings: Settings) -> dict[str, Scalar]:
@@ -229,11 +283,20 @@ def load_yaml(text: str) -> dict[str, Any]:
         raise SettingsError(f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, Mapping):
         raise SettingsError(f"expected a mapping of settings, got {type(document).__name__}")
-    for body in document.values():
-        if isinstance(body, Mapping) and "ros__parameters" in body:
-            document = body["ros__parameters"]
-            break
+    nodes = dict(_ros_nodes(document))
+    if nodes:
+        # Of a file for several nodes: the analyzer's own block, else the one for all.
+        ours = [name for name in nodes if name.split("/")[-1] == "analyzer"] or ["/**"]
+        document = nodes.get(ours[0]) or (next(iter(nodes.values())) if len(nodes) == 1 else {})
     return dict(_flat_items(document))
+
+
+def _ros_nodes(tree: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for key, body in tree.items():
+        if key == "ros__parameters":
+            yield name, body or {}
+        elif isinstance(body, Mapping):
+            yield from _ros_nodes(body, f"{name}/{key}" if name else str(key))
 
 
 def _flat_items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -244,7 +307,8 @@ def _flat_items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield f"{prefix}{key}", value
 
 
-def _find(name: str) -> Option:
+def find(name: str) -> Option:
+    """The option of a dotted name. Raises SettingsError with the nearest name there is."""
     if name not in _BY_NAME:
         import difflib
 

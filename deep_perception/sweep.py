@@ -47,14 +47,16 @@ class Sweep:
         size: Size,
         settings: SweepSettings,
         clock: Callable[[], float] = time.monotonic,
+        started_s: float | None = None,
     ) -> None:
+        """``started_s`` on the same ``clock`` is when the deadline began to run, now by default."""
         self._segmenter = segmenter
         self._embedding = embedding
         self._queue = list(points)
         self._total = len(self._queue)
         self._settings = settings
         self._clock = clock
-        self._started = clock()
+        self._started_s = clock() if started_s is None else started_s
         self.claimed: Mask = np.zeros((size.height, size.width), np.bool_)
         self.left_out: list[Point] = []
         self.decoded = 0
@@ -110,7 +112,7 @@ class Sweep:
 
     def _out_of_time(self) -> bool:
         deadline = self._settings.deadline_s
-        return deadline > 0 and self._clock() - self._started >= deadline
+        return deadline > 0 and self._clock() - self._started_s >= deadline
 
     def _leave_out(self, chunk: Sequence[Point]) -> None:
         # Points inside what is claimed would have been skipped anyway: they are not missing.

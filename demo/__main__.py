@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import statistics
@@ -18,6 +19,7 @@ import numpy as np
 
 from deep_perception import images
 from demo import recording
+from demo.receive import Findings
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo_output"
@@ -57,15 +59,20 @@ def main() -> int:
 
 
 def _start(module: str, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], cwd=ROOT, text=True, **streams
-    )
+    # A domain of its own: a robot on this machine must not mix in.
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(50 + os.getpid() % 50)}
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, text=True, env=environment, **streams)
 
 
 def _stop(receiver: subprocess.Popen[str]) -> dict[str, Any]:
     receiver.send_signal(signal.SIGINT)
     output, _ = receiver.communicate(timeout=30)
-    return dict(json.loads(output))
+    try:
+        return dict(json.loads(output))
+    except json.JSONDecodeError:
+        problem = f"the receiver ended with exit code {receiver.returncode}"
+        return {**vars(Findings()), "problems": [problem]}
 
 
 def _stop_node(node: subprocess.Popen[str]) -> int:
@@ -80,6 +87,8 @@ def _problems(findings: dict[str, Any], node_rc: int) -> list[str]:
     counts = [findings[key] for key in ("detections", "scenes", "annotated")]
     if min(counts) == 0 or len(set(counts)) != 1:
         problems.append(f"detections, scenes and annotated pictures differ in number: {counts}")
+    if findings["updates"] != findings["regions"]:
+        problems.append(f"{findings['updates']} updates of {findings['regions']} regions")
     if findings["described"] != findings["regions"]:
         problems.append(f"{findings['regions'] - findings['described']} regions have no words")
     return problems

@@ -25,10 +25,9 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from deep_perception import images, masks
-from deep_perception.regions import Scene
-from deep_perception.reports import json_report, text_report
+from deep_perception.reports import write_reports
 from deep_perception.ros import messages
-from deep_perception_msgs.msg import DescribedRegionArray
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from demo.recording import TOPIC
 
 NODE = "/analyzer"
@@ -42,6 +41,7 @@ class Findings:
     detections: int = 0
     scenes: int = 0
     annotated: int = 0
+    updates: int = 0
     regions: int = 0
     described: int = 0
     latencies_s: list[float] = field(default_factory=list)
@@ -63,6 +63,7 @@ class Receiver(Node):
         self._listen(TOPIC, Image, self._on_frame, keep=False)
         self._listen(f"{NODE}/detections", Detection2DArray, self._on_detections)
         self._listen(f"{NODE}/regions", DescribedRegionArray, self._on_regions)
+        self._listen(f"{NODE}/region_updates", DescribedRegion, self._on_update)
         self._listen(f"{NODE}/annotated", Image, self._on_annotated, keep=False)
 
     def _listen(
@@ -78,7 +79,7 @@ class Receiver(Node):
                 self._writer.write(connection, time.time_ns(), data)
             handle(deserialize_message(data, kind))
 
-        self.create_subscription(kind, topic, on_bytes, 10, raw=True)
+        self.create_subscription(kind, topic, on_bytes, 500, raw=True)
 
     def _on_frame(self, message: Image) -> None:
         self.findings.frames += 1
@@ -101,16 +102,20 @@ class Receiver(Node):
     def _on_regions(self, message: DescribedRegionArray) -> None:
         findings = self.findings
         findings.scenes += 1
-        self._source(message.header, "regions")
+        source = self._source(message.header, "regions")
+        if source is not None and source[1:] != (message.width, message.height):
+            findings.problems.append("a scene has another size than its camera frame")
         try:
             scene = messages.from_regions(message)
         except ValueError as error:
             findings.problems.append(f"a mask does not decode: {error}")
             return
         findings.problems += [
-            f"{region.name}: mask and box or area disagree"
+            f"{region.name}: the mask disagrees with the picture, its box or its area"
             for region in scene.regions
-            if masks.box_of(region.mask) != region.box or region.mask.sum() != region.area
+            if masks.size_of(region.mask) != scene.size
+            or masks.box_of(region.mask) != region.box
+            or region.mask.sum() != region.area
         ]
         findings.regions += len(scene.regions)
         findings.described += sum(r.description.status == "described" for r in scene.regions)
@@ -118,14 +123,12 @@ class Receiver(Node):
         if scene.regions:
             largest = max(scene.regions, key=lambda region: region.area)
             findings.words.append(f"{largest.name} {largest.description.label}")
-        self._write_reports(scene, f"keyframe_{message.keyframe:02d}")
+        name = f"keyframe_{message.keyframe:02d}"
+        write_reports(self._folder / "texts", name, scene, title=name)
 
-    def _write_reports(self, scene: Scene, name: str) -> None:
-        texts = self._folder / "texts"
-        texts.mkdir(parents=True, exist_ok=True)
-        report = texts / f"{name}_analysis_report"
-        report.with_suffix(".txt").write_text(text_report(scene, name), encoding="utf-8")
-        report.with_suffix(".json").write_text(json_report(scene, name), encoding="utf-8")
+    def _on_update(self, message: DescribedRegion) -> None:
+        self.findings.updates += 1
+        self._source(message.header, "region_updates")
 
     def _on_annotated(self, message: Image) -> None:
         self.findings.annotated += 1

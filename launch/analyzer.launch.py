@@ -22,9 +22,9 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument(
                 "image",
-                default_value="/camera/image_raw",
-                description="camera topic (sensor_msgs/Image or CompressedImage); of an "
-                "image_transport camera the base topic",
+                default_value="camera/image_raw",
+                description="camera topic (sensor_msgs/Image or CompressedImage), below the "
+                "namespace unless it begins with /; of an image_transport camera the base topic",
             ),
             DeclareLaunchArgument(
                 "namespace", default_value="", description="namespace of the node"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deep_perception import masks
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
@@ -111,8 +111,13 @@ def test_words_that_fail_cost_no_region_and_are_no_description(describer, descri
         assert np.array_equal(ours.mask, theirs.mask)
 
 
-@pytest.mark.parametrize("name", ["sam2", "no.such.module:Class", "math:NoSuchClass"])
-def test_a_backend_that_is_missing_falls_back_and_says_so(name):
+@pytest.mark.parametrize(
+    "name", ["sam3", "no.such.module:Class", "math:NoSuchClass", ":X", "failing_import:Class"]
+)
+def test_a_backend_that_is_missing_falls_back_and_says_so(name, tmp_path, monkeypatch):
+    # How a torch and a torchvision that do not match fail.
+    (tmp_path / "failing_import.py").write_text("raise RuntimeError('nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
     with Analyzer(settings_from({"segmenter.backend": name})) as analyzer:
         scene = analyzer.analyze(shapes())
     assert scene.segmenter == "superpixels"
@@ -125,6 +130,42 @@ def test_without_a_fallback_a_missing_backend_is_an_error():
     settings = settings_from({"describer.backend": "dam", "describer.fallback": ""})
     with pytest.raises(BackendUnavailable, match="'dam' is not in this version"):
         Analyzer(settings)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((0, 5, 3), np.uint8),
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((5, 5, 3), np.float32),
+    ],
+)
+def test_what_is_no_picture_is_refused(image):
+    with pytest.raises(ValueError, match="expected a picture of HxWx3 uint8 BGR pixels"):
+        Analyzer().analyze(image)
+
+
+def test_a_callback_that_raises_is_not_taken_for_a_failing_describer():
+    def callback(region):
+        raise KeyError("user")
+
+    with pytest.raises(KeyError, match="user"):
+        Analyzer().analyze(shapes(), on_region=callback)
+
+
+@pytest.mark.parametrize("asked", [1, 4])
+def test_an_analysis_can_be_cancelled_between_regions(asked):
+    answers = iter([False] * asked + [True] * 1000)
+    with pytest.raises(Cancelled):
+        Analyzer().analyze(shapes(), cancelled=lambda: next(answers))
+
+
+def test_a_deadline_counts_from_the_start_of_the_analysis():
+    scene = Analyzer(settings_from({"sweep.deadline_s": 1e-6})).analyze(shapes())
+    assert scene.regions == ()
+    assert len(scene.skipped_points) == scene.proposed_points
+    assert not scene.complete
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (9, 9)])

@@ -40,6 +40,9 @@ def drawn(draw):
 DISC = drawn(lambda canvas: cv2.circle(canvas, (160, 120), 30, 1, -1))
 
 
+LINE = drawn(lambda canvas: cv2.line(canvas, (20, 120), (260, 120), 1, 3))
+BAR = drawn(lambda canvas: cv2.rectangle(canvas, (150, 60), (175, 180), 1, -1))
+SQUARE = drawn(lambda canvas: cv2.rectangle(canvas, (100, 80), (170, 150), 1, -1))
 ARC = drawn(lambda canvas: cv2.ellipse(canvas, (160, 120), (70, 70), 0, 0, 200, 1, 8))
 
 
@@ -118,9 +121,48 @@ def test_two_colours_are_both_named():
 def test_the_sentence_is_plain_and_whole():
     text = describe(DISC).text
     assert text == (
-        "A medium-sized, round red region with a smooth surface in the centre; it covers 3.7 % of "
+        "A medium-sized, round, red region with a smooth surface in the centre; it covers 3.7 % of "
         "the picture and stands out strongly from its surroundings."
     )
+
+
+@pytest.mark.parametrize(
+    ("mask", "color", "label"),
+    [
+        (DISC, (0, 0, 130), "medium-sized round dark red region"),
+        (DISC, (60, 60, 60), "medium-sized round dark grey region"),
+        (LINE, (230, 120, 40), "medium-sized horizontal blue strip"),
+        (BAR, (230, 120, 40), "medium-sized vertically elongated blue region"),
+        (SQUARE, (0, 0, 255), "large rectangular red region"),
+    ],
+)
+def test_labels_read_well(mask, color, label):
+    assert describe(mask, color).label == label
+
+
+def test_regions_of_the_same_look_are_told_apart_by_their_place():
+    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    discs = [drawn(lambda c, x=x: cv2.circle(c, (x, 120), 20, 1, -1)) for x in (40, 280)]
+    for disc in discs:
+        image[disc] = (0, 0, 255)
+    regions = [
+        Region.from_mask(
+            index=index,
+            point=Point(x, 120, "grid"),
+            mask=disc,
+            score=1.0,
+            source=Size(WIDTH, HEIGHT),
+        )
+        for index, (disc, x) in enumerate(zip(discs, (40, 280), strict=True), start=1)
+    ]
+    labels = [words.label for _, words in Attributes().describe(image, regions)]
+    assert labels == [f"medium-sized round red region on the {side}" for side in ("left", "right")]
+
+
+def test_a_frame_is_around_the_picture():
+    frame = np.ones((HEIGHT, WIDTH), bool)
+    frame[30:-30, 40:-40] = False
+    assert describe(frame).attributes["place"] == "around the picture"
 
 
 def test_a_picture_larger_than_the_mask_is_measured_alike():

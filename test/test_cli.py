@@ -16,13 +16,13 @@ ROOT = Path(__file__).parents[1]
 PHOTOGRAPHS = sorted((ROOT / "test" / "data").glob("*.jpg"))
 
 
-def deep_perception(*arguments, cwd=None):
+def deep_perception(*arguments, cwd=None, **variables):
     return subprocess.run(
         [sys.executable, "-m", "deep_perception.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd or ROOT,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **variables},
         timeout=120,
         check=False,
     )
@@ -150,6 +150,29 @@ def test_files_of_the_same_name_both_keep_their_report(tmp_path):
     texts = tmp_path / "output" / "texts"
     assert "red" in (texts / "cup_analysis_report.txt").read_text()
     assert "blue" in (texts / "cup_2_analysis_report.txt").read_text()
+
+
+def test_numbered_files_with_dots_in_their_names_keep_their_reports(tmp_path):
+    names = ["frame.0001", "frame.0002", "2026-05-01T12.30.15"]
+    for name in names:
+        Image.new("RGB", (60, 60), "red").save(tmp_path / f"{name}.png")
+    files = [f"{name}.png" for name in names]
+    assert deep_perception("analyze", *files, cwd=tmp_path).returncode == 0
+    for name in names:
+        for suffix in ("txt", "json"):
+            report = tmp_path / "output" / "texts" / f"{name}_analysis_report.{suffix}"
+            assert f"{name}.png" in report.read_text()
+
+
+def test_a_file_name_that_the_terminal_cannot_show_costs_nothing(tmp_path):
+    for name in ("tölt 猫.png", "after.png"):
+        Image.new("RGB", (60, 60), "red").save(tmp_path / name)
+    done = deep_perception(
+        "analyze", "tölt 猫.png", "after.png", cwd=tmp_path, PYTHONIOENCODING="ascii"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "output" / "images" / "tölt 猫_visualization.png").is_file()
+    assert (tmp_path / "output" / "images" / "after_visualization.png").is_file()
 
 
 def test_a_preset_says_which_backends_it_could_not_have(tmp_path):

@@ -142,6 +142,21 @@ def test_a_cut_off_file_is_a_broken_image(tmp_path):
         images.load(path)
 
 
+def test_broken_metadata_do_not_spoil_a_picture_or_the_terminal(tmp_path, recwarn):
+    path = tmp_path / "a.jpg"
+    halves().save(path, quality=95, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x99\x99")
+    assert images.load(path).shape == (20, 40, 3)
+    assert not recwarn.list
+
+
+def test_a_header_that_claims_too_much_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.hdr"
+    path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n")
+    with pytest.raises(ImageError) as caught:
+        images.load(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_folder_is_said_to_be_one(tmp_path):
     with pytest.raises(ImageError, match="is a folder"):
         images.load(tmp_path)

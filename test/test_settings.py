@@ -85,10 +85,21 @@ def test_a_whole_number_is_fine_where_a_fraction_is_expected():
         "points.grid_rows: 5",
         "/**: {ros__parameters: {points: {grid_rows: 5}}}",
         "/ns/analyzer: {ros__parameters: {points.grid_rows: 5, use_sim_time: true}}",
+        # of several nodes, the analyzer's
+        "usb_cam: {ros__parameters: {fps: 30}}\n/ns: {analyzer: {ros__parameters: "
+        "{points: {grid_rows: 5}}}}",
     ],
 )
 def test_yaml_forms(text):
     assert load_yaml(text) == {"points.grid_rows": 5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "analyzer: {ros__parameters: }", "a: {ros__parameters: {b: 1}}\nc: {ros__parameters: }"],
+)
+def test_yaml_without_a_setting_of_ours_changes_nothing(text):
+    assert load_yaml(text) == {}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])

@@ -5,9 +5,11 @@ It needs no download, never guesses the name of an object, and is the fallback o
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -23,6 +25,8 @@ from deep_perception.regions import Description, Region
 SURROUNDINGS = 7
 # A colour with at least this share of the pixels is named alone; the next is named from SECOND on.
 ALONE, SECOND = 0.7, 0.2
+# Of a smaller region there is hardly a surface, only an outline.
+SURFACE_SHARE = 0.003
 SIZES = ((0.003, "tiny"), (0.015, "small"), (0.06, "medium-sized"), (0.2, "large"), (1, "very large"))  # fmt: skip # noqa: E501
 LIGHTNESS = ((20, "very dark"), (42, "dark"), (68, "medium"), (86, "light"), (101, "very light"))
 TEXTURES = ((7, "smooth"), (16, "lightly textured"), (32, "textured"), (1e9, "busy"))
@@ -48,9 +52,14 @@ class Attributes:
         if not regions:
             return
         maps = _measure(image, masks.size_of(regions[0].mask))
-        for region in regions:
-            started = time.perf_counter()
-            yield region, _describe(maps, region, started)
+        described = [(region, _describe(maps, region)) for region in regions]
+        labels = Counter(words.label for _, words in described)
+        for region, words in described:
+            if labels[words.label] > 1:
+                # Labels are what a detection array carries: they should tell regions apart.
+                label = f"{words.label} {words.attributes['place']}"
+                words = dataclasses.replace(words, label=label)
+            yield region, words
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -67,7 +76,8 @@ def _measure(image: Picture, working: masks.Size) -> _Maps:
     return _Maps(lab, colors.name_pixels(lab), gradient.astype(np.float32, copy=False))
 
 
-def _describe(maps: _Maps, region: Region, started: float) -> Description:
+def _describe(maps: _Maps, region: Region) -> Description:
+    started = time.perf_counter()
     height, width = region.mask.shape
     box = masks.box_of(region.mask)
     window = Box(
@@ -77,40 +87,53 @@ def _describe(maps: _Maps, region: Region, started: float) -> Description:
     inside = (slice(window.y1, window.y2), slice(window.x1, window.x2))
     mask = region.mask[inside]
     area = int(np.count_nonzero(mask))
+    share = area / (height * width)
     shape, orientation = _shape(mask, area)
-    color = _color(maps.names[inside][mask])
-    lightness = _step(float(maps.lab[inside][..., 0][mask].mean()), LIGHTNESS)
-    # The rim belongs to the outline, not to the surface.
-    core = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    surface = maps.gradient[inside][core if core.any() else mask]
-    texture = _step(float(surface.mean()), TEXTURES)
-    size = _step(area / (height * width), SIZES)
-    contrast = _contrast(maps.lab[inside], mask)
-    place = _place(mask, window, width, height)
-    share = 100.0 * area / (height * width)
     attributes = {
-        "color": color, "lightness": lightness, "size": size, "area_percent": f"{share:.1f}",
-        "shape": shape, "orientation": orientation, "place": place, "texture": texture,
-        "contrast": contrast,
-    }  # fmt: skip
-    adjectives = [size, f"{orientation} {shape}".strip()]
+        "color": _color(maps.names[inside][mask]),
+        "lightness": _step(float(maps.lab[inside][..., 0][mask].mean()), LIGHTNESS),
+        "size": _step(share, SIZES),
+        "area_percent": f"{100 * share:.1f}",
+        "shape": shape,
+        "orientation": orientation,
+        "place": _place(region.mask, box),
+        "texture": _texture(maps.gradient[inside], mask) if share >= SURFACE_SHARE else "",
+        "contrast": _contrast(maps.lab[inside], mask),
+    }
+    adjectives, noun = _adjectives(attributes)
     return Description(
         status="described",
-        label=f"{size} {shape} {color} region",
-        text=_sentence(adjectives, color, texture, place, share, contrast),
+        label=" ".join([*adjectives, noun]),
+        text=_sentence(attributes, adjectives, noun),
         attributes={key: value for key, value in attributes.items() if value},
         describer=Attributes.name,
         latency_s=time.perf_counter() - started,
     )
 
 
-def _sentence(
-    adjectives: list[str], color: str, texture: str, place: str, share: float, contrast: str
-) -> str:
+def _adjectives(attributes: Mapping[str, str]) -> tuple[list[str], str]:
+    """Size, shape and colour as they stand before a noun, and the noun."""
+    shape, orientation, noun = attributes["shape"], attributes["orientation"], "region"
+    if shape == "strip-like":
+        shape, noun = orientation, "strip"
+    elif shape == "elongated":
+        shape = f"{orientation}ly elongated"
+    elif shape == "compact":
+        shape = ""
+    color = attributes["color"]
+    named_by_lightness = color.split(" and ")[0] in colors.ACHROMATIC
+    if attributes["lightness"] != "medium" and not named_by_lightness:
+        color = f"{attributes['lightness']} {color}"
+    return [word for word in (attributes["size"], shape, color) if word], noun
+
+
+def _sentence(attributes: Mapping[str, str], adjectives: list[str], noun: str) -> str:
+    texture, contrast = attributes["texture"], attributes["contrast"]
+    surface = f" with a {texture} surface" if texture else ""
     surroundings = f" and {contrast} its surroundings" if contrast else ""
     text = (
-        f"a {', '.join(adjectives)} {color} region with a {texture} surface {place}; "
-        f"it covers {share:.1f} % of the picture{surroundings}."
+        f"a {', '.join(adjectives)} {noun}{surface} {attributes['place']}; it covers "
+        f"{attributes['area_percent']} % of the picture{surroundings}."
     )
     return text[0].upper() + text[1:]
 
@@ -122,9 +145,17 @@ def _step(value: float, steps: Sequence[tuple[float, str]]) -> str:
 def _color(names: NDArray[np.uint8]) -> str:
     counts = np.bincount(names, minlength=len(colors.NAMES)) / names.size
     first, second = np.argsort(-counts, kind="stable")[:2]
-    if counts[first] >= ALONE or counts[second] < SECOND:
-        return colors.NAMES[first]
-    return f"{colors.NAMES[first]} and {colors.NAMES[second]}"
+    pair = colors.NAMES[first], colors.NAMES[second]
+    alike = colors.ACHROMATIC.issuperset(pair)
+    if counts[first] >= ALONE or counts[second] < SECOND or alike:
+        return pair[0]
+    return " and ".join(pair)
+
+
+def _texture(gradient: NDArray[np.float32], mask: Mask) -> str:
+    # The rim belongs to the outline, not to the surface.
+    core = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+    return _step(float(gradient[core if core.any() else mask].mean()), TEXTURES)
 
 
 def _shape(mask: Mask, area: int) -> tuple[str, str]:
@@ -139,18 +170,21 @@ def _shape(mask: Mask, area: int) -> tuple[str, str]:
     hull = cv2.convexHull(outline)
     hull_area = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
     orientation = ""
-    if long_side > 2.5 * short_side:
+    irregular = area < 0.65 * hull_area
+    if long_side > 2.5 * short_side and (long_side > 6 * short_side or not irregular):
         tilt = (angle if sides[0] >= sides[1] else angle + 90) % 180
         orientation = _orientation(tilt)
     if long_side > 6 * short_side:
         return "strip-like", orientation
-    if area < 0.65 * hull_area:
-        return "irregular", orientation
+    if irregular:
+        return "irregular", ""
+    if orientation:
+        return "elongated", orientation
     if area > 0.87 * long_side * short_side:
-        return "rectangular", orientation
+        return "rectangular", ""
     if area > 0.9 * math.pi / 4 * long_side * short_side and area > 0.92 * hull_area:
-        return ("round" if long_side < 1.3 * short_side else "oval"), orientation
-    return ("elongated" if orientation else "compact"), orientation
+        return ("round" if long_side < 1.3 * short_side else "oval"), ""
+    return "compact", ""
 
 
 def _orientation(tilt: float) -> str:
@@ -169,12 +203,16 @@ def _contrast(lab: NDArray[np.float32], mask: Mask) -> str:
     return _step(float(difference), CONTRASTS)
 
 
-def _place(mask: Mask, window: Box, width: int, height: int) -> str:
-    if np.count_nonzero(mask) > 0.8 * width * height:
+def _place(mask: Mask, box: Box) -> str:
+    height, width = mask.shape
+    rows, columns = np.nonzero(mask[box.y1 : box.y2, box.x1 : box.x2])
+    x, y = columns.mean() + box.x1, rows.mean() + box.y1
+    if rows.size > 0.8 * width * height:
         return "all over the picture"
-    rows, columns = np.nonzero(mask)
-    row = min(2, int(3 * (rows.mean() + window.y1 + 0.5) / height))
-    column = min(2, int(3 * (columns.mean() + window.x1 + 0.5) / width))
+    spans = box.width > 0.9 * width and box.height > 0.9 * height
+    if spans and not mask[int(y), int(x)]:
+        return "around the picture"
+    row, column = min(2, int(3 * (y + 0.5) / height)), min(2, int(3 * (x + 0.5) / width))
     vertical, horizontal = ("top", "", "bottom")[row], ("left", "", "right")[column]
     if vertical and horizontal:
         return f"at the {vertical} {horizontal}"

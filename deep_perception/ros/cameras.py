@@ -127,9 +127,12 @@ class Camera:
         ]
         if not images:
             return "no image topic is visible at all: is the camera running, in this ROS_DOMAIN_ID?"
-        near = difflib.get_close_matches(self.topic, images, n=1, cutoff=0.0)[0]
-        base = near.removesuffix("/compressed")
-        return f"the nearest image topic is {near}: remap with -r image:={base}"
+        bases = {name.removesuffix("/compressed") for name in images}
+        wanted = self._topic.removesuffix("/compressed")
+        if wanted in bases:
+            return "its pictures come in the other transport: set ros.transport to auto"
+        near = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
+        return f"the nearest image topic is {near}: remap with -r image:={near}"
 
     def _own_prefix(self) -> str:
         return str(self._node.get_fully_qualified_name())

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import KeyValue
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -26,6 +26,7 @@ from deep_perception.images import Picture
 from deep_perception.masks import Box, Rle, Size
 from deep_perception.points import Point, Source
 from deep_perception.regions import Description, Region, Scene, Status
+from deep_perception.reports import to_dict
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, RegionMask
 
 NANOSECONDS = 1_000_000_000
@@ -147,8 +148,21 @@ def to_region(region: Region, keyframe: Keyframe) -> DescribedRegion:
         truncated=words.truncated,
         error=words.error,
         first_seen=keyframe.header.stamp,
-        last_described=keyframe.header.stamp,
+        last_described=keyframe.header.stamp if words.status == "described" else Time(),
     )
+
+
+def to_json_dict(scene: Scene, keyframe: Keyframe) -> dict[str, Any]:
+    """The scene without masks for an agent that reads text, dated by the source's header."""
+    stamp = keyframe.header.stamp
+    return {
+        "stamp": stamp.sec + stamp.nanosec / NANOSECONDS,
+        "frame_id": keyframe.header.frame_id,
+        "camera": keyframe.camera,
+        "keyframe": keyframe.number,
+        "reason": keyframe.reason,
+        **to_dict(scene, with_masks=False),
+    }
 
 
 def _point(point: Point) -> Point2D:

@@ -6,32 +6,30 @@ import dataclasses
 import json
 import logging
 import signal
-import threading
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.backends import BackendUnavailable
-from deep_perception.encodings import EncodingError
-from deep_perception.keyframes import Keyframes
-from deep_perception.regions import Scene
-from deep_perception.reports import to_dict
 from deep_perception.ros import diagnostics, messages, parameters
-from deep_perception.ros.cameras import Camera, Frame
+from deep_perception.ros.cameras import Camera
 from deep_perception.ros.logs import RosLog
-from deep_perception.ros.messages import NANOSECONDS, Keyframe
 from deep_perception.ros.outputs import Outputs
+from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings, SettingsError
 from deep_perception_msgs.srv import GetScene
 
 LOOK_FOR_INPUT_S = 0.5
+# A frame that takes longer than this is worth a word in the diagnostics.
+LONG_S = 30.0
 
 
 class AnalyzerNode(Node):
@@ -41,16 +39,22 @@ class AnalyzerNode(Node):
         """Raises SettingsError or BackendUnavailable when it cannot work as it was asked to."""
         super().__init__("analyzer", **node_arguments)
         self._settings = parameters.declare(self, self._on_settings)
-        logging.getLogger("deep_perception").addHandler(RosLog(self.get_logger()))
-        self._analyzer = Analyzer(self._settings)
-        self._outputs = Outputs(self)
+        self._core_log = RosLog(self.get_logger())
+        core = logging.getLogger("deep_perception")
+        core.addHandler(self._core_log)
+        # What of it is shown is for the ROS logger to say (--log-level).
+        core.setLevel(logging.DEBUG)
+        analyzer = Analyzer(self._settings)
+        self._warnings = analyzer.warnings
+        self._diagnostics = diagnostics.Diagnostics(self, logged=["; ".join(self._warnings)])
         self._camera = Camera(self, self._settings.ros)
-        self._keyframes = Keyframes()
-        self._latest: tuple[Scene, Keyframe] | None = None
-        self._counts = {"analysed": 0, "between_keyframes": 0, "disabled": 0, "failed": 0}
-        self._input_error = self._analysis_error = ""
-        self._told: set[str] = set()
-        self._diagnostics = diagnostics.Diagnostics(self)
+        self._worker = Worker(
+            camera=self._camera,
+            outputs=Outputs(self),
+            analyzer=analyzer,
+            settings=lambda: self._settings,
+            tell=self._diagnostics.tell,
+        )
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         self.create_service(GetScene, "~/get_scene", self._on_get_scene)
         # Wall time: a paused simulation must not stop the watch over the input.
@@ -58,72 +62,15 @@ class AnalyzerNode(Node):
         self.create_timer(LOOK_FOR_INPUT_S, self._look_for_input, clock=steady)
         period = self._settings.ros.diagnostics_period_s
         self.create_timer(period, self._publish_diagnostics, clock=steady)
-        self._worker = threading.Thread(target=self._work, name="analyzer", daemon=True)
-        self._worker.start()
         self.get_logger().info(
             f"waiting for images on {self._camera.topic}; publishing under "
             f"{self.get_fully_qualified_name()}/"
         )
 
     def close(self) -> None:
-        """Stop the worker after the frame in hand and give the models back."""
-        self._camera.frames.close()
-        self._worker.join(timeout=10.0)
-        self._analyzer.close()
-
-    # -- the worker -----------------------------------------------------------------------------
-
-    def _work(self) -> None:
-        while (frame := self._camera.frames.take()) is not None:
-            try:
-                self._process(frame)
-            except EncodingError as error:
-                self._counts["failed"] += 1
-                self._input_error = str(error)
-            except Exception as error:  # the node never dies of one frame
-                if not rclpy.ok():
-                    return
-                self._counts["failed"] += 1
-                said, self._analysis_error = (
-                    self._analysis_error,
-                    f"{type(error).__name__}: {error}",
-                )
-                if self._analysis_error != said:
-                    self.get_logger().error(
-                        f"a frame could not be analysed: {self._analysis_error}"
-                    )
-
-    def _process(self, frame: Frame) -> None:
-        settings = self._settings
-        header = frame.message.header
-        if not settings.ros.enabled:
-            self._counts["disabled"] += 1
-            return
-        stamp_ns = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
-        if stamp_ns == 0:
-            # A driver that leaves the stamp empty would otherwise get one keyframe, ever.
-            self._tell_once(f"images on {self._camera.topic} have no stamp; arrival time is used")
-            stamp_ns = int(frame.received_s * NANOSECONDS)
-        reason = self._keyframes.reason(stamp_ns, settings.keyframes)
-        if not reason:
-            self._counts["between_keyframes"] += 1
-            return
-        image = messages.picture(frame.message)
-        self._input_error = ""
-        keyframe = Keyframe(header, self._counts["analysed"] + 1, reason)
-        self._analyzer.settings = settings
-        scene = self._analyzer.analyze(
-            image, on_region=lambda region: self._outputs.publish_region(region, keyframe)
-        )
-        self._latest = scene, keyframe
-        self._counts["analysed"] += 1
-        self._analysis_error = ""
-        self._outputs.publish_scene(scene, image, keyframe, settings.output)
-
-    def _tell_once(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
-            self.get_logger().warning(message)
+        """Stop the worker and give the models back."""
+        self._worker.stop()
+        logging.getLogger("deep_perception").removeHandler(self._core_log)
 
     # -- callbacks ------------------------------------------------------------------------------
 
@@ -142,22 +89,22 @@ class AnalyzerNode(Node):
     def _on_get_scene(
         self, request: GetScene.Request, response: GetScene.Response
     ) -> GetScene.Response:
+        latest = self._worker.latest
         if request.camera:
             response.message = f"there is no camera {request.camera!r}; leave the name empty"
-            return response
-        if self._latest is None:
+        elif latest is None:
             response.message = "no image has been analysed yet"
             if self._camera.received == 0:
                 response.message += f"; {self._camera.explain_silence()}"
-            return response
-        scene, keyframe = self._latest
-        response.scene = messages.to_regions(scene, keyframe)
-        if not request.include_masks:
-            for region in response.scene.regions:
-                region.mask.counts = ""
-        content = to_dict(scene, keyframe.header.frame_id, with_masks=False)
-        response.json = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        response.success = True
+        else:
+            scene, keyframe = latest
+            response.scene = messages.to_regions(scene, keyframe)
+            if not request.include_masks:
+                for region in response.scene.regions:
+                    region.mask.counts = ""
+            content = messages.to_json_dict(scene, keyframe)
+            response.json = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+            response.success = True
         return response
 
     def _look_for_input(self) -> None:
@@ -170,13 +117,14 @@ class AnalyzerNode(Node):
         self._diagnostics.publish([self._input_status(), self._analysis_status()])
 
     def _input_status(self) -> DiagnosticStatus:
-        camera, timeout = self._camera, self._settings.ros.input_timeout_s
+        camera, worker = self._camera, self._worker
+        timeout = self._settings.ros.input_timeout_s
         level, message = diagnostics.OK, "images arrive"
         if 0 < timeout < camera.silent_s():
             level = diagnostics.ERROR
             message = f"no image for {timeout:g} s: {camera.explain_silence()}"
-        elif self._input_error:
-            level, message = diagnostics.ERROR, f"{camera.topic}: {self._input_error}"
+        elif worker.input_error:
+            level, message = diagnostics.ERROR, worker.input_error
         elif camera.received == 0:
             message = "waiting for the first image"
         values = {
@@ -185,17 +133,21 @@ class AnalyzerNode(Node):
             "received": camera.received,
             "replaced_by_newer": camera.frames.replaced,
             "age_s": f"{camera.silent_s():.2f}",
-            **{key: self._counts[key] for key in ("between_keyframes", "disabled", "failed")},
+            **{key: worker.counts[key] for key in ("between_keyframes", "disabled", "failed")},
         }
         return self._diagnostics.status("input", level, message, values)
 
     def _analysis_status(self) -> DiagnosticStatus:
-        values: dict[str, object] = {"keyframes": self._counts["analysed"]}
+        worker = self._worker
+        values: dict[str, object] = {
+            "keyframes": worker.counts["analysed"],
+            "busy_s": f"{worker.busy_s:.2f}",
+        }
         level, message = diagnostics.OK, "nothing analysed yet"
         if not self._settings.ros.enabled:
             message = "disabled"
-        elif self._latest is not None:
-            scene, keyframe = self._latest
+        elif worker.latest is not None:
+            scene, keyframe = worker.latest
             message = f"{len(scene.regions)} regions"
             failed = [r for r in scene.regions if r.description.status == "failed"]
             values |= {
@@ -209,30 +161,37 @@ class AnalyzerNode(Node):
             if failed:
                 level = diagnostics.WARN
                 message = f"{len(failed)} regions not described: {failed[0].description.error}"
-        if self._analyzer.warnings:
-            level, message = diagnostics.WARN, "; ".join(self._analyzer.warnings)
-        if self._analysis_error:
-            level, message = diagnostics.ERROR, self._analysis_error
+        if self._warnings:
+            level, message = diagnostics.WARN, "; ".join(self._warnings)
+        if worker.analysis_error:
+            level, message = diagnostics.ERROR, worker.analysis_error
+        if worker.busy_s > LONG_S:
+            level = diagnostics.WARN
+            message = f"one frame has been in the works for {worker.busy_s:.0f} s"
         return self._diagnostics.status("analysis", level, message, values)
 
 
 def run() -> int:
     """Spin the node until it is interrupted; 1 when it cannot start (said in one line)."""
     rclpy.init()
+    node: AnalyzerNode | None = None
     try:
         node = AnalyzerNode()
-    except (SettingsError, BackendUnavailable) as error:
-        rclpy.logging.get_logger("analyzer").fatal(str(error))
-        rclpy.try_shutdown()
-        return 1
-    try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except (SettingsError, BackendUnavailable) as error:
+        rclpy.logging.get_logger("analyzer").fatal(str(error))
+        return 1
+    except rclpy_implementation.RCLError:
+        # A signal that comes while the node is made ends the context under its hands.
+        if rclpy.ok():
+            raise
     finally:
         # Ctrl-C in a terminal reaches the node twice, from the shell and from launch.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        node.close()
-        node.destroy_node()
+        if node is not None:
+            node.close()
+            node.destroy_node()
         rclpy.try_shutdown()
     return 0

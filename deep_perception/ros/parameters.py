@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -14,7 +14,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from deep_perception.settings import Option, Settings, SettingsError, options, settings_from
+from deep_perception.settings import Option, Settings, SettingsError, find, options, settings_from
 
 # A ROS range has two ends; these stand for "no limit" on one side.
 INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12
@@ -36,6 +36,8 @@ def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
             given = node._parameter_overrides[option.name].value
             message = f"{option.name}: {given!r} is not allowed; expected {option.expected}"
             raise SettingsError(message) from None
+    for message in _misspelt(node):
+        node.get_logger().warning(message)
     current = settings_from(changes)
 
     def ours(parameters: Sequence[Parameter]) -> dict[str, object]:
@@ -57,6 +59,17 @@ def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
     node.add_on_set_parameters_callback(validate)
     node.add_post_set_parameters_callback(take)
     return current
+
+
+def _misspelt(node: Node) -> Iterator[str]:
+    """What is wrong with the overrides of this start that look like settings and are none."""
+    groups = {option.name.split(".")[0] for option in options()}
+    for name in node._parameter_overrides:
+        if name.split(".")[0] in groups:
+            try:
+                find(name)
+            except SettingsError as error:
+                yield f"parameter {error}; it is ignored"
 
 
 def descriptor(option: Option) -> ParameterDescriptor:

@@ -34,8 +34,8 @@ def test_a_scene_survives_the_wire():
     assert received == message
     assert (received.header, received.keyframe) == (frame.header, 5)
     assert (received.reason, received.camera) == ("interval", "front")
-    back = to_dict(messages.from_regions(received), "scene")
-    expected = to_dict(original, "scene")
+    back = to_dict(messages.from_regions(received))
+    expected = to_dict(original)
     for key in ("proposed_points", "timings"):  # these are in the diagnostics, not in the message
         back.pop(key)
         expected.pop(key)

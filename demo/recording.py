@@ -51,7 +51,7 @@ def _camera(photographs: list[Path]) -> Iterator[NDArray[np.uint8]]:
         if picture is None:
             raise FileNotFoundError(f"{photograph}: cannot be read")
         for step in range(count):
-            yield _view(picture, number, step / (count - 1))
+            yield _view(np.asarray(picture, np.uint8), number, step / (count - 1))
 
 
 def _view(picture: NDArray[np.uint8], number: int, time: float) -> NDArray[np.uint8]:

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from deep_perception.images import Picture
 
-REGISTRY = {"superpixels": "deep_perception.segmenters.superpixels:Superpixels"}
+REGISTRY = {
+    "superpixels": "deep_perception.segmenters.superpixels:Superpixels",
+    "sam2": "deep_perception.segmenters.sam2:Sam2",
+    "sam2_official": "deep_perception.segmenters.sam2:Sam2Official",
+}
 
 
 class Segmenter(Protocol):

@@ -1,0 +1,64 @@
+"""The device SAM2 runs on, and what its errors mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from deep_perception.backends import BackendUnavailable
+
+INSTALL = "python -m pip install torch==2.13.0 transformers==5.23.0"
+
+
+@contextmanager
+def needs(what: str) -> Iterator[None]:
+    """Turns a failed import into BackendUnavailable with the command that installs it."""
+    try:
+        yield
+    except ImportError as error:
+        raise BackendUnavailable(f"SAM2 needs {what} ({error}); run `{INSTALL}`") from error
+
+
+def pick_device(name: str) -> Any:
+    """The torch device of ``segmenter.device``. Raises BackendUnavailable."""
+    with needs("torch"):
+        import torch
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise BackendUnavailable(
+            f"segmenter.device {name!r} is none of auto, cpu, cuda, cuda:<number>, mps"
+        )
+    mps = torch.backends.mps.is_available()
+    cudas = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if cudas else "mps" if mps else "cpu"
+    device = torch.device(name)
+    missing_cuda = device.type == "cuda" and (device.index or 0) >= cudas
+    if missing_cuda or (device.type == "mps" and not mps):
+        raise BackendUnavailable(
+            f"segmenter.device {name!r} is not there (torch {torch.__version__}, CUDA devices: "
+            f"{cudas}); set it to auto or cpu"
+        )
+    return device
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """CUDA has a class for it; MPS and the CPU say it in words."""
+    import torch
+
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("out of memory" in words or "can't allocate memory" in words)
+    )
+
+
+def empty_cache(device: Any) -> None:
+    """Give what torch keeps for later back to the device."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

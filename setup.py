@@ -31,6 +31,7 @@ setup(
     ],
     extras_require={
         "hub": ["huggingface_hub>=2.4,<3"],
+        "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],
     },
     zip_safe=False,

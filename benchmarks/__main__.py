@@ -26,7 +26,14 @@ def main() -> int:
         return 2
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in wanted:
-        measured: Measurement = importlib.import_module(f"benchmarks.{name}").run()
+        try:
+            run = importlib.import_module(f"benchmarks.{name}").run
+        except ModuleNotFoundError as error:
+            sys.stdout.write(
+                f"{name:28} not run: {error}; try DEEP_PERCEPTION_WITH=sam2 make bench\n"
+            )
+            continue
+        measured: Measurement = run()
         _say(measured)
         results[name] = {key: _rounded(value) for key, value in measured.items() if key != "name"}
         results[name]["machine"] = _machine()

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from deep_perception import describers, images, masks, segmenters
-from deep_perception.backends import create_or_fall_back
+from deep_perception.backends import BackendUnavailable, create, create_or_fall_back
 from deep_perception.images import Picture
-from deep_perception.points import propose, to_source
+from deep_perception.points import Point, propose, to_source
 from deep_perception.priorities import prioritize
 from deep_perception.regions import Description, Region, Scene, Timings
 from deep_perception.settings import Settings
-from deep_perception.sweep import Sweep
+from deep_perception.sweep import Claim, Sweep
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +51,9 @@ class Analyzer:
             "describer", words.backend, words.fallback, describers.REGISTRY, self.settings
         )
         self._previous: Picture | None = None
-        self.warnings = tuple(filter(None, (segmenter_warning, describer_warning)))
-        for warning in self.warnings:
-            log.warning(warning)
+        self.warnings: tuple[str, ...] = ()
+        for warning in filter(None, (segmenter_warning, describer_warning)):
+            self._warn(warning)
 
     def analyze(
         self,
@@ -81,31 +81,17 @@ class Analyzer:
         # A copy: the caller may fill the same buffer with the next picture.
         self._previous = working.copy() if settings.points.order == "novelty" else None
         proposed = time.perf_counter()
-        embedding = self._segmenter.embed(working)
-        embedded = time.perf_counter()
-        sweep = Sweep(
-            segmenter=self._segmenter,
-            embedding=embedding,
-            points=points,
-            size=masks.size_of(working),
-            settings=settings.sweep,
-            clock=time.perf_counter,
-            started_s=started,
-        )
-        found = []
-        for index, claim in enumerate(sweep, start=1):
-            region = Region.from_mask(
+        sweep, claims, embedded = self._segment(working, points, started, on_progress, cancelled)
+        found = [
+            Region.from_mask(
                 index=index,
                 point=claim.point,
                 mask=claim.mask,
                 score=claim.score,
                 source=masks.size_of(image),
             )
-            if cancelled():
-                raise Cancelled
-            found.append(region)
-            on_progress(sweep.settled, len(points))
-        on_progress(len(points), len(points))
+            for index, claim in enumerate(claims, start=1)
+        ]
         swept = time.perf_counter()
         regions = self._describe(image, found, on_region, cancelled)
         finished = time.perf_counter()
@@ -130,6 +116,53 @@ class Analyzer:
                 total_s=finished - started,
             ),
         )
+
+    def _segment(
+        self,
+        working: Picture,
+        points: Sequence[Point],
+        started_s: float,
+        on_progress: OnProgress,
+        cancelled: Callable[[], bool],
+    ) -> tuple[Sweep, list[Claim], float]:
+        """The sweep that was made, its claims, and when the picture was embedded."""
+        while True:
+            try:
+                embedding = self._segmenter.embed(working)
+                embedded_s = time.perf_counter()
+                sweep = Sweep(
+                    segmenter=self._segmenter,
+                    embedding=embedding,
+                    points=points,
+                    size=masks.size_of(working),
+                    settings=self.settings.sweep,
+                    clock=time.perf_counter,
+                    started_s=started_s,
+                )
+                claims = []
+                for claim in sweep:
+                    if cancelled():
+                        raise Cancelled
+                    claims.append(claim)
+                    on_progress(sweep.settled, len(points))
+                on_progress(len(points), len(points))
+                return sweep, claims, embedded_s
+            except BackendUnavailable as error:
+                self._fall_back(error)
+
+    def _fall_back(self, error: BackendUnavailable) -> None:
+        """For this picture and the following ones, use the segmenter's fallback."""
+        name = self.settings.segmenter.fallback
+        if not name or name == self._segmenter.name:
+            raise error
+        fallback = create("segmenter", name, segmenters.REGISTRY, self.settings)
+        self._segmenter.close()
+        self._segmenter = fallback
+        self._warn(f"{error}; {name!r} is used instead")
+
+    def _warn(self, message: str) -> None:
+        self.warnings = (*self.warnings, message)
+        log.warning(message)
 
     def _describe(
         self,

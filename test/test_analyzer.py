@@ -8,6 +8,7 @@ from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
+from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings import settings_from
 
 
@@ -124,6 +125,43 @@ def test_a_backend_that_is_missing_falls_back_and_says_so(name, tmp_path, monkey
     (warning,) = scene.warnings
     assert name in warning
     assert "'superpixels' is used instead" in warning
+
+
+class RunsOut(Superpixels):
+    """A segmenter that works for one picture and then runs out of memory in the middle."""
+
+    name = "runs-out"
+    chunk_size = 1
+    pictures = closed = 0
+
+    def embed(self, image):
+        RunsOut.pictures += 1
+        return super().embed(image)
+
+    def masks(self, embedding, points):
+        if RunsOut.pictures > 1 and points[0, 0] > 100:
+            raise BackendUnavailable("segmenter 'runs-out' is out of memory")
+        return super().masks(embedding, points)
+
+    def close(self):
+        RunsOut.closed += 1
+
+
+def test_a_segmenter_that_gives_up_is_replaced_in_the_middle_of_a_picture():
+    healthy = Analyzer().analyze(shapes())
+    settings = settings_from({"segmenter.backend": f"{__name__}:RunsOut"})
+    seen = []
+    with Analyzer(settings) as analyzer:
+        assert analyzer.analyze(shapes()).segmenter == "runs-out"
+        second = analyzer.analyze(shapes(), on_region=seen.append)
+        third = analyzer.analyze(shapes())
+    assert RunsOut.closed == 1
+    for scene in (second, third):
+        assert scene.segmenter == "superpixels"
+        (warning,) = scene.warnings
+        assert warning == "segmenter 'runs-out' is out of memory; 'superpixels' is used instead"
+        assert [region.box for region in scene.regions] == [r.box for r in healthy.regions]
+    assert len(seen) == len(second.regions)
 
 
 def test_without_a_fallback_a_missing_backend_is_an_error():

@@ -44,14 +44,14 @@ class AnalyzerNode(Node):
         core.addHandler(self._core_log)
         # What of it is shown is for the ROS logger to say (--log-level).
         core.setLevel(logging.DEBUG)
-        analyzer = Analyzer(self._settings)
-        self._warnings = analyzer.warnings
-        self._diagnostics = diagnostics.Diagnostics(self, logged=["; ".join(self._warnings)])
+        self._analyzer = Analyzer(self._settings)
+        logged = ["; ".join(self._analyzer.warnings)]
+        self._diagnostics = diagnostics.Diagnostics(self, logged=logged)
         self._camera = Camera(self, self._settings.ros)
         self._worker = Worker(
             camera=self._camera,
             outputs=Outputs(self),
-            analyzer=analyzer,
+            analyzer=self._analyzer,
             settings=lambda: self._settings,
             tell=self._diagnostics.tell,
         )
@@ -161,8 +161,8 @@ class AnalyzerNode(Node):
             if failed:
                 level = diagnostics.WARN
                 message = f"{len(failed)} regions not described: {failed[0].description.error}"
-        if self._warnings:
-            level, message = diagnostics.WARN, "; ".join(self._warnings)
+        if self._analyzer.warnings:
+            level, message = diagnostics.WARN, "; ".join(self._analyzer.warnings)
         if worker.analysis_error:
             level, message = diagnostics.ERROR, worker.analysis_error
         if worker.busy_s > LONG_S:

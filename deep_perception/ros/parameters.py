@@ -88,7 +88,7 @@ def descriptor(option: Option) -> ParameterDescriptor:
             IntegerRange(
                 from_value=-INT_LIMIT if low is None else int(low),
                 to_value=INT_LIMIT if high is None else int(high),
-                step=1,
+                step=option.step,
             )
         ]
     else:

@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 from benchmarks.harness import Measurement, photograph, turn_by_turn
 from deep_perception.ros import messages
 from deep_perception.ros.cameras import Camera
+from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.settings import RosSettings
 
 FRAMES = 50
@@ -19,6 +20,7 @@ FRAMES = 50
 
 def run() -> Measurement:
     """Milliseconds a frame."""
+    keep_freed_memory()
     rclpy.init()
     node = rclpy.create_node("bench")
     camera = Camera(node, RosSettings())

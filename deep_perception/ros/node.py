@@ -22,6 +22,7 @@ from deep_perception.backends import BackendUnavailable
 from deep_perception.ros import diagnostics, messages, parameters
 from deep_perception.ros.cameras import Camera
 from deep_perception.ros.logs import RosLog
+from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.outputs import Outputs
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings, SettingsError
@@ -173,6 +174,7 @@ class AnalyzerNode(Node):
 
 def run() -> int:
     """Spin the node until it is interrupted; 1 when it cannot start (said in one line)."""
+    keep_freed_memory()
     rclpy.init()
     node: AnalyzerNode | None = None
     try:

@@ -22,12 +22,13 @@ from torch.nn.functional import interpolate
 from benchmarks.harness import Measurement, photograph, turn_by_turn
 from deep_perception.images import Picture
 from deep_perception.masks import Size
+from deep_perception.options import settings_from
 from deep_perception.points import Point, propose
 from deep_perception.segmenters.sam2 import Sam2
 from deep_perception.segmenters.sam2_encoder import normalise, resize
 from deep_perception.segmenters.sam2_random import random_model
 from deep_perception.segmenters.superpixels import Regions, Superpixels
-from deep_perception.settings import PointSettings, SweepSettings, settings_from
+from deep_perception.settings import PointSettings, SweepSettings
 from deep_perception.sweep import Sweep
 
 SIDE, RUNS = 1024, 5

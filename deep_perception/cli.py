@@ -13,15 +13,10 @@ from typing import Any
 from deep_perception import __version__
 from deep_perception.backends import BackendUnavailable
 from deep_perception.models_cli import add_models_command
+from deep_perception.options import Option, SettingsError, options, settings_from
 from deep_perception.presets import PRESETS
-from deep_perception.settings import (
-    Option,
-    Settings,
-    SettingsError,
-    load_yaml,
-    options,
-    settings_from,
-)
+from deep_perception.settings import Settings
+from deep_perception.settings_text import load_yaml
 
 OK, BAD_INPUT = 0, 2
 

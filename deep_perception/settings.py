@@ -1,22 +1,16 @@
 """Every setting: the only defaults, ranges, units and help texts of the package.
 
 ROS parameters, command-line options, ``config/analyzer.yaml`` and the README's table are generated
-from here. Written for pydantic 1.10 (what Ubuntu 24.04 ships) and 2 alike.
+from here (``options.py``). Written for pydantic 1.10 (what Ubuntu 24.04 ships) and 2 alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import pydantic
 
 Scalar = bool | int | float | str
-
-
-class SettingsError(ValueError):
-    """A setting is unknown or has a value that is not allowed; the message says what is."""
 
 
 def _setting(
@@ -210,158 +204,3 @@ class Settings(pydantic.BaseModel, extra="forbid"):
     keyframes: KeyframeSettings = pydantic.Field(default_factory=KeyframeSettings)
     output: OutputSettings = pydantic.Field(default_factory=OutputSettings)
     ros: RosSettings = pydantic.Field(default_factory=RosSettings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """One leaf of the tree, e.g. ``points.grid_columns``."""
-
-    name: str
-    kind: type
-    default: Scalar
-    help: str
-    unit: str
-    at_least: float | None
-    at_most: float | None
-    choices: tuple[str, ...]
-    step: int
-    """Whole numbers are multiples of it."""
-    read_only: bool
-
-    @property
-    def expected(self) -> str:
-        """What is allowed, in words."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        name = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        low = f" from {_plain(self.at_least)}" if self.at_least is not None else ""
-        high = f" to {_plain(self.at_most)}" if self.at_most is not None else ""
-        step = f" in steps of {self.step}" if self.step > 1 else ""
-        return name[self.kind] + low + high + step + (f" ({self.unit})" if self.unit else "")
-
-
-def options() -> tuple[Option, ...]:
-    """All leaves of the tree, in order."""
-    return _OPTIONS
-
-
-def settings_from(changes: Mapping[str, Any], base: Settings | None = None) -> Settings:
-    """Settings with dotted names changed: ``settings_from({"points.grid_rows": 8})``.
-
-    Raises SettingsError that names the setting, its value and what is allowed.
-    """
-    tree: dict[str, dict[str, Any]] = {}
-    for name, value in {**(flatten(base) if base else {}), **changes}.items():
-        option = find(name)
-        _check_kind(option, value)
-        group, leaf = name.split(".")
-        tree.setdefault(group, {})[leaf] = value
-    try:
-        return Settings(**tree)  # type: ignore[arg-type]
-    except pydantic.ValidationError as error:
-        name = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
-        group, leaf = name.split(".")
-        raise SettingsError(_refusal(find(name), tree[group][leaf])) from None
-
-
-def flatten(settings: Settings) -> dict[str, Scalar]:
-    """Dotted name -> value of every leaf."""
-    return {
-        option.name: getattr(getattr(settings, group), leaf)
-        for option in options()
-        for group, leaf in [option.name.split(".")]
-    }
-
-
-def load_yaml(text: str) -> dict[str, Any]:
-    """Dotted names of a settings YAML: nested, dotted, or a ROS parameter file of one node."""
-    import yaml
-
-    try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f"not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(document, Mapping):
-        raise SettingsError(f"expected a mapping of settings, got {type(document).__name__}")
-    nodes = dict(_ros_nodes(document))
-    if nodes:
-        # Of a file for several nodes: the analyzer's own block, else the one for all.
-        ours = [name for name in nodes if name.split("/")[-1] == "analyzer"] or ["/**"]
-        document = nodes.get(ours[0]) or (next(iter(nodes.values())) if len(nodes) == 1 else {})
-    return dict(_flat_items(document))
-
-
-def _ros_nodes(tree: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for key, body in tree.items():
-        if key == "ros__parameters":
-            yield name, body or {}
-        elif isinstance(body, Mapping):
-            yield from _ros_nodes(body, f"{name}/{key}" if name else str(key))
-
-
-def _flat_items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat_items(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" != "use_sim_time":
-            yield f"{prefix}{key}", value
-
-
-def find(name: str) -> Option:
-    """The option of a dotted name. Raises SettingsError with the nearest name there is."""
-    if name not in _BY_NAME:
-        import difflib
-
-        near = difflib.get_close_matches(name, _BY_NAME, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"{name}: there is no such setting{hint}")
-    return _BY_NAME[name]
-
-
-def _check_kind(option: Option, value: Any) -> None:
-    # pydantic would turn "3", 3.7 or True into an int, differently in its two major versions.
-    allowed: tuple[type, ...] = (int, float) if option.kind is float else (option.kind,)
-    if not isinstance(value, allowed) or (isinstance(value, bool) and option.kind is not bool):
-        raise SettingsError(_refusal(option, value))
-    if isinstance(value, float) and value != value:
-        raise SettingsError(_refusal(option, value))
-
-
-def _plain(number: float) -> str:
-    return str(int(number)) if number == int(number) else str(number)
-
-
-def _refusal(option: Option, value: Any) -> str:
-    return f"{option.name}: {value!r} is not allowed; expected {option.expected}"
-
-
-def _leaves() -> Iterator[Option]:
-    defaults = Settings()
-    groups = get_type_hints(Settings)
-    for group in _fields(Settings):
-        hints = get_type_hints(groups[group])
-        for leaf, info in _fields(groups[group]).items():
-            default = getattr(getattr(defaults, group), leaf)
-            yield Option(
-                name=f"{group}.{leaf}",
-                kind=type(default),
-                default=default,
-                help=info.description,
-                choices=get_args(hints[leaf]) if get_origin(hints[leaf]) is Literal else (),
-                **_extra(info),
-            )
-
-
-def _fields(model: Any) -> dict[str, Any]:
-    if pydantic.VERSION.startswith("1."):
-        return {name: field.field_info for name, field in model.__fields__.items()}
-    return dict(model.model_fields)
-
-
-def _extra(info: Any) -> dict[str, Any]:
-    old = pydantic.VERSION.startswith("1.")
-    return dict(info.extra["json_schema_extra"] if old else info.json_schema_extra)
-
-
-_OPTIONS = tuple(_leaves())
-_BY_NAME = {option.name: option for option in _OPTIONS}

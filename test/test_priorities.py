@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_perception.analyzer import Analyzer
+from deep_perception.options import settings_from
 from deep_perception.points import Point, grid_points, propose
 from deep_perception.priorities import novelty, prioritize, saliency
-from deep_perception.settings import PointSettings, settings_from
+from deep_perception.settings import PointSettings
 
 
 def stripes(width=320, height=240):

@@ -22,6 +22,7 @@ from deep_perception import images  # noqa: E402
 from deep_perception.analyzer import Analyzer  # noqa: E402
 from deep_perception.backends import BackendUnavailable  # noqa: E402
 from deep_perception.masks import Size  # noqa: E402
+from deep_perception.options import settings_from  # noqa: E402
 from deep_perception.points import propose  # noqa: E402
 from deep_perception.segmenters import sam2_convert, sam2_masks, sam2_weights  # noqa: E402
 from deep_perception.segmenters.sam2 import Sam2, Sam2Official  # noqa: E402
@@ -30,7 +31,7 @@ from deep_perception.segmenters.sam2_device import pick_device  # noqa: E402
 from deep_perception.segmenters.sam2_encoder import normalise, resize  # noqa: E402
 from deep_perception.segmenters.sam2_files import find  # noqa: E402
 from deep_perception.segmenters.sam2_random import random_model, random_state  # noqa: E402
-from deep_perception.settings import PointSettings, SweepSettings, settings_from  # noqa: E402
+from deep_perception.settings import PointSettings, SweepSettings  # noqa: E402
 from deep_perception.sweep import Sweep  # noqa: E402
 
 pytestmark = pytest.mark.sam2

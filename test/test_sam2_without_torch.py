@@ -7,7 +7,7 @@ import pytest
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.backends import BackendUnavailable
-from deep_perception.settings import SettingsError, settings_from
+from deep_perception.options import SettingsError, settings_from
 
 
 def test_importing_the_segmenter_does_not_import_torch():

@@ -5,15 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deep_perception.settings import (
-    Settings,
-    SettingsError,
-    flatten,
-    load_yaml,
-    options,
-    settings_from,
-)
-from deep_perception.settings_text import to_markdown, to_ros_yaml
+from deep_perception.options import SettingsError, flatten, options, settings_from
+from deep_perception.settings import Settings
+from deep_perception.settings_text import load_yaml, to_markdown, to_ros_yaml
 
 ROOT = Path(__file__).parents[1]
 

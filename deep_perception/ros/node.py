@@ -19,13 +19,14 @@ from std_srvs.srv import SetBool
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.backends import BackendUnavailable
+from deep_perception.options import SettingsError
 from deep_perception.ros import diagnostics, messages, parameters
 from deep_perception.ros.cameras import Camera
 from deep_perception.ros.logs import RosLog
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.outputs import Outputs
 from deep_perception.ros.worker import Worker
-from deep_perception.settings import Settings, SettingsError
+from deep_perception.settings import Settings
 from deep_perception_msgs.srv import GetScene
 
 LOOK_FOR_INPUT_S = 0.5

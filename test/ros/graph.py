@@ -148,12 +148,14 @@ class Graph:
         return self.until(find, what, patience)
 
     def analysed(self, publisher, received, message):
-        """Publish until the message with the same header comes back.
+        """Publish a picture until an answer with its header comes back.
 
-        Best effort may lose a picture, so it is sent again; the node takes equal stamps as one
-        keyframe.
+        Best effort may lose a picture, and an answer is lost while the node has not matched our
+        subscription, so it is sent again with a fresh stamp, which the message then has.
         """
-        for _ in range(8):
+        for attempt in range(8):
+            if attempt:
+                self.stamp(message, message.header.frame_id)
             publisher.publish(message)
             try:
                 return self.answer(received, message, patience=5.0)

@@ -49,6 +49,8 @@ def groups(item):
 
 
 def required_groups(item):
+    if item.get_closest_marker("by_hand"):
+        return []
     return [group for group in groups(item) if group in REQUIRED]
 
 

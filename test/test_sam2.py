@@ -178,6 +178,7 @@ def test_the_trimmed_decoder_equals_transformers(model):
     assert torch.equal(ours.present, expected.object_score_logits[0, :, 0] > 0)
 
 
+@pytest.mark.by_hand
 def test_official_package_gives_the_same_masks(official, segmenter, photograph, tmp_path):
     build = pytest.importorskip("sam2.build_sam", reason="Meta's package sam2 is not installed")
     name = "configs/sam2.1/sam2.1_hiera_t.yaml"

@@ -10,6 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 
 from deep_perception import describers
@@ -88,7 +90,7 @@ class Chat:
                     gone.append((region, str(words)))
                 else:
                     yield region, words
-            if not scene.cancelled():
+            with suppress(CancelledError):  # closed meanwhile
                 scene.result(chat_client.CLOSE_WITHIN_S)  # raises what went wrong in ours
             yield from self._without_server(image, gone)
             self._say(len(gone), len(regions), gone[-1][1] if gone else "")

@@ -34,6 +34,7 @@ READINESS_TIMEOUT_S = CONNECT_TIMEOUT_S = CLOSE_WITHIN_S = 5.0
 FAILURES = 3
 # ... and lets one region try again after the first of these times, then after twice as long.
 COOL_DOWN_S, LONGEST_COOL_DOWN_S = 5.0, 60.0
+clock = time.monotonic
 NOT_LOADED = re.compile(
     r"no models? (?:is |are )?loaded|model\b.*\b(?:not found|not loaded|does ?n[o']t exist|"
     r"unloaded|has crashed)",
@@ -86,7 +87,7 @@ class Breaker:
         """``closed``, ``open``, or ``half-open``: one request may go, and decides."""
         if not self.reason:
             return "closed"
-        waited = time.monotonic() - self._opened_s >= self._cool_down_s
+        waited = clock() - self._opened_s >= self._cool_down_s
         return "half-open" if waited else "open"
 
     def succeed(self) -> None:
@@ -102,7 +103,7 @@ class Breaker:
             self._cool_down_s = min(LONGEST_COOL_DOWN_S, 2 * self._cool_down_s)
         elif not at_once and self._failures < FAILURES:
             return
-        self.reason, self._opened_s = reason, time.monotonic()
+        self.reason, self._opened_s = reason, clock()
 
 
 class EventLoop:
@@ -141,6 +142,8 @@ class EventLoop:
         await asyncio.gather(*others, return_exceptions=True)
         await last
         await asyncio.get_running_loop().shutdown_asyncgens()
+        # Its threads look names up.
+        await asyncio.get_running_loop().shutdown_default_executor()
 
 
 class Client:

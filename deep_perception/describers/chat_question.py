@@ -36,6 +36,7 @@ class Question:
         # With a schema too: a server may ignore it, and a model should know the keys' meaning.
         self._texts = {"json_schema": more["json"], **more}
         self._form = 0
+        self._worked: set[int] = set()
 
     async def ask(
         self, image: Picture, region: Region, model: str, give_up: Callable[[], bool]
@@ -56,7 +57,7 @@ class Question:
         self, image: Picture, region: Region, model: str, mode: Mode, give_up: Callable[[], bool]
     ) -> Answer:
         url = chat_pictures.to_data_url(chat_pictures.compose(image, region, mode))
-        form = start = self._form
+        form = self._form
         while True:
             text = self._prompt.replace("{surroundings}", chat_pictures.SURROUNDINGS[mode])
             text = f"{text}\n\n{self._texts[FORMS[form]]}"
@@ -72,9 +73,11 @@ class Question:
                     raise
                 form += 1
                 continue
-            if form > max(start, self._form):
-                # Not at the refusal: that may have been of this picture, in every form.
+            # Not at the refusal: that may have been of this picture, in every form. And not of a
+            # form that has worked: a server may have a bad moment.
+            if form > self._form and self._form not in self._worked:
                 self._form = form
+            self._worked.add(form)
             return answer
 
     def _request(self, model: str, text: str, url: str, form: str) -> dict[str, Any]:

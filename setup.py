@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed", "prompts/*.txt"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -30,6 +30,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "chat": ["openai>=1.109"],
         "hub": ["huggingface_hub>=2.4,<3"],
         "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],

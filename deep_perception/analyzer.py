@@ -51,7 +51,7 @@ class Analyzer:
             "describer", words.backend, words.fallback, describers.REGISTRY, self.settings
         )
         self._previous: Picture | None = None
-        self.warnings: tuple[str, ...] = ()
+        self._warnings: tuple[str, ...] = ()
         for warning in filter(None, (segmenter_warning, describer_warning)):
             self._warn(warning)
 
@@ -161,8 +161,13 @@ class Analyzer:
         self._warn(f"{error}; {name!r} is used instead")
 
     def _warn(self, message: str) -> None:
-        self.warnings = (*self.warnings, message)
+        self._warnings = (*self._warnings, message)
         log.warning(message)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What does not work as set, now: replaced backends, and what the describer says."""
+        return (*self._warnings, *getattr(self._describer, "warnings", ()))
 
     def _describe(
         self,
@@ -175,21 +180,26 @@ class Analyzer:
         waiting = set(described)
         error = "the describer gave no words for this region"
         words = iter(self._describer.describe(image, regions))
-        while not cancelled():
-            try:
-                region, description = next(words)
-            except StopIteration:
-                break
-            except Exception as failure:  # one backend must not cost the scene
-                # Each region says it, and the diagnostics: a log line a keyframe is too much.
-                log.debug("describer %s failed", self._describer.name, exc_info=True)
-                error = f"{type(failure).__name__}: {failure}"
-                break
-            described[region.index] = region.described(description)
-            waiting.discard(region.index)
-            on_region(described[region.index])
-        else:
-            raise Cancelled
+        try:
+            while not cancelled():
+                try:
+                    region, description = next(words)
+                except StopIteration:
+                    break
+                except Exception as failure:  # one backend must not cost the scene
+                    # Each region says it, and the diagnostics: a log line a keyframe is too much.
+                    log.debug("describer %s failed", self._describer.name, exc_info=True)
+                    error = f"{type(failure).__name__}: {failure}"
+                    break
+                described[region.index] = region.described(description)
+                waiting.discard(region.index)
+                on_region(described[region.index])
+            else:
+                raise Cancelled
+        finally:
+            # Not when the garbage collector comes: requests may be under way.
+            if hasattr(words, "close"):
+                words.close()
         for index in sorted(waiting):
             failed = Description(
                 status="failed",

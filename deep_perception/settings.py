@@ -139,14 +139,56 @@ class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
 class DescriberSettings(pydantic.BaseModel, extra="forbid"):
     backend: str = _setting(
         "attributes",
-        "what puts a region into words: attributes (embedded, no download) or your own "
-        "'package.module:Class'",
+        "what puts a region into words: attributes (embedded, no download), chat (LM Studio or "
+        "another OpenAI-compatible server) or your own 'package.module:Class'",
         read_only=True,
     )
     fallback: str = _setting(
-        "attributes", "used, and said in every message, when the backend cannot work; empty: none",
+        "attributes",
+        "used, and said in every message, while the backend cannot work; empty: none",
         read_only=True,
+    )
+    url: str = _setting(
+        "http://localhost:1234/v1", "where the chat server is, with /v1", read_only=True
+    )
+    model: str = _setting(
+        "", "the chat server's model; empty: the loaded one that takes pictures", read_only=True
+    )
+    api_key_env: str = _setting(
+        "LM_API_TOKEN",
+        "the environment variable that holds the chat server's API token, if it wants one",
+        read_only=True,
+    )
+    prompt: str = _setting(
+        "region",
+        "what the chat server is asked: a name in deep_perception/prompts, or the path of a text "
+        "file of your own",
+        read_only=True,
+    )
+    picture_mode: Literal["blur", "dim", "gray", "outline", "cutout"] = _setting(
+        "dim",
+        "what the chat server sees around a region: it is blurred, darkened, gray, left as it is, "
+        "or filled",
+        read_only=True,
+    )
+    max_concurrency: int = _setting(
+        0, "regions that the chat server is asked at once, 0: what it says it takes, else 4",
+        at_least=0, at_most=64, read_only=True,
     )  # fmt: skip
+    region_timeout_s: float = _setting(
+        60.0, "a region without words after this long, retries included, is given up",
+        unit="s", at_least=0.1, at_most=3600.0, read_only=True,
+    )  # fmt: skip
+    scene_deadline_s: float = _setting(
+        0.0, "regions without words this long after the describing began stay pending, 0: never",
+        unit="s", at_least=0.0, at_most=86400.0, read_only=True,
+    )  # fmt: skip
+    max_tokens: int = _setting(
+        400, "at most this many tokens an answer", at_least=16, at_most=32768, read_only=True
+    )
+    temperature: float = _setting(
+        0.2, "0: the likeliest words, more: more varied", at_least=0.0, at_most=2.0, read_only=True
+    )
 
 
 class KeyframeSettings(pydantic.BaseModel, extra="forbid"):

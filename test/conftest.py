@@ -1,4 +1,4 @@
-"""Groups of tests (ros, colcon, hub, sam2) are skipped, with the reason, where they cannot run.
+"""Groups of tests (ros, colcon, hub, chat, sam2) are skipped, with the reason, if they cannot run.
 
 DEEP_PERCEPTION_REQUIRE=ros,colcon,hub makes each such skip a failure, and their absence too: that
 is how the CI knows that they ran.
@@ -16,11 +16,12 @@ from hypothesis import settings
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 ROS_TESTS = Path(__file__).parent / "ros"
 HINT = "run with: tools/with_ros python -m pytest"
-GROUPS = ("ros", "colcon", "hub", "sam2")
+GROUPS = ("ros", "colcon", "hub", "chat", "sam2")
 # A name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
 NEEDED = {
     "ros": (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")),
     "hub": (("huggingface_hub", "__version__"),),
+    "chat": (("openai", "__version__"),),
     "sam2": (("torch", "__version__"), ("transformers", "__version__")),
 }
 # Speed is measured in benchmarks/; a slow moment of the machine is no failure.

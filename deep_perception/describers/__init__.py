@@ -8,11 +8,18 @@ from typing import Protocol
 from deep_perception.images import Picture
 from deep_perception.regions import Description, Region
 
-REGISTRY = {"attributes": "deep_perception.describers.attributes:Attributes"}
+REGISTRY = {
+    "attributes": "deep_perception.describers.attributes:Attributes",
+    "chat": "deep_perception.describers.chat:Chat",
+}
 
 
 class Describer(Protocol):
-    """What an analysis needs of a backend."""
+    """What an analysis needs of a backend.
+
+    One whose state changes while it runs may have ``warnings``, a tuple of sentences: what is wrong
+    now. Scenes and diagnostics show them.
+    """
 
     name: str
     model: str

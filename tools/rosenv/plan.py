@@ -78,12 +78,12 @@ def choose(requirements: str | None) -> Plan:
         if not path.is_file() or ROOT not in path.parents:
             raise Problem(f"{requirements} is no file of this folder")
         return Plan("plain", "", ROOT / f".venv-{path.stem}", (path,))
-    names = ("dev", "hub", *filter(None, [os.environ.get("DEEP_PERCEPTION_WITH")]))
+    names = ("dev", "hub", "chat", *filter(None, [os.environ.get("DEEP_PERCEPTION_WITH")]))
     lists = tuple(ROOT / "requirements" / f"{name}.txt" for name in names)
     absent = [path.name for path in lists if not path.is_file()]
     if absent:
         raise Problem(f"DEEP_PERCEPTION_WITH={names[-1]}: there is no requirements/{absent[0]}")
-    suffix = "".join(f"-{name}" for name in names[2:])
+    suffix = "".join(f"-{name}" for name in names[3:])
     sourced = os.environ.get("ROS_DISTRO", "")
     distro = os.environ.get("ROS_WHEELS", "")
     if os.environ.get(OWN_ENV, "") == f"{ROOT}:wheels":

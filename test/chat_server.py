@@ -1,0 +1,152 @@
+"""A chat server on the loopback that answers as it is told: LM Studio and others, on bad days."""
+
+import base64
+import contextlib
+import json
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+WORDS = {
+    "label": "red cup", "caption": "A red cup with a white rim.", "category": "container",
+    "attributes": ["glossy", "round"], "color": "red", "material": "ceramic", "state": ["empty"],
+    "affordances": ["grasp"], "confidence": "high",
+}  # fmt: skip
+
+
+def lm_studio(name="qwen-vl", *, vision=True, loaded=True, parallel=None):
+    config = {"context_length": 4096, **({"parallel": parallel} if parallel else {})}
+    instances = [{"id": name, "config": config}] if loaded else []
+    return {"type": "llm", "key": name, "capabilities": {"vision": vision},
+            "loaded_instances": instances}  # fmt: skip
+
+
+def completion(content, *, model="qwen-vl", reason="stop", **message):
+    if not isinstance(content, (str, list, type(None))):
+        content = json.dumps(content)
+    message = {"role": "assistant", "content": content, **message}
+    return {"object": "chat.completion", "model": model,
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}]}  # fmt: skip
+
+
+class Reply:
+    """One HTTP answer; ``cut``: the connection is reset after so many bytes of the body."""
+
+    def __init__(self, body, status=200, headers=(), kind="application/json", cut=None):
+        self.data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.status, self.headers, self.kind, self.cut = status, dict(headers), kind, cut
+
+
+GOOD = Reply(completion(WORDS))
+DROP = Reply("", cut=0)
+NO_ENDPOINT = Reply({"error": "Unexpected endpoint or method."})
+
+
+class Server:
+    """``answer(request)`` gives the Reply to a chat request; ``listings`` the others' by path."""
+
+    def __init__(self, answer=None, listings=None, port=0):
+        self.answer = answer or (lambda request: GOOD)
+        self.listings = listings or {"/api/v1/models": Reply({"models": [lm_studio()]})}
+        self.requests, self.headers, self.listed = [], [], 0
+        self.now = self.most = 0
+        self.lock = threading.Lock()
+        self.port = port
+
+    def __enter__(self):
+        handler = type("Handler", (_Handler,), {"server_state": self})
+        self.httpd = _Quiet(("127.0.0.1", self.port), handler)
+        self.port = self.httpd.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+        self.thread = threading.Thread(
+            target=self.httpd.serve_forever, kwargs={"poll_interval": 0.02}, name="test-server"
+        )
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.httpd.shutdown()
+        for connection in list(self.httpd.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.httpd.server_close()
+        self.thread.join()
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *args):
+        self.connections = set()
+        super().__init__(*args)
+
+    def process_request(self, request, address):
+        self.connections.add(request)
+        super().process_request(request, address)
+
+    def shutdown_request(self, request):
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request, address):
+        pass
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body after its headers would wait 40 ms
+    server_state = None
+
+    def do_GET(self):
+        self.server_state.listed += 1
+        self.reply(self.server_state.listings.get(self.path, NO_ENDPOINT))
+
+    def do_POST(self):
+        server = self.server_state
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with server.lock:
+            server.requests.append(request)
+            server.headers.append({key.lower(): value for key, value in self.headers.items()})
+            server.now += 1
+            server.most = max(server.most, server.now)
+        try:
+            reply = server.answer(request)
+        finally:
+            with server.lock:
+                server.now -= 1
+        self.reply(reply)
+
+    def reply(self, reply):
+        if reply.cut is not None:
+            self.close_connection = True
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            if reply.cut == 0:
+                self.connection.close()
+                return
+        self.send_response(reply.status)
+        self.send_header("Content-Type", reply.kind)
+        self.send_header("Content-Length", str(len(reply.data)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(reply.data[: reply.cut])
+
+    def log_message(self, *args):
+        pass
+
+
+def form(request):
+    text = request["messages"][0]["content"][0]["text"]
+    if "response_format" in request:
+        return "json_schema"
+    return "json" if "JSON object" in text else "text"
+
+
+def picture(request):
+    url = request["messages"][0]["content"][1]["image_url"]["url"]
+    head, data = url.split(",")
+    assert head == "data:image/jpeg;base64"
+    return base64.b64decode(data)

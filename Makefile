@@ -44,4 +44,4 @@ bench: ## the benchmarks, or one: make bench BENCH=keyframe_ms
 
 .PHONY: clean
 clean: ## remove the environments and everything built
-	rm -rf .venv .venv-* .ros build install log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .ros build install log demo_output deep_perception.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,12 @@ from typing import Any
 
 from deep_perception.settings import Settings
 
+# The members of the protocols in segmenters/ and describers/.
+MEMBERS = {
+    "segmenter": ("name", "model", "chunk_size", "embed", "masks", "close"),
+    "describer": ("name", "model", "describe", "close"),
+}
+
 
 class BackendUnavailable(RuntimeError):
     """A backend cannot work here; the message says why and what to do."""
@@ -31,9 +37,13 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     except Exception as error:  # a broken torch fails its import in every way there is
         raise BackendUnavailable(f"{kind} {name!r} cannot be loaded: {error}") from error
     try:
-        return factory(settings=settings) if _takes_settings(factory) else factory()
+        backend = factory(settings=settings) if _takes_settings(factory) else factory()
     except Exception as error:
         raise BackendUnavailable(f"{kind} {name!r} cannot start: {error}") from error
+    missing = [member for member in MEMBERS[kind] if not hasattr(backend, member)]
+    if missing:
+        raise BackendUnavailable(f"{kind} {name!r} lacks {', '.join(missing)}")
+    return backend
 
 
 def create_or_fall_back(

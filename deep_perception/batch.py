@@ -52,6 +52,8 @@ def analyze_files(
                 complain(f"{path}: {type(error).__name__}: {error}")
             else:
                 say(line)
+                if undescribed := scene.undescribed:
+                    complain(f"{path}: {undescribed}")
     return failed
 
 

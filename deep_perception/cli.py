@@ -42,12 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="deep_perception", description="Every part of a picture as a mask, a box and words."
+        prog="deep_perception",
+        allow_abbrev=False,
+        description="Every part of a picture as a mask, a box and words.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     analyze = commands.add_parser(
         "analyze",
+        allow_abbrev=False,
         help="analyse image files",
         description="Sweep and describe image files; writes texts/<name>_analysis_report.txt and "
         ".json, images/<name>_visualization.png and images/<name>_contours_debug.png.",

@@ -17,6 +17,9 @@ Picture = NDArray[np.uint8]
 MAX_PIXELS = 400_000_000
 
 
+MAX_12_BITS = 4095
+
+
 class ImageError(ValueError):
     """A file is not a picture that can be analysed; the message is one line that says why."""
 
@@ -25,7 +28,8 @@ def load(path: Path) -> Picture:
     """Decode a picture file as a viewer shows it: HxWx3 uint8 BGR.
 
     EXIF orientation is applied, CMYK and palettes are converted, transparency is laid over white,
-    16 bits per channel are scaled to 8, and of an animation the first frame is taken.
+    16 bits per channel are scaled to 8 (grey pictures of at most 12 bits are stretched), and of an
+    animation the first frame is taken.
     Raises ImageError.
     """
     try:
@@ -94,7 +98,9 @@ def _decode_with_opencv(path: Path) -> Picture:
 
 
 def _to_8_bits(values: NDArray[np.generic]) -> Picture:
-    if np.issubdtype(values.dtype, np.floating) or values.max() > np.iinfo(np.uint16).max:
+    # Depth, thermal and 12-bit cameras use little of the 16 bits: scaled, they would be black.
+    narrow = values.max() <= MAX_12_BITS or values.max() > np.iinfo(np.uint16).max
+    if np.issubdtype(values.dtype, np.floating) or narrow:
         return normalize(values)
     return scale_16_to_8(values)
 

@@ -114,6 +114,14 @@ class Scene:
     timings: Timings = Timings()
 
     @property
+    def undescribed(self) -> str:
+        """How many regions failed to be described and why the first did; "" when none did."""
+        errors = [each.description.error for each in self.regions if each.description.error]
+        if not errors:
+            return ""
+        return f"{len(errors)} of {len(self.regions)} regions not described: {errors[0]}"
+
+    @property
     def complete(self) -> bool:
         """Every point was asked and no region still waits for its words."""
         return not self.skipped_points and all(

@@ -31,7 +31,7 @@ def text_report(scene: Scene, name: str) -> str:
         f"Points left out: {len(scene.skipped_points)}",
         f"Regions: {len(scene.regions)}, covering {100 * scene.coverage:.1f} % of the picture",
         *([f"Time: {scene.timings.total_s:.2f} s"] if scene.timings.total_s else []),
-        *(f"Warning: {warning}" for warning in scene.warnings),
+        *(f"Warning: {warning}" for warning in (*scene.warnings, scene.undescribed) if warning),
     ]
     for region in scene.regions:
         lines += ["", *_item(region)]

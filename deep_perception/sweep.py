@@ -69,6 +69,12 @@ class Sweep:
                 return
             coordinates = np.array([(point.x, point.y) for point in chunk], np.int64)
             found, scores = self._segmenter.masks(self._embedding, coordinates)
+            expected = (len(chunk), *self.claimed.shape)
+            if found.shape != expected:
+                raise ValueError(
+                    f"segmenter {self._segmenter.name!r} returned masks of shape {found.shape}, "
+                    f"expected {expected}: points, height, width"
+                )
             self.decoded += len(chunk)
             for position, (point, mask, score) in enumerate(zip(chunk, found, scores, strict=True)):
                 if self.claimed[point.y, point.x]:

@@ -1,10 +1,11 @@
 """The analyzer node for one camera. `ros2 launch deep_perception analyzer.launch.py --show-args`"""
 
 import os
+from pathlib import Path
 
 from ament_index_python.packages import get_package_share_path
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -13,6 +14,13 @@ from launch_ros.parameter_descriptions import ParameterValue
 SHARE = get_package_share_path("deep_perception")
 # Jazzy reads the first, Kilted and later the second.
 FASTDDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def _check_params_file(context: LaunchContext) -> None:
+    """launch_ros itself starts the node with defaults when the file is missing."""
+    path = LaunchConfiguration("params_file").perform(context)
+    if not Path(path).is_file():
+        raise RuntimeError(f"params_file: there is no file {path}")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -62,6 +70,7 @@ def generate_launch_description() -> LaunchDescription:
                 )
                 for variable in FASTDDS_VARIABLES
             ),
+            OpaqueFunction(function=_check_params_file),
             Node(
                 package="deep_perception",
                 executable="analyzer",

@@ -164,6 +164,29 @@ def test_a_segmenter_that_gives_up_is_replaced_in_the_middle_of_a_picture():
     assert len(seen) == len(second.regions)
 
 
+class Half:
+    """Not even half a segmenter."""
+
+
+class WrongShape(Superpixels):
+    def masks(self, embedding, points):
+        return np.zeros((len(points), 5, 5), bool), np.zeros(len(points), np.float32)
+
+
+def test_a_backend_that_lacks_members_is_named_and_replaced():
+    with Analyzer(settings_from({"segmenter.backend": f"{__name__}:Half"})) as analyzer:
+        (warning,) = analyzer.warnings
+    assert "lacks name, model, chunk_size, embed, masks, close" in warning
+
+
+def test_masks_of_the_wrong_shape_are_refused():
+    with (
+        Analyzer(settings_from({"segmenter.backend": f"{__name__}:WrongShape"})) as analyzer,
+        pytest.raises(ValueError, match=r"returned masks of shape \(16, 5, 5\), expected"),
+    ):
+        analyzer.analyze(shapes())
+
+
 def test_without_a_fallback_a_missing_backend_is_an_error():
     settings = settings_from({"describer.backend": "dam", "describer.fallback": ""})
     with pytest.raises(BackendUnavailable, match="'dam' is not in this version"):

@@ -175,6 +175,26 @@ def test_a_file_name_that_the_terminal_cannot_show_costs_nothing(tmp_path):
     assert (tmp_path / "output" / "images" / "after_visualization.png").is_file()
 
 
+def test_regions_without_words_are_said_on_the_terminal_and_in_the_report(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "class Shy:\n"
+        "    name, model = 'shy', ''\n"
+        "    def describe(self, image, regions):\n"
+        "        raise ValueError('too shy')\n"
+        "        yield\n"
+        "    def close(self): pass\n"
+    )
+    path = f"{ROOT}:{tmp_path}"
+    done = deep_perception(
+        "analyze", PHOTOGRAPHS[0], "--describer.backend", "mine:Shy", cwd=tmp_path, PYTHONPATH=path
+    )
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "regions not described: ValueError: too shy" in line
+    report = tmp_path / "output" / "texts" / f"{PHOTOGRAPHS[0].stem}_analysis_report.txt"
+    assert "Warning: " in report.read_text()
+
+
 def test_a_preset_says_which_backends_it_could_not_have(tmp_path):
     done = deep_perception("analyze", PHOTOGRAPHS[0], "--preset", "grid-dam", "--output", tmp_path)
     assert done.returncode == 0
@@ -194,6 +214,7 @@ def test_a_preset_says_which_backends_it_could_not_have(tmp_path):
         ),
         (["--points.grid_rows", "many"], "invalid int value: 'many'"),
         (["--sweep.overlap", "clip"], "invalid choice: 'clip'"),
+        (["--points.grid_row", "5"], "unrecognized arguments: --points.grid_row"),
         (["--points.inside", "maybe"], "'maybe': expected true or false"),
         (["--preset", "fast"], "invalid choice: 'fast'"),
         (["--settings", "none.yaml"], "none.yaml: cannot be read"),

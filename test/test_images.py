@@ -88,6 +88,12 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path, extension):
     assert images.load(path)[0, :, 0].tolist() == [0, 100, 255]
 
 
+def test_a_16_bit_picture_that_uses_12_bits_is_stretched(tmp_path):
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.array([[0, 300, 2340]], np.uint16))
+    assert images.load(path)[0, :, 0].tolist() == [0, 1, 255]
+
+
 @pytest.mark.parametrize("extension", [".png", ".tif"])
 def test_16_bit_colour_is_scaled(tmp_path, extension):
     path = tmp_path / f"a{extension}"

@@ -42,6 +42,15 @@ def test_every_argument_is_explained():
     assert declared["use_sim_time"].choices == ["true", "false"]
 
 
+def test_a_missing_params_file_stops_the_launch():
+    if not shutil.which("ros2"):
+        pytest.skip("needs ros2cli: a sourced ROS 2")
+    command = ["ros2", "launch", "deep_perception", "analyzer.launch.py", "params_file:=/nope.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1
+    assert "there is no file /nope.yaml" in done.stdout + done.stderr
+
+
 def test_ros2_launch_starts_and_stops_the_node(tmp_path):
     if not shutil.which("ros2"):
         pytest.skip("needs ros2cli: a sourced ROS 2")

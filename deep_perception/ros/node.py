@@ -56,6 +56,7 @@ class AnalyzerNode(Node):
             analyzer=self._analyzer,
             settings=lambda: self._settings,
             tell=self._diagnostics.tell,
+            note=lambda message: self.get_logger().info(message),
         )
         self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
         self.create_service(GetScene, "~/get_scene", self._on_get_scene)
@@ -151,18 +152,16 @@ class AnalyzerNode(Node):
         elif worker.latest is not None:
             scene, keyframe = worker.latest
             message = f"{len(scene.regions)} regions"
-            failed = [r for r in scene.regions if r.description.status == "failed"]
             values |= {
                 "reason": keyframe.reason,
                 "regions": len(scene.regions),
-                "failed_descriptions": len(failed),
+                "failed_descriptions": sum(bool(r.description.error) for r in scene.regions),
                 "coverage": f"{scene.coverage:.3f}",
                 "segmenter": scene.segmenter,
                 **{key: f"{value:.3f}" for key, value in dataclasses.asdict(scene.timings).items()},
             }
-            if failed:
-                level = diagnostics.WARN
-                message = f"{len(failed)} regions not described: {failed[0].description.error}"
+            if scene.undescribed:
+                level, message = diagnostics.WARN, scene.undescribed
         if self._analyzer.warnings:
             level, message = diagnostics.WARN, "; ".join(self._analyzer.warnings)
         if worker.analysis_error:

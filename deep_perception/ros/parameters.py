@@ -36,6 +36,8 @@ def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
         except (InvalidParameterTypeException, InvalidParameterValueException):
             given = node._parameter_overrides[option.name].value
             message = f"{option.name}: {given!r} is not allowed; expected {option.expected}"
+            if option.kind is float and isinstance(given, int):
+                message += f"; ROS wants it as {float(given)}"
             raise SettingsError(message) from None
     for message in _misspelt(node):
         node.get_logger().warning(message)

@@ -24,8 +24,8 @@ STOP_WITHIN_S = 3.0
 class Worker:
     """Analyses the newest frame of a camera until it is stopped.
 
-    ``tell`` gets a line for everything that is worth one in the log; it sees to it that nothing is
-    said twice.
+    ``tell`` gets a line for everything that goes wrong and sees to it that nothing is said twice;
+    ``note`` gets what is good to know.
     """
 
     def __init__(
@@ -36,12 +36,14 @@ class Worker:
         analyzer: Analyzer,
         settings: Callable[[], Settings],
         tell: Callable[[str], None],
+        note: Callable[[str], None],
     ) -> None:
         self._camera = camera
         self._outputs = outputs
         self._analyzer = analyzer
         self._settings = settings
         self._tell = tell
+        self._note = note
         self._keyframes = Keyframes()
         self._stopping = threading.Event()
         self._busy_since_s: float | None = None
@@ -112,6 +114,11 @@ class Worker:
             on_region=lambda region: self._outputs.publish_region(region, keyframe),
             cancelled=self._stopping.is_set,
         )
+        if self.latest is None:
+            self._note(
+                f"first scene: {len(scene.regions)} regions of a {scene.size.width}x"
+                f"{scene.size.height} picture in {scene.timings.total_s:.2f} s"
+            )
         self.latest = scene, keyframe
         self.counts["analysed"] += 1
         self.analysis_error = ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deep_perception import describers, images, masks, segmenters
-from deep_perception.backends import BackendUnavailable, create, create_or_fall_back
+from deep_perception.backends import BackendUnavailable, create_or_fall_back, fall_back
 from deep_perception.images import Picture
 from deep_perception.points import Point, propose, to_source
 from deep_perception.priorities import prioritize
@@ -152,13 +152,13 @@ class Analyzer:
 
     def _fall_back(self, error: BackendUnavailable) -> None:
         """For this picture and the following ones, use the segmenter's fallback."""
-        name = self.settings.segmenter.fallback
-        if not name or name == self._segmenter.name:
-            raise error
-        fallback = create("segmenter", name, segmenters.REGISTRY, self.settings)
+        name, fallback = self._segmenter.name, self.settings.segmenter.fallback
+        replacement, warning = fall_back(
+            error, "segmenter", name, fallback, segmenters.REGISTRY, self.settings
+        )
         self._segmenter.close()
-        self._segmenter = fallback
-        self._warn(f"{error}; {name!r} is used instead")
+        self._segmenter = replacement
+        self._warn(warning)
 
     def _warn(self, message: str) -> None:
         self._warnings = (*self._warnings, message)

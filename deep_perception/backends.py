@@ -53,10 +53,22 @@ def create_or_fall_back(
     try:
         return create(kind, name, registry, settings), ""
     except BackendUnavailable as error:
-        if not fallback or fallback == name:
-            raise
-        backend = create(kind, fallback, registry, settings)
-        return backend, f"{error}; {fallback!r} is used instead"
+        return fall_back(error, kind, name, fallback, registry, settings)
+
+
+def fall_back(
+    error: BackendUnavailable,
+    kind: str,
+    name: str,
+    fallback: str,
+    registry: Mapping[str, str],
+    settings: Settings,
+) -> tuple[Any, str]:
+    """The fallback of a backend that gave up, and a warning. Raises the error without one."""
+    if not fallback or fallback == name:
+        raise error
+    backend = create(kind, fallback, registry, settings)
+    return backend, f"{error}; {fallback!r} is used instead"
 
 
 def _takes_settings(factory: Callable[..., Any]) -> bool:

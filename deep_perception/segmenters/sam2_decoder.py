@@ -24,8 +24,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm
 
-# Meta's NO_OBJ_SCORE: the logits of a mask where the model sees no object.
-NO_OBJECT_LOGIT = -1024.0
 # Order of the tokens: is there an object, how good are the masks, four masks, then the prompt.
 OBJECT, QUALITY, FIRST_MASK, MASKS = 0, 1, 3, 3
 POSITIVE = 1

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from deep_perception import describers, images, masks, segmenters
-from deep_perception.backends import BackendUnavailable, create_or_fall_back, fall_back
+from deep_perception import images, masks
+from deep_perception.backends import BackendUnavailable
 from deep_perception.images import Picture
+from deep_perception.models_in_use import ModelsInUse
 from deep_perception.points import Point, propose, to_source
 from deep_perception.priorities import prioritize
-from deep_perception.regions import Description, Region, Scene, Timings
+from deep_perception.regions import Region, Scene, Timings
 from deep_perception.settings import Settings
-from deep_perception.sweep import Claim, Sweep
+from deep_perception.sweep import Sweep
+from deep_perception.wording import one_spelling
+from deep_perception.words import OnRegion, Past, Words, wanting
 
-log = logging.getLogger(__name__)
-
-OnRegion = Callable[[Region], None]
 OnProgress = Callable[[int, int], None]
 """Called with the points that are settled so far and the points proposed."""
 
@@ -34,26 +35,27 @@ class Cancelled(Exception):
     """The analysis was told to stop; there is no scene."""
 
 
+@dataclass(frozen=True, eq=False)
+class Before:
+    """What earlier pictures of the same camera are good for.
+
+    ``working`` is the working picture before, for ``points.order: novelty``; ``kept`` are regions
+    that are not swept again; ``past`` makes, of the working picture, what tells regions apart.
+    """
+
+    working: Picture | None = None
+    kept: Sequence[Region] = ()
+    past: Callable[[Picture], Past] | None = None
+
+
 class Analyzer:
     """Holds the models of one settings tree; ``analyze`` is one pass over one picture."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Load the backends. Raises BackendUnavailable when one and its fallback cannot work."""
         self.settings = settings or Settings()
-        chosen = self.settings.segmenter
-        self._segmenter: segmenters.Segmenter
-        self._describer: describers.Describer
-        self._segmenter, segmenter_warning = create_or_fall_back(
-            "segmenter", chosen.backend, chosen.fallback, segmenters.REGISTRY, self.settings
-        )
-        words = self.settings.describer
-        self._describer, describer_warning = create_or_fall_back(
-            "describer", words.backend, words.fallback, describers.REGISTRY, self.settings
-        )
-        self._previous: Picture | None = None
-        self._warnings: tuple[str, ...] = ()
-        for warning in filter(None, (segmenter_warning, describer_warning)):
-            self._warn(warning)
+        self.models = ModelsInUse()
+        self.models.load(self.settings)
 
     def analyze(
         self,
@@ -62,10 +64,15 @@ class Analyzer:
         on_region: OnRegion = _ignore,
         on_progress: OnProgress = _ignore,
         cancelled: Callable[[], bool] = bool,
+        superseded: Callable[[], bool] = bool,
+        before: Before | None = None,
     ) -> Scene:
         """Sweep and describe an HxWx3 uint8 BGR picture; results are in its pixel frame.
 
-        ``cancelled`` is asked between regions; Cancelled is raised once it says so. Raises
+        ``on_region`` gets each region that has its words, while the sweep still goes on. Once
+        ``cancelled`` says so, Cancelled is raised; once ``superseded`` says so, and at
+        ``describer.scene_deadline_s``, a scene that is swept is returned as it is, its other
+        regions pending. ``before``: what is known from earlier pictures of the same camera. Raises
         ValueError for anything but such a picture.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
@@ -74,40 +81,47 @@ class Analyzer:
             )
         started = time.perf_counter()
         settings = self.settings
+        self.models.load(settings)
         working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
+        before = before or Before()
         points = prioritize(
-            propose(working, settings.points), working, self._previous, settings.points
+            propose(working, settings.points), working, before.working, settings.points
         )
-        # A copy: the caller may fill the same buffer with the next picture.
-        self._previous = working.copy() if settings.points.order == "novelty" else None
         proposed = time.perf_counter()
-        sweep, claims, embedded = self._segment(working, points, started, on_progress, cancelled)
-        found = [
-            Region.from_mask(
-                index=index,
-                point=claim.point,
-                mask=claim.mask,
-                score=claim.score,
-                source=masks.size_of(image),
-            )
-            for index, claim in enumerate(claims, start=1)
-        ]
-        swept = time.perf_counter()
-        regions = self._describe(image, found, on_region, cancelled)
+        deadline = settings.describer.scene_deadline_s
+
+        def enough() -> bool:
+            if cancelled():
+                raise Cancelled
+            return superseded() or 0 < deadline <= time.perf_counter() - started
+
+        while True:
+            try:
+                past = before.past(working) if before.past else None
+                again = settings.describer.describe_again
+                with Words(self.models.describer, image, on_region, past, again) as words:
+                    sweep, embedded = self._sweep(
+                        working, points, words, before.kept, on_progress, cancelled, started
+                    )
+                    swept = time.perf_counter()
+                    words.wait(enough)
+                break
+            except BackendUnavailable as error:
+                self.models.replace_segmenter(error, settings)
         finished = time.perf_counter()
         return Scene(
             size=masks.size_of(image),
             working_size=masks.size_of(working),
-            regions=tuple(regions),
+            regions=words.regions,
             coverage=float(sweep.claimed.mean()),
             skipped_points=tuple(
                 to_source(point, masks.size_of(working), masks.size_of(image))
                 for point in sweep.left_out
             ),
             proposed_points=len(points),
-            segmenter=self._segmenter.name,
-            segmenter_model=self._segmenter.model,
-            warnings=self.warnings,
+            segmenter=self.models.segmenter.name,
+            segmenter_model=self.models.segmenter.model,
+            warnings=self.models.warnings,
             timings=Timings(
                 points_s=proposed - started,
                 embed_s=embedded - proposed,
@@ -117,104 +131,102 @@ class Analyzer:
             ),
         )
 
-    def _segment(
+    def _sweep(
         self,
         working: Picture,
         points: Sequence[Point],
-        started_s: float,
+        words: Words,
+        kept: Sequence[Region],
         on_progress: OnProgress,
         cancelled: Callable[[], bool],
-    ) -> tuple[Sweep, list[Claim], float]:
-        """The sweep that was made, its claims, and when the picture was embedded."""
-        while True:
-            try:
-                embedding = self._segmenter.embed(working)
-                embedded_s = time.perf_counter()
-                sweep = Sweep(
-                    segmenter=self._segmenter,
-                    embedding=embedding,
-                    points=points,
-                    size=masks.size_of(working),
-                    settings=self.settings.sweep,
-                    clock=time.perf_counter,
-                    started_s=started_s,
-                )
-                claims = []
-                for claim in sweep:
-                    if cancelled():
-                        raise Cancelled
-                    claims.append(claim)
-                    on_progress(sweep.settled, len(points))
-                on_progress(len(points), len(points))
-                return sweep, claims, embedded_s
-            except BackendUnavailable as error:
-                self._fall_back(error)
-
-    def _fall_back(self, error: BackendUnavailable) -> None:
-        """For this picture and the following ones, use the segmenter's fallback."""
-        name, fallback = self._segmenter.name, self.settings.segmenter.fallback
-        replacement, warning = fall_back(
-            error, "segmenter", name, fallback, segmenters.REGISTRY, self.settings
+        started_s: float,
+    ) -> tuple[Sweep, float]:
+        """The sweep that was made, its regions handed to ``words``; when it was embedded."""
+        embedding = self.models.segmenter.embed(working)
+        embedded_s = time.perf_counter()
+        sweep = Sweep(
+            segmenter=self.models.segmenter,
+            embedding=embedding,
+            points=points,
+            size=masks.size_of(working),
+            settings=self.settings.sweep,
+            clock=time.perf_counter,
+            started_s=started_s,
+            claimed=np.logical_or.reduce([region.mask for region in kept]) if kept else None,
+            found=len(kept),
         )
-        self._segmenter.close()
-        self._segmenter = replacement
-        self._warn(warning)
+        for index, region in enumerate(kept, start=1):
+            words.add(dataclasses.replace(region, index=index))
+        for index, claim in enumerate(sweep, start=len(kept) + 1):
+            if cancelled():
+                raise Cancelled
+            words.add(
+                Region.from_mask(
+                    index=index,
+                    point=claim.point,
+                    mask=claim.mask,
+                    score=claim.score,
+                    source=masks.size_of(words.image),
+                )
+            )
+            on_progress(sweep.settled, len(points))
+        on_progress(len(points), len(points))
+        return sweep, embedded_s
 
-    def _warn(self, message: str) -> None:
-        self._warnings = (*self._warnings, message)
-        log.warning(message)
+    def unfinished(self, scene: Scene, limit: int) -> list[Region]:
+        """Regions of a scene that its describer could describe now: those without words yet.
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What does not work as set, now: replaced backends, and what the describer says."""
-        return (*self._warnings, *getattr(self._describer, "warnings", ()))
+        And ``limit`` of those that the fallback described, the largest first.
+        """
+        if not self.models.describes:
+            return []
+        return wanting(scene.regions, self.models.describer.name, limit)
 
-    def _describe(
+    def describe_again(
         self,
         image: Picture,
+        scene: Scene,
         regions: Sequence[Region],
-        on_region: OnRegion,
-        cancelled: Callable[[], bool],
-    ) -> list[Region]:
-        described = {region.index: region for region in regions}
-        waiting = set(described)
-        error = "the describer gave no words for this region"
-        words = iter(self._describer.describe(image, regions))
-        try:
-            while not cancelled():
-                try:
-                    region, description = next(words)
-                except StopIteration:
-                    break
-                except Exception as failure:  # one backend must not cost the scene
-                    # Each region says it, and the diagnostics: a log line a keyframe is too much.
-                    log.debug("describer %s failed", self._describer.name, exc_info=True)
-                    error = f"{type(failure).__name__}: {failure}"
-                    break
-                described[region.index] = region.described(description)
-                waiting.discard(region.index)
-                on_region(described[region.index])
-            else:
+        *,
+        on_region: OnRegion = _ignore,
+        cancelled: Callable[[], bool] = bool,
+        superseded: Callable[[], bool] = bool,
+        described: Callable[[Region], Region] = lambda region: region,
+    ) -> Scene:
+        """The scene of a picture with the words of its own describer for some of its regions.
+
+        Words of the fallback stay where there are no better ones. ``described`` is asked to
+        remember each region that has new words. Raises Cancelled.
+        """
+
+        def enough() -> bool:
+            if cancelled():
                 raise Cancelled
-        finally:
-            # Not when the garbage collector comes: requests may be under way.
-            if hasattr(words, "close"):
-                words.close()
-        for index in sorted(waiting):
-            failed = Description(
-                status="failed",
-                describer=self._describer.name,
-                model=self._describer.model,
-                error=error,
-            )
-            described[index] = described[index].described(failed)
-            on_region(described[index])
-        return [described[index] for index in sorted(described)]
+            return superseded()
+
+        waiting = {r.index for r in regions if r.description.status == "pending"}
+        better: dict[int, Region] = {}
+
+        def keep(region: Region) -> None:
+            words = region.description
+            ours = words.status == "described" and words.describer == self.models.describer.name
+            if ours or region.index in waiting:
+                better[region.index] = described(region)
+                on_region(better[region.index])
+
+        with Words(self.models.describer, image, keep) as words:
+            for region in regions:
+                words.add(region)
+            words.wait(enough)
+        return dataclasses.replace(
+            scene,
+            regions=one_spelling([better.get(region.index, region) for region in scene.regions]),
+            warnings=self.models.warnings,
+        )
 
     def close(self) -> None:
         """Give the backends' memory and connections back."""
-        self._segmenter.close()
-        self._describer.close()
+        self.models.unload()
 
     def __enter__(self) -> Analyzer:
         return self

@@ -31,6 +31,7 @@ def analyze_files(
     folder = Path(settings.output.folder)
     names = _report_names(paths)
     with Analyzer(settings) as analyzer:
+        analyzer.models.get_ready(say)
         for path in paths:
             try:
                 image = images.load(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pydantic
@@ -54,27 +55,25 @@ def settings_from(changes: Mapping[str, Any], base: Settings | None = None) -> S
 
     Raises SettingsError that names the setting, its value and what is allowed.
     """
-    tree: dict[str, dict[str, Any]] = {}
-    for name, value in {**(flatten(base) if base else {}), **changes}.items():
-        option = find(name)
-        _check_kind(option, value)
-        group, leaf = name.split(".")
-        tree.setdefault(group, {})[leaf] = value
+    values = {**(flatten(base) if base else {}), **changes}
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        _check_kind(find(name), value)
+        *groups, leaf = name.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+        branch[leaf] = value
     try:
-        return Settings(**tree)  # type: ignore[arg-type]
+        return Settings(**tree)
     except pydantic.ValidationError as error:
-        name = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
-        group, leaf = name.split(".")
-        raise SettingsError(_refusal(find(name), tree[group][leaf])) from None
+        name = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise SettingsError(_refusal(find(name), values[name])) from None
 
 
 def flatten(settings: Settings) -> dict[str, Scalar]:
     """Dotted name -> value of every leaf."""
-    return {
-        option.name: getattr(getattr(settings, group), leaf)
-        for option in options()
-        for group, leaf in [option.name.split(".")]
-    }
+    return {option.name: attrgetter(option.name)(settings) for option in options()}
 
 
 def find(name: str) -> Option:
@@ -103,21 +102,21 @@ def _refusal(option: Option, value: Any) -> str:
     return f"{option.name}: {value!r} is not allowed; expected {option.expected}"
 
 
-def _leaves() -> Iterator[Option]:
-    defaults = Settings()
-    groups = get_type_hints(Settings)
-    for group in _fields(Settings):
-        hints = get_type_hints(groups[group])
-        for leaf, info in _fields(groups[group]).items():
-            default = getattr(getattr(defaults, group), leaf)
-            yield Option(
-                name=f"{group}.{leaf}",
-                kind=type(default),
-                default=default,
-                help=info.description,
-                choices=get_args(hints[leaf]) if get_origin(hints[leaf]) is Literal else (),
-                **_extra(info),
-            )
+def _leaves(branch: pydantic.BaseModel, prefix: str = "") -> Iterator[Option]:
+    hints = get_type_hints(type(branch))
+    for name, info in _fields(type(branch)).items():
+        default = getattr(branch, name)
+        if isinstance(default, pydantic.BaseModel):
+            yield from _leaves(default, f"{prefix}{name}.")
+            continue
+        yield Option(
+            name=f"{prefix}{name}",
+            kind=type(default),
+            default=default,
+            help=info.description,
+            choices=get_args(hints[name]) if get_origin(hints[name]) is Literal else (),
+            **_extra(info),
+        )
 
 
 def _fields(model: Any) -> dict[str, Any]:
@@ -131,5 +130,5 @@ def _extra(info: Any) -> dict[str, Any]:
     return dict(info.extra["json_schema_extra"] if old else info.json_schema_extra)
 
 
-_OPTIONS = tuple(_leaves())
+_OPTIONS = tuple(_leaves(Settings()))
 _BY_NAME = {option.name: option for option in _OPTIONS}

@@ -16,7 +16,10 @@ Status = Literal["described", "reused", "pending", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The words of one region. An error is in ``error``, never in ``text``."""
+    """The words of one region. An error is in ``error``, never in ``text``.
+
+    ``reusable``: they may hold for a later picture; words of places in a picture may not.
+    """
 
     status: Status
     label: str = ""
@@ -28,6 +31,7 @@ class Description:
     latency_s: float = 0.0
     truncated: bool = False
     error: str = ""
+    reusable: bool = True
 
     def __post_init__(self) -> None:
         if self.status in ("described", "reused") and not (self.text and self.label):
@@ -43,7 +47,9 @@ PENDING = Description(status="pending")
 class Region:
     """One region of a picture. Point, box, RLE and area are in pixels of the source image.
 
-    ``mask`` is the HxW bool mask at working size; ``source_mask()`` scales it.
+    ``mask`` is the HxW bool mask at working size; ``source_mask()`` scales it. Stamps are those of
+    the pictures, in nanoseconds, 0 when there is none: of the first picture that showed the region
+    and of the one that its words were written from. ``revision`` counts changes of the words.
     """
 
     index: int
@@ -54,6 +60,9 @@ class Region:
     area: int
     score: float
     track_id: str = ""
+    first_seen_ns: int = 0
+    last_described_ns: int = 0
+    revision: int = 0
     description: Description = PENDING
 
     @classmethod

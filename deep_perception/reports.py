@@ -89,10 +89,14 @@ def _region_dict(region: Region, *, with_masks: bool) -> dict[str, Any]:
     mask = {"segmentation": {"size": [rle.size.height, rle.size.width], "counts": rle.counts}}
     words = dataclasses.asdict(region.description)
     words["latency_s"] = round(words["latency_s"], 4)
+    del words["reusable"]
     return {
         "name": region.name,
         "index": region.index,
         "track_id": region.track_id,
+        "first_seen_ns": region.first_seen_ns,
+        "last_described_ns": region.last_described_ns,
+        "revision": region.revision,
         "source": region.point.source,
         "point": [region.point.x, region.point.y],
         "bbox_xyxy": list(region.box),

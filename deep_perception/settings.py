@@ -136,11 +136,67 @@ class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
     )
 
 
+class DamSettings(pydantic.BaseModel, extra="forbid"):
+    url: str = _setting(
+        "http://127.0.0.1:8470/v1",
+        "where the DAM server is: the one that deep_perception starts, or NVIDIA's dam_server.py "
+        "(without /v1)",
+        read_only=True,
+    )
+    manage_server: bool = _setting(
+        True,
+        "start the DAM server when nothing answers at describer.dam.url, start it again when it "
+        "dies, and stop it at the end",
+        read_only=True,
+    )
+    environment: str = _setting(
+        "~/.local/share/deep_perception/dam",
+        "the Python environment of the DAM server (deep_perception models setup-dam)",
+        read_only=True,
+    )
+    checkpoint: str = _setting(
+        "checkpoints/DAM-3B-Self-Contained",
+        "folder of DAM's weights (deep_perception models fetch dam)",
+        read_only=True,
+    )
+    device: Literal["cuda", "cpu"] = _setting(
+        "cuda", "where DAM runs; cpu takes minutes a region and is for trying only", read_only=True
+    )
+    precision: Literal["fp16", "8bit", "4bit"] = _setting(
+        "fp16",
+        "of DAM's language model: about 6.6, 4.3 or 3.1 GB of weights, and 1.5 GB to work with",
+        read_only=True,
+    )
+    max_batch: int = _setting(
+        8, "regions that DAM describes at once", at_least=1, at_most=64, read_only=True
+    )
+    max_queue: int = _setting(
+        64, "regions that wait at the DAM server; more are refused for the moment (status 429)",
+        at_least=1, at_most=4096, read_only=True,
+    )  # fmt: skip
+    max_tokens: int = _setting(
+        128, "at most this many tokens a description", at_least=16, at_most=1024, read_only=True
+    )
+    top_p: float = _setting(
+        0.5, "the likeliest words up to this probability are drawn from",
+        at_least=0.01, at_most=1.0, read_only=True,
+    )  # fmt: skip
+    num_beams: int = _setting(
+        1, "beams of the search for words, 1: none", at_least=1, at_most=16, read_only=True
+    )
+    api_key_env: str = _setting(
+        "DAM_API_TOKEN",
+        "the environment variable that holds the DAM server's API token; unset: it wants none",
+        read_only=True,
+    )
+
+
 class DescriberSettings(pydantic.BaseModel, extra="forbid"):
     backend: str = _setting(
         "attributes",
         "what puts a region into words: attributes (embedded, no download), chat (LM Studio or "
-        "another OpenAI-compatible server) or your own 'package.module:Class'",
+        "another OpenAI-compatible server), dam (Describe Anything Model) or your own "
+        "'package.module:Class'",
         read_only=True,
     )
     fallback: str = _setting(
@@ -148,21 +204,59 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         "used, and said in every message, while the backend cannot work; empty: none",
         read_only=True,
     )
+    scene_deadline_s: float = _setting(
+        0.0,
+        "the scene is published this long after its analysis began (once it is swept), with the "
+        "regions that have no words yet pending; 0: when all have words",
+        unit="s", at_least=0.0, at_most=86400.0,
+    )  # fmt: skip
+    new_keyframe: Literal["finish", "cancel"] = _setting(
+        "finish",
+        "when the next keyframe comes while regions are described: finish them, or cancel them "
+        "(they stay pending)",
+    )
+    describe_again: int = _setting(
+        16,
+        "when the backend can be used again, at most this many regions of a scene that the "
+        "fallback described are described again, the largest first; 0: none",
+        at_least=0, at_most=1000,
+    )  # fmt: skip
+    cache_size: int = _setting(
+        2048, "words that are remembered of regions with the same pixels, mask, prompt and model, "
+        "0: none", at_least=0, at_most=10**6, read_only=True,
+    )  # fmt: skip
+    cache_file: str = _setting(
+        "", "SQLite file that keeps the remembered words; empty: in memory only", read_only=True
+    )
     url: str = _setting(
         "http://localhost:1234/v1", "where the chat server is, with /v1", read_only=True
     )
     model: str = _setting(
         "", "the chat server's model; empty: the loaded one that takes pictures", read_only=True
     )
+    load_model: Literal["never", "load", "load+unload"] = _setting(
+        "never",
+        "whether LM Studio is told to load describer.model when it is not loaded, and to unload "
+        "it at the end",
+        read_only=True,
+    )
+    load_timeout_s: float = _setting(
+        300.0, "a model that is not loaded after this long is given up",
+        unit="s", at_least=1.0, at_most=3600.0, read_only=True,
+    )  # fmt: skip
+    ttl_s: int = _setting(
+        0, "LM Studio unloads a model that it loaded for a request after this long without work, "
+        "0: its own setting", unit="s", at_least=0, at_most=86400, read_only=True,
+    )  # fmt: skip
     api_key_env: str = _setting(
         "LM_API_TOKEN",
         "the environment variable that holds the chat server's API token, if it wants one",
         read_only=True,
     )
     prompt: str = _setting(
-        "region",
-        "what the chat server is asked: a name in deep_perception/prompts, or the path of a text "
-        "file of your own",
+        "",
+        "what is asked: a name in deep_perception/prompts, or the path of a text file of your own; "
+        "empty: region for chat, dam for DAM",
         read_only=True,
     )
     picture_mode: Literal["blur", "dim", "gray", "outline", "cutout"] = _setting(
@@ -171,17 +265,18 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         "or filled",
         read_only=True,
     )
+    scene_picture: bool = _setting(
+        False,
+        "show the chat server the whole picture too, with the region outlined: more tokens",
+        read_only=True,
+    )
     max_concurrency: int = _setting(
-        0, "regions that the chat server is asked at once, 0: what it says it takes, else 4",
+        0, "regions that a server is asked at once, 0: what it says it takes, else 4",
         at_least=0, at_most=64, read_only=True,
     )  # fmt: skip
     region_timeout_s: float = _setting(
         60.0, "a region without words after this long, retries included, is given up",
         unit="s", at_least=0.1, at_most=3600.0, read_only=True,
-    )  # fmt: skip
-    scene_deadline_s: float = _setting(
-        0.0, "regions without words this long after the describing began stay pending, 0: never",
-        unit="s", at_least=0.0, at_most=86400.0, read_only=True,
     )  # fmt: skip
     max_tokens: int = _setting(
         400, "at most this many tokens an answer", at_least=16, at_most=32768, read_only=True
@@ -189,12 +284,57 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
     temperature: float = _setting(
         0.2, "0: the likeliest words, more: more varied", at_least=0.0, at_most=2.0, read_only=True
     )
+    dam: DamSettings = pydantic.Field(default_factory=DamSettings)
+
+
+class ModelSettings(pydantic.BaseModel, extra="forbid"):
+    idle_unload_s: float = _setting(
+        0.0,
+        "the models are unloaded after this long without work, and loaded again with the next "
+        "keyframe; 0: never",
+        unit="s", at_least=0.0, at_most=86400.0,
+    )  # fmt: skip
 
 
 class KeyframeSettings(pydantic.BaseModel, extra="forbid"):
+    mode: Literal["content", "interval"] = _setting(
+        "content",
+        "analyse a frame when what it shows has changed (content), or one every min_interval_s "
+        "whatever it shows (interval)",
+    )
     min_interval_s: float = _setting(
         1.0, "least time between two analysed frames, by their stamps; 0: as fast as it goes",
         unit="s", at_least=0.0, at_most=3600.0,
+    )  # fmt: skip
+    max_interval_s: float = _setting(
+        30.0, "an unchanged view is analysed again after this long, by the stamps; 0: never",
+        unit="s", at_least=0.0, at_most=86400.0,
+    )  # fmt: skip
+    view_share: float = _setting(
+        0.6, "the view has changed when more than this part of its textured tiles has",
+        at_least=0.05, at_most=1.0,
+    )  # fmt: skip
+    local_tiles: int = _setting(
+        4, "something in the view has changed when this many tiles that touch did in two frames "
+        "running, of 16x12 tiles in all; 0: such changes do not count", at_least=0, at_most=192,
+    )  # fmt: skip
+
+
+class IdentitySettings(pydantic.BaseModel, extra="forbid"):
+    keep_lost_s: float = _setting(
+        10.0,
+        "a region that is out of sight for no longer than this gets its track id back",
+        unit="s", at_least=0.0, at_most=3600.0,
+    )  # fmt: skip
+    words_ttl_s: float = _setting(
+        600.0,
+        "words are used again while the region looks the same and they are no older than this; "
+        "0: describe every keyframe afresh",
+        unit="s", at_least=0.0, at_most=86400.0,
+    )  # fmt: skip
+    max_lost: int = _setting(
+        256, "at most this many regions that are out of sight are remembered",
+        at_least=0, at_most=4096,
     )  # fmt: skip
 
 
@@ -217,6 +357,15 @@ class OutputSettings(pydantic.BaseModel, extra="forbid"):
 
 
 class RosSettings(pydantic.BaseModel, extra="forbid"):
+    cameras: str = _setting(
+        "",
+        "names of the cameras, with commas between them: each has its input <name>/image and its "
+        "outputs ~/<name>/...; empty: one camera, with image and ~/...",
+        read_only=True,
+    )
+    autostart: bool = _setting(
+        True, "configure and activate the managed node at the start", read_only=True
+    )
     transport: Literal["auto", "raw", "compressed"] = _setting(
         "auto",
         "subscribe to sensor_msgs/Image (raw), CompressedImage (compressed), or what is published, "
@@ -232,7 +381,7 @@ class RosSettings(pydantic.BaseModel, extra="forbid"):
         unit="s", at_least=0.0, at_most=3600.0,
     )  # fmt: skip
     diagnostics_period_s: float = _setting(
-        1.0, "period of /diagnostics", unit="s", at_least=0.1, at_most=60.0, read_only=True
+        1.0, "period of /diagnostics", unit="s", at_least=0.1, at_most=60.0
     )
 
 
@@ -243,6 +392,8 @@ class Settings(pydantic.BaseModel, extra="forbid"):
     sweep: SweepSettings = pydantic.Field(default_factory=SweepSettings)
     segmenter: SegmenterSettings = pydantic.Field(default_factory=SegmenterSettings)
     describer: DescriberSettings = pydantic.Field(default_factory=DescriberSettings)
+    models: ModelSettings = pydantic.Field(default_factory=ModelSettings)
     keyframes: KeyframeSettings = pydantic.Field(default_factory=KeyframeSettings)
+    identity: IdentitySettings = pydantic.Field(default_factory=IdentitySettings)
     output: OutputSettings = pydantic.Field(default_factory=OutputSettings)
     ros: RosSettings = pydantic.Field(default_factory=RosSettings)

@@ -22,14 +22,17 @@ def to_ros_yaml() -> str:
         f"{NODE_NAME}:",
         "  ros__parameters:",
     ]
-    group = ""
+    here: list[str] = []
     for option in options():
-        head, leaf = option.name.split(".")
-        if head != group:
-            group = head
-            lines.append(f"    {group}:")
-        lines.append(f"      # {_help(option)}")
-        lines.append(f"      {leaf}: {_yaml(option.default)}")
+        *groups, leaf = option.name.split(".")
+        indent = "    "
+        for depth, group in enumerate(groups):
+            if here[: depth + 1] != groups[: depth + 1]:
+                lines.append(f"{indent}{group}:")
+            indent += "  "
+        here = groups
+        lines.append(f"{indent}# {_help(option)}")
+        lines.append(f"{indent}{leaf}: {_yaml(option.default)}")
     return "\n".join(lines) + "\n"
 
 

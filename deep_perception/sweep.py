@@ -48,21 +48,28 @@ class Sweep:
         settings: SweepSettings,
         clock: Callable[[], float] = time.monotonic,
         started_s: float | None = None,
+        claimed: Mask | None = None,
+        found: int = 0,
     ) -> None:
-        """``started_s`` on the same ``clock`` is when the deadline began to run, now by default."""
+        """``started_s`` on the same ``clock`` is when the deadline began to run, now by default.
+
+        ``claimed`` (HxW bool) are ``found`` regions that are known and not to be swept again.
+        """
         self._segmenter = segmenter
         self._embedding = embedding
         self._queue = list(points)
+        self._found = found
         self._total = len(self._queue)
         self._settings = settings
         self._clock = clock
         self._started_s = clock() if started_s is None else started_s
-        self.claimed: Mask = np.zeros((size.height, size.width), np.bool_)
+        nothing = np.zeros((size.height, size.width), np.bool_)
+        self.claimed: Mask = nothing if claimed is None else claimed.copy()
         self.left_out: list[Point] = []
         self.decoded = 0
 
     def __iter__(self) -> Iterator[Claim]:
-        kept = 0
+        kept = self._found
         while chunk := self._next_chunk():
             if self._out_of_time():
                 self._leave_out(chunk)
@@ -79,7 +86,7 @@ class Sweep:
             for position, (point, mask, score) in enumerate(zip(chunk, found, scores, strict=True)):
                 if self.claimed[point.y, point.x]:
                     continue
-                if self._settings.max_regions and kept == self._settings.max_regions:
+                if 0 < self._settings.max_regions <= kept:
                     self._leave_out(chunk[position:])
                     return
                 claim = self._claim(point, mask, float(score))

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -46,13 +46,14 @@ class Attributes:
     model = ""
 
     def describe(
-        self, image: Picture, regions: Sequence[Region]
+        self, image: Picture, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description]]:
         """One sentence and the attributes of each region of an HxWx3 BGR source image."""
-        if not regions:
-            return
-        maps = _measure(image, masks.size_of(regions[0].mask))
-        described = [(region, _describe(maps, region)) for region in regions]
+        maps: _Maps | None = None
+        described = []
+        for region in regions:
+            maps = maps or _measure(image, masks.size_of(region.mask))
+            described.append((region, _describe(maps, region)))
         labels = Counter(words.label for _, words in described)
         for region, words in described:
             if labels[words.label] > 1:
@@ -108,6 +109,7 @@ def _describe(maps: _Maps, region: Region) -> Description:
         attributes={key: value for key, value in attributes.items() if value},
         describer=Attributes.name,
         latency_s=time.perf_counter() - started,
+        reusable=False,
     )
 
 

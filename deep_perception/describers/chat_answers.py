@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from deep_perception.describers.chat_checks import problem, whole_sentences
 
 LABEL_LENGTH, TEXT_LENGTH, VALUE_LENGTH = 60, 600, 120
 UNKNOWN = ("", "unknown", "none", "n/a", "null")
@@ -47,15 +50,6 @@ SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 DETAILS = ("category", "attributes", "color", "material", "state", "affordances", "confidence")
 
-REFUSAL = re.compile(
-    r"^\W*(?:(?:i'?m|i am|we'?re) (?:very |so |really )?sorry|sorry|i apologi[sz]e|"
-    r"(?:unfortunately|however),? i|i (?:can(?:no|')?t|could ?n[o']t|am (?:unable|not able)|"
-    r"do ?n[o']t (?:see|have)|won'?t)|i'?m (?:unable|not able|just|only)|as an? (?:ai|language)|"
-    r"(?:there is )?no (?:image|picture) (?:was |is |has been )?(?:provided|attached|given|visible"
-    r"))",
-    re.IGNORECASE,
-)  # fmt: skip
-
 
 class BadAnswer(Exception):
     """The server answered, but not with words of this region; the message says with what."""
@@ -67,7 +61,7 @@ class SaidError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """Words that passed the checks."""
+    """Words that passed the checks; ``truncated``: more was to come, this much of it is whole."""
 
     label: str
     text: str
@@ -93,16 +87,19 @@ def read(body: object, prompt: str) -> Answer:
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
         raise BadAnswer("the answer has no choices")
-    truncated = choice.get("finish_reason") == "length"
-    answer = _words(_content(message, truncated), truncated)
-    problem = _problem(answer, prompt)
-    if problem:
-        raise BadAnswer(problem)
+    at_limit = choice.get("finish_reason") == "length"
+    there, whole = _words(_content(message, at_limit), at_limit)
+    wrong = problem(there.label, there.text, prompt)
+    if wrong:
+        raise BadAnswer(wrong)
+    if whole is None:
+        raise BadAnswer(
+            "the answer breaks off at describer.max_tokens: raise it"
+            if at_limit
+            else "the answer's JSON breaks off"
+        )
     model = body.get("model")
-    return Answer(
-        answer.label, answer.text, answer.attributes,
-        clean(model, 200) if isinstance(model, str) else "", truncated,
-    )  # fmt: skip
+    return dataclasses.replace(whole, model=clean(model, 200) if isinstance(model, str) else "")
 
 
 def error_text(body: object) -> str:
@@ -118,7 +115,7 @@ def clean(text: str, length: int) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
-def _content(message: Mapping[str, Any], truncated: bool) -> str:
+def _content(message: Mapping[str, Any], at_limit: bool) -> str:
     content = message.get("content")
     if isinstance(content, list):
         content = " ".join(
@@ -133,7 +130,7 @@ def _content(message: Mapping[str, Any], truncated: bool) -> str:
     thoughts = str(message.get("reasoning_content") or message.get("reasoning") or "")
     if _object(thoughts) is not None:
         return thoughts
-    if truncated:
+    if at_limit:
         raise BadAnswer(
             "the model came to no answer within describer.max_tokens: raise it, or turn the "
             "model's thinking off"
@@ -141,13 +138,30 @@ def _content(message: Mapping[str, Any], truncated: bool) -> str:
     raise BadAnswer("the answer is empty")
 
 
-def _words(content: str, truncated: bool) -> Answer:
+def _words(content: str, at_limit: bool) -> tuple[Answer, Answer | None]:
+    """What is there, and the part of it that does not break off: all, some of it, or None."""
     found = _object(content)
-    if found is None and content.lstrip("`json \n").startswith("{"):
-        found = _salvage(content)
-        if not found:
+    if found is not None:  # also at the limit: what was to come is chatter
+        answer = _from_object(found)
+        return answer, answer
+    if content.lstrip("`json \n").startswith("{"):
+        closed, broken = _salvage(content)
+        if not closed and not broken:
             raise BadAnswer("the answer is broken JSON")
-    return _from_object(found) if found is not None else _from_text(content, truncated)
+        there = _from_object({**closed, **broken})
+        caption = whole_sentences(broken.get("caption", ""))
+        whole = {**closed, **({"caption": caption} if caption else {})}
+        return there, _cut(_from_object(whole)) if whole.get("label") else None
+    there = _from_text(content)
+    if not at_limit:
+        return there, there
+    *lines, last = content.strip().splitlines()
+    rest = "\n".join([*lines, whole_sentences(last)]).strip()
+    return there, _cut(_from_text(rest)) if rest else None
+
+
+def _cut(answer: Answer) -> Answer:
+    return dataclasses.replace(answer, truncated=True)
 
 
 def _object(text: str) -> Mapping[str, Any] | None:
@@ -161,17 +175,19 @@ def _object(text: str) -> Mapping[str, Any] | None:
     return None
 
 
-def _salvage(text: str) -> dict[str, str]:
-    """What a JSON object that was cut off says up to there."""
-    found = {}
+def _salvage(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What a JSON object that breaks off says up to there: whole strings, and the broken one."""
+    closed: dict[str, str] = {}
+    broken: dict[str, str] = {}
     for key in ("label", "caption", "color", "category", "material"):
-        match = re.search(rf'"{key}"\s*:\s*"((?:[^"\\]|\\.)*)', text)
+        match = re.search(rf'"{key}"\s*:\s*"((?:[^"\\]|\\.)*)("?)', text)
         if match:
+            into = closed if match[2] else broken
             try:
-                found[key] = str(json.loads(f'"{match[1]}"', strict=False))
+                into[key] = str(json.loads(f'"{match[1]}"', strict=False))
             except ValueError:
-                found[key] = match[1]
-    return found
+                into[key] = match[1]
+    return closed, broken
 
 
 def _from_object(found: Mapping[str, Any]) -> Answer:
@@ -194,11 +210,11 @@ def _from_object(found: Mapping[str, Any]) -> Answer:
     )
 
 
-def _from_text(content: str, truncated: bool) -> Answer:
+def _from_text(content: str) -> Answer:
     lines = [line for line in (clean(line, TEXT_LENGTH) for line in content.splitlines()) if line]
     named = dict(_named_lines(lines))
     if named.get("label"):
-        text = named.get("caption") or lines[-1]
+        text = named.get("caption") or (lines[-1] if len(lines) > 1 else named["label"])
         return Answer(_label(named["label"]), text)
     if len(lines) == 2 and len(lines[0].split()) <= 6:
         return Answer(_label(lines[0]), lines[1])
@@ -237,34 +253,3 @@ def _value(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
     return "" if value is None else " ".join(str(value).split())
-
-
-def _problem(answer: Answer, prompt: str) -> str:
-    if not re.search(r"\w", answer.label) or not re.search(r"\w", answer.text):
-        return "the answer is empty"
-    if REFUSAL.match(answer.text.replace("’", "'")):
-        return f"the model refused: {clean(answer.text, 120)}"
-    words = re.findall(r"\w+", answer.text.lower())
-    if _repeats(words):
-        return f"the answer repeats itself: {clean(answer.text, 80)}"
-    if _echoes(words, re.findall(r"\w+", prompt.lower())):
-        return f"the answer repeats the question: {clean(answer.text, 80)}"
-    return ""
-
-
-def _repeats(words: list[str]) -> bool:
-    """A phrase of up to six words four times in a row, or hardly a new word in a long text."""
-    for length in range(1, 7):
-        for start in range(len(words) - 4 * length + 1):
-            if words[start : start + 3 * length] == words[start + length : start + 4 * length]:
-                return True
-    return len(words) >= 30 and len(set(words)) < 0.25 * len(words)
-
-
-def _echoes(words: list[str], prompt: list[str]) -> bool:
-    """Eight words in a row of the prompt, or all of a shorter answer of at least five."""
-    length = min(8, len(words))
-    if length < 5:
-        return False
-    asked = {tuple(prompt[i : i + length]) for i in range(len(prompt) - length + 1)}
-    return any(tuple(words[i : i + length]) in asked for i in range(len(words) - length + 1))

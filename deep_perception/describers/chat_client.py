@@ -1,45 +1,40 @@
-"""The line to a chat server: an event loop in its own thread, readiness, errors, breaker.
+"""The line to a chat server: readiness, requests, and their failures sorted.
 
 ``openai`` takes more than a second to import and is imported here only, when it is needed.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import email.utils
 import json
-import logging
 import os
 import re
-import threading
-import time
-from collections.abc import Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.chat_answers import error_text
+from deep_perception.describers.chat_loading import Loading
 from deep_perception.describers.chat_models import Chosen, NotReady, choose
 from deep_perception.settings import DescriberSettings
 
-log = logging.getLogger(__name__)
-
 INSTALL = "python -m pip install 'openai>=1.109'"
 LISTINGS = ("/api/v1/models", "/api/v0/models", "/v1/models")
-READINESS_TIMEOUT_S = CONNECT_TIMEOUT_S = CLOSE_WITHIN_S = 5.0
-# The breaker opens after so many regions in a row that got no answer at all ...
-FAILURES = 3
-# ... and lets one region try again after the first of these times, then after twice as long.
-COOL_DOWN_S, LONGEST_COOL_DOWN_S = 5.0, 60.0
-clock = time.monotonic
+READINESS_TIMEOUT_S = CONNECT_TIMEOUT_S = 5.0
+# A model that is being loaded is looked for this often.
+LOADING_LOOK_S = 1.0
 NOT_LOADED = re.compile(
     r"no models? (?:is |are )?loaded|model\b.*\b(?:not found|not loaded|does ?n[o']t exist|"
     r"unloaded|has crashed)",
     re.IGNORECASE,
 )
+# `transformers serve MODEL` asked for another one.
+PINNED = re.compile(r"pinned to ", re.IGNORECASE)
+# LM Studio of a path that it does not have.
+WRONG_PATH = re.compile(r"unexpected endpoint", re.IGNORECASE)
 BLIND = re.compile(
     r"(?:image|vision|multimodal).*(?:not supported|unsupported|not support)|"
     r"not support.*(?:image|vision|multimodal)",
@@ -48,7 +43,15 @@ BLIND = re.compile(
 
 
 class Unreachable(Exception):
-    """The server cannot be used now, for no region; the message says why and what to do."""
+    """The server cannot be used now, for no region; the message says why and what to do.
+
+    ``again_s``: when it makes sense to look again, if that is known.
+    """
+
+    def __init__(self, message: str, again_s: float | None = None) -> None:
+        """With what is known."""
+        super().__init__(message)
+        self.again_s = again_s
 
 
 class Transient(Exception):
@@ -72,80 +75,6 @@ class Refused(Exception):
         self.form, self.blind = form, blind
 
 
-class Breaker:
-    """Keeps a server that is gone from costing every region its time."""
-
-    def __init__(self) -> None:
-        """Closed: everything may go."""
-        self.reason = ""
-        self._failures = 0
-        self._opened_s = 0.0
-        self._cool_down_s = COOL_DOWN_S
-
-    @property
-    def state(self) -> str:
-        """``closed``, ``open``, or ``half-open``: one request may go, and decides."""
-        if not self.reason:
-            return "closed"
-        waited = clock() - self._opened_s >= self._cool_down_s
-        return "half-open" if waited else "open"
-
-    def succeed(self) -> None:
-        """An answer came."""
-        self.reason, self._failures, self._cool_down_s = "", 0, COOL_DOWN_S
-
-    def fail(self, reason: str, *, at_once: bool = False) -> None:
-        """No answer came; ``at_once``: and none will."""
-        self._failures += 1
-        if self.reason:
-            if self.state != "half-open":
-                return  # what was under way when it opened
-            self._cool_down_s = min(LONGEST_COOL_DOWN_S, 2 * self._cool_down_s)
-        elif not at_once and self._failures < FAILURES:
-            return
-        self.reason, self._opened_s = reason, clock()
-
-
-class EventLoop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self, name: str) -> None:
-        """Start the thread."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
-
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run a coroutine in the loop. Raises RuntimeError when it is closed."""
-        if self._loop.is_closed():
-            coroutine.close()
-            raise RuntimeError("the describer is closed")
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def close(self, last: Coroutine[Any, Any, Any]) -> None:
-        """Cancel what runs, run ``last``, end the thread. A second call does nothing."""
-        if self._loop.is_closed():
-            last.close()
-            return
-        with suppress(Exception):
-            self.submit(self._finish(last)).result(CLOSE_WITHIN_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(CLOSE_WITHIN_S)
-        if not self._thread.is_alive():
-            self._loop.close()
-
-    @staticmethod
-    async def _finish(last: Coroutine[Any, Any, Any]) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await last
-        await asyncio.get_running_loop().shutdown_asyncgens()
-        # Its threads look names up.
-        await asyncio.get_running_loop().shutdown_default_executor()
-
-
 class Client:
     """Requests to one server, their failures sorted into the four that there are.
 
@@ -163,11 +92,14 @@ class Client:
         self.url = settings.url.rstrip("/")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BackendUnavailable(f"describer.url: {settings.url!r} is no http address")
+            raise BackendUnavailable(
+                f"describer.url: {settings.url!r} is no http address (http://host:1234/v1 is one)"
+            )
         self._root = self.url[: -len("/v1")] if self.url.endswith("/v1") else self.url
         self._local = parts.hostname in ("localhost", "127.0.0.1", "::1")
         self._token = os.environ.get(settings.api_key_env, "") if settings.api_key_env else ""
         self._api: Any = None
+        self._loading = Loading(self._post_to_root, settings)
 
     def _connect(self) -> Any:
         if self._api is None:
@@ -195,7 +127,7 @@ class Client:
                 body = await self._send("get", url, READINESS_TIMEOUT_S)
                 chosen = choose(path, body, wanted)
             except NotReady as error:
-                raise Unreachable(str(error)) from None
+                raise self._not_ready(error) from None
             except Transient as error:
                 if path != LISTINGS[-1] and error.wait_s is None and error.__cause__ is None:
                     continue  # an unknown path may be answered with anything
@@ -203,10 +135,29 @@ class Client:
             except Refused:
                 continue
             if chosen:
+                self._loading.is_loaded()
                 return chosen
         if wanted:
             return Chosen(wanted)  # a server that lists nothing may still answer
         raise Unreachable("the server does not list its models: set describer.model")
+
+    def _not_ready(self, error: NotReady) -> Unreachable:
+        if error.loading:
+            return Unreachable(str(error), LOADING_LOOK_S)
+        if self._settings.load_model == "never":
+            return Unreachable(str(error))
+        if error.unloaded:
+            failure = self._loading.go_on(error.unloaded)
+            if failure:
+                return Unreachable(failure)
+            so_far = f"({self._loading.seconds:.0f} s so far)"
+            return Unreachable(f"LM Studio is loading {error.unloaded!r} {so_far}", LOADING_LOOK_S)
+        if not self._settings.model:
+            return Unreachable(f"{error}; or set describer.model: then it is loaded")
+        return Unreachable(str(error))
+
+    async def _post_to_root(self, path: str, body: Mapping[str, object], timeout: float) -> object:
+        return await self._send("post", f"{self._root}{path}", timeout, body)
 
     async def ask(self, request: Mapping[str, Any]) -> object:
         """The body of a chat completion. Raises Unreachable, Transient or Refused."""
@@ -254,6 +205,10 @@ class Client:
         if NOT_LOADED.search(text):
             return Unreachable(f"{message}; load a vision model in LM Studio (Developer > Select "
                                "a model to load) or run: lms load")  # fmt: skip
+        if WRONG_PATH.search(text) and not self.url.endswith("/v1"):
+            return Unreachable(f"{message} Set describer.url to {self.url}/v1")
+        if PINNED.search(text):
+            return Unreachable(f"{message} Set describer.model to the one that it serves")
         return Refused(message, form, bool(BLIND.search(text)))
 
     def _scrub(self, text: str) -> str:
@@ -261,10 +216,13 @@ class Client:
         return text.replace(self._token, "***") if self._token else text
 
     async def close(self) -> None:
-        """Close the connections."""
-        api, self._api = self._api, None
-        if api is not None:
-            await api.close()
+        """Unload what was loaded here, and close the connections."""
+        try:
+            await self._loading.close()
+        finally:
+            api, self._api = self._api, None
+            if api is not None:
+                await api.close()
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -13,7 +13,15 @@ from typing import Any
 
 
 class NotReady(Exception):
-    """The server answers, but has no model for pictures; the message says what to do."""
+    """The server answers, but has no model for pictures; the message says what to do.
+
+    ``unloaded``: the wanted model, if it only has to be loaded; ``loading``: that is being done.
+    """
+
+    def __init__(self, message: str, *, unloaded: str = "", loading: bool = False) -> None:
+        """With what may help."""
+        super().__init__(message)
+        self.unloaded, self.loading = unloaded, loading
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class _Known:
     name: str
     loaded: tuple[Chosen, ...]
     vision: bool
+    loading: bool = False
 
 
 def choose(path: str, body: object, wanted: str) -> Chosen | None:
@@ -74,7 +83,7 @@ def _parallel(config: object) -> int:
 def _v0(entry: Mapping[str, Any]) -> _Known:
     name = str(entry.get("id", ""))
     loaded = (Chosen(name),) if entry.get("state") == "loaded" else ()
-    return _Known(name, loaded, entry.get("type") == "vlm")
+    return _Known(name, loaded, entry.get("type") == "vlm", entry.get("state") == "loading")
 
 
 def _of_lm_studio(known: Sequence[_Known], wanted: str) -> Chosen:
@@ -90,14 +99,20 @@ def _of_lm_studio(known: Sequence[_Known], wanted: str) -> Chosen:
         names = [one.name for one in known]
         if wanted not in names:
             raise NotReady(f"there is no model {wanted!r}{_near(wanted, names)}; {_advice(seeing)}")
-        if not next(one for one in known if one.name == wanted).vision:
+        found = next(one for one in known if one.name == wanted)
+        if not found.vision:
             raise NotReady(f"model {wanted!r} takes text only; {_advice(seeing)}")
-        raise NotReady(f"model {wanted!r} is not loaded: {_load(wanted)}")
+        if found.loading:
+            raise NotReady(f"LM Studio is loading {wanted!r}", loading=True)
+        raise NotReady(f"model {wanted!r} is not loaded: {how_to_load(wanted)}", unloaded=wanted)
     for one in loaded:
         if one.vision:
             return one.loaded[0]
     if loaded:
         raise NotReady(f"{_blind(loaded)}; {_advice(seeing)}")
+    for one in seeing:
+        if one.loading:
+            raise NotReady(f"LM Studio is loading {one.name!r}", loading=True)
     raise NotReady(f"no model is loaded; {_advice(seeing)}")
 
 
@@ -115,17 +130,21 @@ def _advice(seeing: Sequence[_Known]) -> str:
     loaded = [one.name for one in seeing if one.loaded]
     if loaded:
         return f"set describer.model to {loaded[0]!r}, or leave it empty"
-    return f"of the downloaded ones {seeing[0].name!r} takes pictures: {_load(seeing[0].name)}"
+    return (
+        f"of the downloaded ones {seeing[0].name!r} takes pictures: {how_to_load(seeing[0].name)}"
+    )
 
 
-def _load(name: str) -> str:
+def how_to_load(name: str) -> str:
+    """What the user has to do."""
     return f"load it in LM Studio (Developer > Select a model to load) or run: lms load {name}"
 
 
 def _of_any(names: Sequence[str], wanted: str) -> Chosen:
     chatting = [name for name in names if name and "embed" not in name.lower()]
     if wanted:
-        if wanted in chatting:
+        # `transformers serve FOLDER` lists what is in its cache, where the folder's model is not.
+        if wanted in chatting or not names:
             return Chosen(wanted)
         raise NotReady(f"there is no model {wanted!r}{_near(wanted, chatting)}{_list(chatting)}")
     if len(chatting) == 1:

@@ -58,6 +58,26 @@ def compose(image: Picture, region: Region, mode: Mode) -> Picture:
     return picture
 
 
+class Overview:
+    """A source image, made small: where a region is, and what is around it."""
+
+    def __init__(self, image: Picture) -> None:
+        """``image``: HxWx3 BGR."""
+        long_edge = max(image.shape[:2])
+        scale = min(1.0, LONG_EDGE / long_edge)
+        width, height = (max(1, round(side * scale)) for side in masks.size_of(image))
+        self._small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+    def of(self, region: Region) -> Picture:
+        """The image with one region outlined."""
+        picture = self._small.astype(np.uint8)
+        size = masks.size_of(picture)
+        mask = cv2.resize(region.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+        if mask.any() and not mask.all():
+            _outline(picture, mask.astype(np.bool_))
+        return picture
+
+
 def to_data_url(picture: Picture) -> str:
     """JPEG as a ``data:`` URL: servers refuse WebP, and no address of ours is to be fetched."""
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

@@ -32,7 +32,13 @@ test-oldest: ## the tests that need no ROS, with the oldest supported versions (
 
 .PHONY: test-sam2
 test-sam2: ## the tests that need torch, in an environment of their own
-	@DEEP_PERCEPTION_WITH=sam2 tools/with_ros python -m pytest -m sam2 $(ARGS)
+	@DEEP_PERCEPTION_WITH=sam2 tools/with_ros python -m pytest -m "sam2 or serve" $(ARGS)
+
+.PHONY: test-dam
+test-dam: ## the tests of the DAM server, which runs in an environment of its own
+	@set -eu; environment=$$($${PYTHON:-python3} -S tools/bootstrap.py requirements/dam.txt); \
+	DEEP_PERCEPTION_DAM_PYTHON="$${environment%/*}/bin/python" \
+	exec tools/with_ros python -m pytest -m dam $(ARGS)
 
 .PHONY: lint
 lint: ## ruff and mypy

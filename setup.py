@@ -12,12 +12,15 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "prompts/*.txt"]},
+    package_data={NAME: ["py.typed", "prompts/*.txt", "dam_server/requirements.txt"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", ["launch/analyzer.launch.py"]),
-        (f"share/{NAME}/config", ["config/analyzer.yaml", "config/fastdds_shm.xml"]),
+        (
+            f"share/{NAME}/config",
+            ["config/analyzer.yaml", "config/fastdds_shm.xml", "config/foxglove.json"],
+        ),
     ],
     python_requires=">=3.10",
     install_requires=[

@@ -12,6 +12,7 @@ from typing import Any
 
 from deep_perception import __version__
 from deep_perception.backends import BackendUnavailable
+from deep_perception.dam_cli import add_dam_server, run_server
 from deep_perception.models_cli import add_models_command
 from deep_perception.options import Option, SettingsError, options, settings_from
 from deep_perception.presets import PRESETS
@@ -58,21 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     analyze.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
     analyze.add_argument("--output", metavar="DIR", help="short for --output.folder")
-    analyze.add_argument("--settings", type=Path, metavar="YAML", help="settings or ROS parameters")
     _add_options(analyze)
     analyze.set_defaults(run=_analyze)
     show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
     show.add_argument("--markdown", action="store_true", help="as a Markdown table")
     show.set_defaults(run=_show_settings)
     add_models_command(commands)
+    server = add_dam_server(commands)
+    _add_options(server, of="describer.dam.", also=("describer.temperature",))
+    server.set_defaults(run=lambda chosen: run_server(_settings(chosen)))
     return parser
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(
+    parser: argparse.ArgumentParser, *, of: str = "", also: tuple[str, ...] = ()
+) -> None:
+    """Add `--settings` and an option for every setting whose name starts with `of`."""
+    parser.add_argument("--settings", type=Path, metavar="YAML", help="settings or ROS parameters")
     groups: dict[str, Any] = {}
     for option in options():
         head = option.name.split(".")[0]
-        if head == "ros":
+        if head == "ros" or not (option.name.startswith(of) or option.name in also):
             continue
         group = groups.setdefault(head, parser.add_argument_group(head))
         group.add_argument(
@@ -100,15 +107,15 @@ def _reader(option: Option) -> Any:
 
 def _settings(chosen: argparse.Namespace) -> Settings:
     changes: dict[str, Any] = {}
-    if chosen.preset:
-        changes.update(PRESETS[chosen.preset])
+    if preset := getattr(chosen, "preset", None):
+        changes.update(PRESETS[preset])
     if chosen.settings:
         try:
             changes.update(load_yaml(chosen.settings.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{chosen.settings}: cannot be read ({error})") from None
-    if chosen.output:
-        changes["output.folder"] = chosen.output
+    if output := getattr(chosen, "output", None):
+        changes["output.folder"] = output
     given = vars(chosen)
     names = (option.name for option in options())
     changes.update({name: given[name] for name in names if given.get(name) is not None})

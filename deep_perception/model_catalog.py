@@ -5,6 +5,10 @@ download them (looked up in November 2026, no hub was at hand): every revision a
 several projects that share no code. The four `config.json` were also rebuilt, byte for byte, from
 transformers' Sam2VideoConfig. Were a pin wrong all the same, the fetch would be refused, and
 `--revision main` checks against what the hub announces.
+
+DAM has no pin: no public project was found that has one, and none was made up. Its first fetch is
+checked against what the hub announces for the commit that `revision` stands for at that time, and
+what was fetched then is the pin from there on (`models.lock.json`).
 """
 
 from __future__ import annotations
@@ -29,17 +33,27 @@ class ModelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model at its pinned revision (a commit of the hub's repository)."""
+    """A model of the hub, at a pinned revision (a commit) or, without `files`, unpinned."""
 
     name: str
+    alias: str
+    """A shorter name for the command line."""
     repo: str
     revision: str
     licence: str
-    files: tuple[ModelFile, ...]
+    terms: str = ""
+    """What somebody must agree to before anything is fetched; empty: nothing."""
+    files: tuple[ModelFile, ...] = ()
+    wanted: tuple[str, ...]
+    """What is taken of a revision that is not pinned: patterns of names, `*` crosses folders."""
+    needed: tuple[str, ...]
+    """Patterns of which each must be met, or it is not this model."""
+    expected_size: int = 0
+    """Bytes, about, where no files are pinned."""
 
     @property
     def size(self) -> int:
-        return sum(file.size for file in self.files)
+        return sum(file.size for file in self.files) or self.expected_size
 
 
 WEIGHTS = "model.safetensors"
@@ -62,6 +76,7 @@ _PROCESSORS = (
 def _sam2(size: str, revision: str, config: tuple[int, str], weights: tuple[int, str]) -> Model:
     return Model(
         name=f"sam2.1-hiera-{size}",
+        alias=size,
         repo=f"facebook/sam2.1-hiera-{size}",
         revision=revision,
         licence="Apache-2.0",
@@ -70,8 +85,28 @@ def _sam2(size: str, revision: str, config: tuple[int, str], weights: tuple[int,
             *_PROCESSORS,
             ModelFile(name=WEIGHTS, size=weights[0], sha256=weights[1]),
         ),
+        wanted=("config.json", "preprocessor_config.json", "processor_config.json", WEIGHTS),
+        needed=("config.json", WEIGHTS),
     )
 
+
+DAM = Model(
+    name="DAM-3B-Self-Contained",
+    alias="dam",
+    repo="nvidia/DAM-3B-Self-Contained",
+    revision="main",
+    licence="NVIDIA non-commercial",
+    terms="""\
+DAM's weights are under the NVIDIA Noncommercial License, not under that of deep_perception:
+use for research or evaluation only, never commercially (a product, a paid service, a robot at
+work for money); it goes on to whatever you make of the weights. The licence's own words count:
+https://huggingface.co/nvidia/DAM-3B-Self-Contained/blob/main/LICENSE""",
+    # Folders for the vision tower, the projector, the context provider and the language model, and
+    # the Python code that runs them. No pickled weights (.bin, .pt): loading them runs code.
+    wanted=("*.safetensors", "*.json", "*.py", "*.model", "*.jinja", "*LICENSE*", "*README.md"),
+    needed=("config.json", "*.safetensors", "*.py"),
+    expected_size=7_100_000_000,
+)
 
 CATALOGUE = (
     _sam2(
@@ -98,13 +133,14 @@ CATALOGUE = (
         (5_705, "00446988cf4d617118d2d347eabe2c46aebed744628facdd540508be30b69ec3"),
         (897_897_416, "dc407dce21301fd94abb395c5099b4f2c455fdc8a8f261ac3d0ea6d4cd197230"),
     ),
+    DAM,
 )
 
 
 def find_model(text: str) -> Model:
-    """By name, by hub id or by size alone (`tiny`). Raises ModelError."""
+    """By name, by hub id or by alias (`tiny`, `dam`). Raises ModelError."""
     for model in CATALOGUE:
-        if text in (model.name, model.repo, model.name.removeprefix("sam2.1-hiera-")):
+        if text in (model.name, model.repo, model.alias):
             return model
     names = [model.name for model in CATALOGUE]
     near = difflib.get_close_matches(text, names, n=1)
@@ -126,4 +162,6 @@ def fetch_command(checkpoint: str = "") -> str:
 
 def megabytes(size: int) -> str:
     """A size for people."""
+    if size >= 10**9:
+        return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.0f} MB" if size >= 10**6 else f"{size / 1e3:.1f} kB"

@@ -5,90 +5,121 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from deep_perception import __version__
 from deep_perception.model_catalog import Model, ModelError, ModelFile, megabytes
 from deep_perception.model_errors import hub_errors, kept, os_reason
-from deep_perception.model_transfer import download, size_of
-from deep_perception.models import (
+from deep_perception.model_record import (
     BUSY,
     LOCK,
     PART,
-    OnDisk,
-    inspect,
-    matches,
+    Record,
+    draft_lock,
+    is_safe,
+    meets,
+    read_lock,
     with_digests,
-    write_lock,
 )
-
-WANTED = ("config.json", "preprocessor_config.json", "processor_config.json", "model.safetensors")
-NEEDED = ("config.json", "model.safetensors")
+from deep_perception.model_transfer import download, size_of
+from deep_perception.models import OnDisk, inspect, matches, parts, remove_empty
 
 
 def fetch(model: Model, folder: Path, *, revision: str = "") -> OnDisk:
     """Get what is missing or broken into ``folder/<name>``. Raises ModelError, one line.
 
-    Without `revision` the pinned one, checked against the pinned checksums; nothing is asked of
-    the network when all is there. A model that is complete stays usable until the new files are
-    whole.
+    Without `revision` the pinned one, checked against the pinned checksums, or for a model without
+    a pin the one that is here already; nothing is asked of the network when all is there. Else
+    what the hub announces. A model that is complete stays usable until the new files are whole.
     """
     path = folder / model.name
-    pinned = revision in ("", model.revision)
     try:
-        if not pinned or _lacking(path, model.files):
-            with hub_errors(model, revision or model.revision, path), _alone(path):
-                commit, files = (
-                    (model.revision, model.files) if pinned else _announced(model, revision)
-                )
-                _get_all(model, commit, files, path)
+        known = _known(model, path, revision)
+        if known is None or _lacking(path, known.files):
+            asked = known.revision if known else revision or model.revision
+            with hub_errors(model, asked, path), _alone(path):
+                wanted = known or _announced(model, asked)
+                try:
+                    _get_all(model, wanted, path)
+                finally:
+                    remove_empty(path, (file.name for file in wanted.files))
         elif inspect(model, folder).state != "complete":
-            write_lock(path, model, model.revision, model.files, pinned=True)
+            draft_lock(path, model, known).replace(path / LOCK)
     except OSError as error:
         raise ModelError(f"{path}: {os_reason(error)}{kept(path)}") from error
     return inspect(model, folder)
+
+
+def _known(model: Model, path: Path, revision: str) -> Record | None:
+    """What must be on disk, where that needs no question to the hub."""
+    if model.files and revision in ("", model.revision):
+        return Record(revision=model.revision, checked_against="pin", files=model.files)
+    if model.files or revision:
+        return None
+    try:
+        return read_lock(path, model)
+    except ValueError:
+        return None
 
 
 def _lacking(path: Path, files: tuple[ModelFile, ...]) -> list[ModelFile]:
     return [file for file in files if not matches(path / file.name, file)]
 
 
-def _announced(model: Model, revision: str) -> tuple[str, tuple[ModelFile, ...]]:
+def _announced(model: Model, revision: str) -> Record:
     """Commit, sizes and checksums as the hub announces them at a revision."""
     from huggingface_hub import HfApi, constants
 
     info = HfApi().model_info(
         model.repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
     )
-    found = {entry.rfilename: entry for entry in info.siblings or ()}
-    for name in NEEDED:
-        if name not in found:
-            raise ModelError(f"{model.repo} has no {name} at revision {revision}")
+    found = {
+        entry.rfilename: entry
+        for entry in info.siblings or ()
+        if meets(entry.rfilename, model.wanted)
+    }
+    for pattern in model.needed:
+        if not any(meets(name, (pattern,)) for name in found):
+            raise ModelError(f"{model.repo} has no {pattern} at revision {revision}")
     files = []
-    for name in WANTED:
-        entry = found.get(name)
-        if entry is None:
-            continue
+    for name, entry in found.items():
+        if not is_safe(name):
+            raise ModelError(f"the hub announces a file {name!r} of {model.repo}: refused")
         if entry.size is None or not (entry.lfs or entry.blob_id):
             raise ModelError(f"the hub announces no checksum for {name} of {model.repo}")
         digest = {"sha256": entry.lfs.sha256} if entry.lfs else {"git_sha1": entry.blob_id or ""}
         files.append(ModelFile(name=name, size=entry.size, **digest))
-    return str(info.sha), tuple(files)
+    return Record(revision=str(info.sha), checked_against="hub", files=tuple(files))
 
 
-def _get_all(model: Model, commit: str, files: tuple[ModelFile, ...], path: Path) -> None:
-    lacking = _lacking(path, files)
-    parts = {file.name: _part(path, file) for file in lacking}
-    for stale in set(path.glob("*" + PART)) - set(parts.values()):
+def _get_all(model: Model, wanted: Record, path: Path) -> None:
+    lacking = _lacking(path, wanted.files)
+    growing = {file.name: _part(path, file) for file in lacking}
+    for stale in set(parts(path)) - set(growing.values()):
         stale.unlink()
-    _check_room(path, sum(file.size - size_of(parts[file.name]) for file in lacking))
+    _check_room(path, sum(file.size - size_of(growing[file.name]) for file in lacking))
     for file in lacking:
-        _get(model, commit, file, parts[file.name])
+        _get(model, wanted.revision, file, growing[file.name])
     # From here on no network: the old files go, the new ones come.
+    places = {file.name: growing.get(file.name, path / file.name) for file in wanted.files}
+    draft = draft_lock(path, model, replace(wanted, files=with_digests(places, wanted.files)))
+    gone = _recorded(path, model) - places.keys()
     (path / LOCK).unlink(missing_ok=True)
     for file in lacking:
-        parts[file.name].replace(path / file.name)
-    write_lock(path, model, commit, with_digests(path, files), pinned=files == model.files)
+        growing[file.name].replace(path / file.name)
+    # Code of another revision must not lie beside that of this one.
+    for name in gone:
+        (path / name).unlink(missing_ok=True)
+    draft.replace(path / LOCK)
+
+
+def _recorded(path: Path, model: Model) -> set[str]:
+    try:
+        record = read_lock(path, model)
+    except ValueError:
+        return set()
+    return {file.name for file in record.files} if record else set()
 
 
 def _get(model: Model, commit: str, file: ModelFile, part: Path) -> None:
@@ -123,6 +154,7 @@ def _get(model: Model, commit: str, file: ModelFile, part: Path) -> None:
 def _part(path: Path, file: ModelFile) -> Path:
     """Where a file grows; named by its checksum, so that no other revision goes on from it."""
     part = path / f"{file.name}.{(file.sha256 or file.git_sha1)[:16]}{PART}"
+    part.parent.mkdir(parents=True, exist_ok=True)
     if part.is_symlink() or size_of(part) > file.size:
         part.unlink()
     return part

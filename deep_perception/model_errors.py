@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception.model_catalog import Model, ModelError, megabytes
-from deep_perception.models import PART
+from deep_perception.models import parts
 
 INSTALL = "python -m pip install 'huggingface_hub>=2.4,<3'"
 
@@ -41,7 +41,7 @@ def hub_errors(model: Model, revision: str, path: Path) -> Iterator[None]:
 
 def kept(path: Path) -> str:
     """What an end in the middle has left, as the tail of a message."""
-    size = sum(part.stat().st_size for part in path.glob("*" + PART))
+    size = sum(part.stat().st_size for part in parts(path))
     return f"; {megabytes(size)} are kept, the same command goes on from there" if size else ""
 
 

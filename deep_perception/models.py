@@ -7,17 +7,24 @@ cannot be loaded.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from deep_perception.model_catalog import Model, ModelError, ModelFile, megabytes
-
-LOCK = "models.lock.json"
-PART = ".part"
-BUSY = ".fetching.lock"
+from deep_perception.model_record import (
+    BUSY,
+    LOCK,
+    PART,
+    Authority,
+    is_safe,
+    meets,
+    read_lock,
+    read_record,
+    same_bytes,
+)
 
 State = Literal["complete", "unverified", "partial", "broken", "absent"]
 
@@ -31,6 +38,8 @@ class OnDisk:
     state: State
     size: int
     revision: str
+    checked_against: Authority
+    """Whose checksums the record has: ours, or what the hub announced; empty: no record."""
     problems: tuple[str, ...]
 
 
@@ -59,27 +68,9 @@ def matches(path: Path, file: ModelFile) -> bool:
     return path.is_file() and not _difference(path, file, by_bytes=True)
 
 
-def write_lock(
-    path: Path, model: Model, revision: str, files: tuple[ModelFile, ...], *, pinned: bool
-) -> None:
-    """Record what was checked; from here on the model is complete. Raises OSError."""
-    record = {
-        "model": model.name,
-        "repo": model.repo,
-        "revision": revision,
-        "checked_against": "pin" if pinned else "hub",
-        "licence": model.licence,
-        "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in files},
-    }
-    # Written aside and renamed: a full disk must not leave half a record.
-    draft = path / (LOCK + PART)
-    draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    draft.replace(path / LOCK)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes. Raises OSError."""
-    return _hash(path, hashlib.sha256())
+def parts(path: Path) -> list[Path]:
+    """The files in a model's folder that are still on their way."""
+    return sorted(path.rglob("*" + PART)) if path.is_dir() else []
 
 
 def remove(model: Model, folder: Path) -> Removed:
@@ -96,16 +87,28 @@ def remove(model: Model, folder: Path) -> Removed:
         if not path.is_dir():
             raise ModelError(f"{path}: there is nothing to remove")
         size = 0
-        for entry in sorted(path.iterdir()):
-            if _is_ours(entry, model):
+        names = _our_names(path, model)
+        for entry in _entries(path):
+            name = entry.relative_to(path).as_posix()
+            if name in names or name.endswith(PART):
                 size += entry.lstat().st_size
                 entry.unlink()
+                remove_empty(path, [name])
         left = tuple(sorted(entry.name for entry in path.iterdir()))
         if not left:
             path.rmdir()
     except OSError as error:
         raise ModelError(f"{path}: cannot be removed ({error.strerror or error})") from error
     return Removed(path=path, size=size, left=left, was_link=False)
+
+
+def remove_empty(path: Path, names: Iterable[str]) -> None:
+    """Remove the folders of these names that are empty, below a model's folder. Raises OSError."""
+    for name in names:
+        folder = (path / name).parent
+        while folder != path and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def _look(model: Model, folder: Path, *, by_bytes: bool) -> OnDisk:
@@ -117,14 +120,13 @@ def _look(model: Model, folder: Path, *, by_bytes: bool) -> OnDisk:
 
 
 def _look_into(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
-    locked = (path / LOCK).exists()
-    revision, files = model.revision, model.files
     problems: list[str] = []
-    if locked:
-        try:
-            revision, files = _read_lock(path / LOCK, model)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            problems.append(f"{LOCK} is not readable")
+    locked, record = (path / LOCK).exists(), None
+    try:
+        record = read_lock(path, model)
+    except ValueError:
+        problems.append(f"{LOCK} is not readable")
+    files = record.files if record else model.files or _unrecorded(model, path)
     missing = [file.name for file in files if not (path / file.name).is_file()]
     wrong = [
         difference
@@ -133,67 +135,67 @@ def _look_into(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
         and (difference := _difference(path / file.name, file, by_bytes=by_bytes))
     ]
     problems += wrong + [f"{name} is missing" for name in missing]
-    parts = list(path.glob("*" + PART)) if path.is_dir() else []
+    if not model.files and not record:
+        names = [file.name for file in files]
+        lacking = [one for one in model.needed if not any(meets(name, (one,)) for name in names)]
+        problems += [f"{pattern} is missing" for pattern in lacking]
+    on_way = parts(path)
     state: State
-    if not locked and len(missing) == len(files) and not parts:
+    if not locked and len(missing) == len(files) and not on_way:
         state, problems = "absent", []
     elif not problems:
         state = "complete" if locked else "unverified"
     else:
         state = "broken" if locked or wrong else "partial"
     kept = [path / file.name for file in files if file.name not in missing]
-    size = sum(item.stat().st_size for item in kept + parts)
     return OnDisk(
-        model=model, path=path, state=state, size=size, revision=revision, problems=tuple(problems)
+        model=model,
+        path=path,
+        state=state,
+        size=sum(item.stat().st_size for item in kept + on_way),
+        revision=record.revision if record else model.revision,
+        checked_against=record.checked_against if record else "",
+        problems=tuple(problems),
     )
 
 
-def _read_lock(path: Path, model: Model) -> tuple[str, tuple[ModelFile, ...]]:
-    record = json.loads(path.read_text(encoding="utf-8"))
-    revision = str(record["revision"])
-    if record["checked_against"] == "pin" and revision == model.revision:
-        return revision, model.files  # the catalogue's word is better than a file's on disk
-    files = tuple(
-        ModelFile(name=Path(name).name, size=int(file["size"]), sha256=str(file["sha256"]))
-        for name, file in record["files"].items()
+def _unrecorded(model: Model, path: Path) -> tuple[ModelFile, ...]:
+    """The files of an unpinned model that nobody fetched, as they are."""
+    found = ((entry, entry.relative_to(path).as_posix()) for entry in _entries(path))
+    return tuple(
+        ModelFile(name=name, size=entry.stat().st_size)
+        for entry, name in found
+        if is_safe(name) and meets(name, model.wanted) and entry.is_file()
     )
-    if not files:
-        raise ValueError("no files")
-    return revision, files
 
 
 def _difference(path: Path, file: ModelFile, *, by_bytes: bool) -> str:
     size = path.stat().st_size
     if size != file.size:
         return f"{file.name} has {megabytes(size)} ({size} bytes) instead of {file.size}"
-    if by_bytes and not _same_bytes(path, file):
+    if by_bytes and (file.sha256 or file.git_sha1) and not same_bytes(path, file):
         return f"{file.name} has other bytes than were published (checksum)"
     return ""
 
 
-def _same_bytes(path: Path, file: ModelFile) -> bool:
-    if file.sha256:
-        return sha256(path) == file.sha256
-    # git's id of a blob: what the hub announces for files that are not in LFS.
-    return _hash(path, hashlib.sha1(b"blob %d\0" % file.size)) == file.git_sha1
-
-
-def _hash(path: Path, digest: hashlib._Hash) -> str:
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _is_ours(entry: Path, model: Model) -> bool:
+def _our_names(path: Path, model: Model) -> set[str]:
     names = {file.name for file in model.files} | {LOCK, BUSY}
-    return (entry.name in names or entry.name.endswith(PART)) and (
-        entry.is_symlink() or not entry.is_dir()
-    )
+    # The draft: of a fetch that was ended between its first renamed file and its last.
+    for place in (path / LOCK, path / (LOCK + PART)):
+        try:
+            record = read_record(place, model)
+        except ValueError:
+            continue
+        names |= {file.name for file in record.files} if record else set()
+    return names
 
 
-def with_digests(path: Path, files: tuple[ModelFile, ...]) -> tuple[ModelFile, ...]:
-    """The same files, each with the SHA-256 of what is on disk where none was announced."""
-    return tuple(
-        file if file.sha256 else replace(file, sha256=sha256(path / file.name)) for file in files
-    )
+def _entries(path: Path) -> list[Path]:
+    """Everything below a folder that is no folder; links are named, not followed."""
+    return sorted(_walk(path))
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(path):
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        yield from (Path(folder) / name for name in [*links, *files])

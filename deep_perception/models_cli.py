@@ -1,4 +1,4 @@
-"""``deep_perception models list|fetch|verify|remove``."""
+"""``deep_perception models list|fetch|verify|remove|setup-dam``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from deep_perception.dam_cli import add_setup_dam
 from deep_perception.model_catalog import CATALOGUE, Model, ModelError, find_model, megabytes
 
 OK, FAILED = 0, 2
@@ -26,12 +27,17 @@ def add_models_command(commands: Any) -> None:
     listing = _action(actions, "list", _list, "what there is and what is on disk")
     _add_json(listing)
     fetch = _action(actions, "fetch", _fetch, "download (goes on where a download was cut)")
-    fetch.add_argument("models", nargs="+", metavar="NAME", help="e.g. sam2.1-hiera-tiny")
+    fetch.add_argument("models", nargs="+", metavar="NAME", help="e.g. sam2.1-hiera-tiny, dam")
     fetch.add_argument(
         "--revision",
         default="",
         help="another revision than the pinned one (a commit, a tag, main), checked against what "
         "the hub announces",
+    )
+    fetch.add_argument(
+        "--accept-licence",
+        action="store_true",
+        help="agree to the licence of models that ask for it (DAM), for scripts",
     )
     verify = _action(actions, "verify", _verify, "compare every byte with the published checksums")
     verify.add_argument("models", nargs="*", metavar="NAME", help="default: all on disk")
@@ -39,6 +45,7 @@ def add_models_command(commands: Any) -> None:
     remove = _action(actions, "remove", _remove, "delete from disk")
     remove.add_argument("models", nargs=1, metavar="NAME")
     remove.add_argument("--yes", action="store_true", help="do not ask")
+    add_setup_dam(actions)
 
 
 def _action(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -69,10 +76,7 @@ def _list(chosen: argparse.Namespace) -> int:
         _say(json.dumps([_as_dict(item) for item in found], indent=2))
         return OK
     rows = [("NAME", "SIZE", "ON DISK", "LICENCE", "WHERE")]
-    rows += [
-        (i.model.name, megabytes(i.model.size), _state(i), i.model.licence, str(i.path))
-        for i in found
-    ]
+    rows += [(i.model.name, _size(i.model), _state(i), i.model.licence, str(i.path)) for i in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -87,17 +91,33 @@ def _fetch(chosen: argparse.Namespace) -> int:
     from deep_perception.model_download import fetch
     from deep_perception.model_errors import kept
 
-    for model in _models(chosen.models):
+    models = _models(chosen.models)
+    for model in models:
+        _agree(model, chosen)
+    for model in models:
         try:
             done = fetch(model, chosen.folder, revision=chosen.revision)
         except KeyboardInterrupt:
             tail = kept(chosen.folder / model.name)
             raise ModelError(f"{model.name}: interrupted{tail}") from None
-        _say(
-            f"{model.name}: {megabytes(done.size)} in {done.path}, every checksum matches "
-            f"(revision {done.revision[:7]})"
-        )
+        _say(f"{model.name}: {megabytes(done.size)} in {done.path}, {_checked(done)}")
     return OK
+
+
+def _agree(model: Model, chosen: argparse.Namespace) -> None:
+    """Show what a model's licence asks for, and have it accepted, before the first fetch."""
+    from deep_perception.model_record import LOCK
+
+    if not model.terms or (chosen.folder / model.name / LOCK).exists():
+        return
+    sys.stderr.write(model.terms + "\n")
+    if not chosen.accept_licence:
+        _ask(
+            "Do you accept this licence?",
+            alone=f"{model.name}: nobody can be asked here; --accept-licence if you accept its "
+            "licence",
+            refused=f"{model.name}: its licence was not accepted, nothing was fetched",
+        )
 
 
 def _verify(chosen: argparse.Namespace) -> int:
@@ -107,7 +127,11 @@ def _verify(chosen: argparse.Namespace) -> int:
         model for model in CATALOGUE if inspect(model, chosen.folder).state != "absent"
     ]
     found = [verify(model, chosen.folder) for model in models]
-    whole = [item for item in found if item.state in ("complete", "unverified")]
+    whole = [
+        item
+        for item in found
+        if item.state == "complete" or (item.state == "unverified" and item.model.files)
+    ]
     if chosen.json:
         _say(json.dumps([_as_dict(item) for item in found], indent=2))
         return OK if len(whole) == len(found) else FAILED
@@ -115,9 +139,12 @@ def _verify(chosen: argparse.Namespace) -> int:
         _say(f"{chosen.folder}: no model is here")
     for item in found:
         if item in whole:
-            _say(f"{item.model.name}: every checksum matches (revision {item.revision[:7]})")
+            _say(f"{item.model.name}: {_checked(item)}")
         else:
-            problems = f" ({'; '.join(item.problems)})" if item.problems else ""
+            reasons = item.problems or (
+                ("nothing says which bytes it should have",) if item.state == "unverified" else ()
+            )
+            problems = f" ({'; '.join(reasons)})" if reasons else ""
             _complain(
                 f"{item.model.name}: {item.state}{problems}; get it with: "
                 f"{_command(item.model, chosen.folder)}"
@@ -131,7 +158,11 @@ def _remove(chosen: argparse.Namespace) -> int:
     (model,) = _models(chosen.models)
     there = inspect(model, chosen.folder)
     if not chosen.yes and (there.path.is_dir() or there.path.is_symlink()):
-        _ask(f"Delete {there.path} ({megabytes(there.size)})?")
+        _ask(
+            f"Delete {there.path} ({megabytes(there.size)})?",
+            alone="nobody can be asked here; add --yes to delete",
+            refused="nothing was deleted",
+        )
     done = remove(model, chosen.folder)
     if done.was_link:
         _say(f"{done.path}: the link is removed; what it points to stays")
@@ -142,13 +173,13 @@ def _remove(chosen: argparse.Namespace) -> int:
     return OK
 
 
-def _ask(question: str) -> None:
+def _ask(question: str, *, alone: str, refused: str) -> None:
     if not sys.stdin.isatty():
-        raise ModelError("nobody can be asked here; add --yes to delete")
+        raise ModelError(alone)
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ModelError("nothing was deleted")
+        raise ModelError(refused)
 
 
 def _models(names: Sequence[str]) -> list[Model]:
@@ -158,6 +189,20 @@ def _models(names: Sequence[str]) -> list[Model]:
 def _command(model: Model, folder: Path) -> str:
     where = "" if folder == Path("checkpoints") else f" --folder {folder}"
     return f"deep_perception models fetch {model.name}{where}"
+
+
+def _size(model: Model) -> str:
+    return megabytes(model.size) if model.files else f"about {megabytes(model.size)}"
+
+
+def _checked(item: Any) -> str:
+    """Against what the files were compared. An unpinned model has the hub's word alone."""
+    whose = (
+        " with what the hub announced, not with a pin of ours"
+        if (item.checked_against == "hub")
+        else ""
+    )
+    return f"every checksum matches{whose} (revision {item.revision[:7]})"
 
 
 def _state(item: Any) -> str:
@@ -171,6 +216,7 @@ def _as_dict(item: Any) -> dict[str, Any]:
         "name": item.model.name,
         "repo": item.model.repo,
         "revision": item.revision,
+        "checked_against": item.checked_against,
         "licence": item.model.licence,
         "size": item.model.size,
         "state": item.state,

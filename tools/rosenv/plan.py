@@ -103,6 +103,9 @@ def pins(files: Iterable[Path], version: tuple[int, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in files:
         for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("-r "):
+                found.update(pins([path.parent / line[3:].strip()], version))
+                continue
             pin, _, marker = line.partition("#")[0].partition(";")
             if not pin.strip() or not _applies(marker, version):
                 continue

@@ -1,0 +1,39 @@
+"""What can go wrong, as types: for a client, for a batch, and for the whole server."""
+
+from __future__ import annotations
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class RequestError(Exception):
+    """A request that gets no description: HTTP status, a code for programs, words for people."""
+
+    def __init__(self, status: int, code: str, message: str, retry_after_s: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, dict[str, str]]:
+        kind = _TYPES.get(self.status, "server_error")
+        return {"error": {"message": self.message, "type": kind, "code": self.code}}
+
+
+class LoadError(RuntimeError):
+    """The model cannot be loaded; the message is one line and says what to do."""
+
+
+class OutOfMemory(RuntimeError):
+    """The pictures of one call do not fit into memory together."""
+
+
+class DeviceLost(RuntimeError):
+    """The GPU answers nothing any more: only a new process can go on."""

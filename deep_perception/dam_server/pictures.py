@@ -1,0 +1,88 @@
+"""A picture and its mask out of one PNG, by the contract of NVIDIA's own server.
+
+The PNG is the whole picture with an alpha channel; alpha above 0 is the mask. The colours outside
+of the mask are kept, DAM looks at them too.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+
+import numpy as np
+from PIL import Image
+
+from deep_perception.dam_server.errors import RequestError
+
+# 8K video has 33 million.
+MAX_PIXELS = 40_000_000
+
+_PREFIX = "data:image/png;base64,"
+_CONTRACT = "send the picture as an RGBA PNG whose alpha is above 0 on the region"
+
+
+def decode(url: str) -> tuple[Image.Image, Image.Image]:
+    """Return the RGB picture and the mask (mode L, 0 or 255), of equal size.
+
+    Raises RequestError; nothing but data in the URL itself is ever read.
+    """
+    if not url.startswith("data:"):
+        raise _wrong(
+            "picture_not_inline",
+            f"image_url.url is no data URL (it begins with {url[:16]!r}), and this server fetches "
+            f"nothing: {_CONTRACT}, {_PREFIX}...",
+        )
+    if not url.startswith(_PREFIX):
+        raise _wrong(
+            "picture_not_png",
+            f"image_url.url begins with {url[:32]!r} instead of {_PREFIX!r}: {_CONTRACT}",
+        )
+    try:
+        data = base64.b64decode(url[len(_PREFIX) :], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _wrong("picture_not_base64", f"the picture is no base64: {error}") from error
+    return _split(_open(data))
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=["PNG"])
+    except Image.DecompressionBombError as error:
+        raise _too_large(str(error)) from error
+    except Exception as error:  # a broken file makes Pillow raise many kinds
+        raise _undecodable(error) from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise _too_large(f"{width}x{height} pixels")
+    if image.mode != "RGBA":
+        raise _wrong(
+            "picture_without_alpha",
+            f"the picture's mode is {image.mode}, expected RGBA: {_CONTRACT}",
+        )
+    try:
+        image.load()
+    except Exception as error:
+        raise _undecodable(error) from error
+    return image
+
+
+def _split(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    mask = np.asarray(image.getchannel("A")) > 0
+    if not mask.any():
+        raise _wrong("mask_empty", f"the mask is empty (alpha is 0 everywhere): {_CONTRACT}")
+    return image.convert("RGB"), Image.fromarray(mask.astype(np.uint8) * 255)
+
+
+def _wrong(code: str, message: str) -> RequestError:
+    return RequestError(400, code, message)
+
+
+def _undecodable(error: Exception) -> RequestError:
+    return _wrong("picture_undecodable", f"the picture cannot be decoded as a PNG: {error}")
+
+
+def _too_large(what: str) -> RequestError:
+    return _wrong(
+        "picture_too_large", f"the picture is too large ({what}); at most {MAX_PIXELS} pixels"
+    )

@@ -1,0 +1,168 @@
+"""What a client asks for: an OpenAI chat request, checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deep_perception.dam_server.errors import RequestError
+from deep_perception.dam_server.options import Sampling
+
+MAX_TEXT = 4000
+
+_PICTURE_TAG = "<image>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """`query`: one picture tag, then the text. `picture_url`: as sent, not looked at yet."""
+
+    query: str
+    picture_url: str
+    sampling: Sampling
+
+
+def parse(body: bytes, defaults: Sampling) -> Question:
+    """Read a chat completion request; what it leaves open is as in `defaults`.
+
+    Raises RequestError (status 400) that names the field, what it is and what was expected.
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise _wrong("bad_json", f"the body is no JSON: {error}") from error
+    if not isinstance(request, dict):
+        raise _wrong("bad_json", f"the body is {_kind(request)}, expected an object")
+    if _get(request, "stream", bool):
+        raise _wrong("stream_unsupported", "stream is true: this server answers in one piece")
+    if _number(request, "n", int, 1, 1) not in (None, 1):
+        raise _wrong("bad_value", "n must be 1")
+    texts, pictures = _read_messages(request)
+    if len(pictures) != 1:
+        found = "no picture" if not pictures else f"{len(pictures)} pictures"
+        code = "picture_missing" if not pictures else "pictures_too_many"
+        raise _wrong(code, f"there is {found} in the user's message, expected 1 (image_url)")
+    return Question(
+        query=_query(texts), picture_url=pictures[0], sampling=_sampling(request, defaults)
+    )
+
+
+def _sampling(request: Mapping[str, Any], defaults: Sampling) -> Sampling:
+    temperature = _number(request, "temperature", float, 0, 2)
+    top_p = _number(request, "top_p", float, 0, 1)
+    if top_p == 0:
+        raise _wrong("bad_value", "top_p is 0, expected a number above 0, at most 1")
+    beams = _number(request, "num_beams", int, 1, 16)
+    tokens = _number(request, "max_completion_tokens", int, 1, 1024)
+    if tokens is None:
+        tokens = _number(request, "max_tokens", int, 1, 1024)
+    seed = _number(request, "seed", int, -(2**63), 2**63 - 1)
+    sampling = Sampling(
+        temperature=float(defaults.temperature if temperature is None else temperature),
+        top_p=float(defaults.top_p if top_p is None else top_p),
+        num_beams=int(defaults.num_beams if beams is None else beams),
+        max_tokens=int(defaults.max_tokens if tokens is None else tokens),
+        seed=None if seed is None else int(seed),
+    )
+    if sampling.temperature == 0:
+        # Greedy: nothing is drawn, and what says how must not keep requests apart.
+        return replace(sampling, top_p=1.0, seed=None)
+    return sampling
+
+
+def _read_messages(request: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    messages = _get(request, "messages", list)
+    if not messages:
+        raise _wrong("bad_messages", "messages is empty or missing, expected one user message")
+    system: list[str] = []
+    user: list[str] = []
+    pictures: list[str] = []
+    users = 0
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        if not isinstance(message, dict):
+            raise _wrong("bad_messages", f"{where} is {_kind(message)}, expected an object")
+        role = message.get("role")
+        if role not in ("system", "developer", "user"):
+            raise _wrong("bad_messages", f"{where}.role is {role!r}, expected system or user")
+        users += role == "user"
+        texts, found = _read_content(message.get("content"), f"{where}.content")
+        if found and role != "user":
+            raise _wrong("bad_messages", f"{where} is a {role} message with a picture")
+        (user if role == "user" else system).extend(texts)
+        pictures += found
+    if users != 1:
+        raise _wrong("bad_messages", f"there are {users} user messages, expected 1")
+    return system + user, pictures
+
+
+def _read_content(content: object, where: str) -> tuple[list[str], list[str]]:
+    if isinstance(content, str):
+        return [content], []
+    if not isinstance(content, list):
+        raise _wrong("bad_messages", f"{where} is {_kind(content)}, expected a text or a list")
+    texts: list[str] = []
+    pictures: list[str] = []
+    for number, part in enumerate(content):
+        part = part if isinstance(part, dict) else {}
+        kind = part.get("type")
+        if kind == "text" and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+            continue
+        picture = part.get("image_url")
+        url = picture.get("url") if isinstance(picture, dict) else None
+        if kind == "image_url" and isinstance(url, str):
+            pictures.append(url)
+            continue
+        raise _wrong(
+            "bad_messages",
+            f'{where}[{number}] is neither {{"type": "text", "text": ...}} nor '
+            '{"type": "image_url", "image_url": {"url": ...}}',
+        )
+    return texts, pictures
+
+
+def _query(texts: list[str]) -> str:
+    # NVIDIA's server takes the tag off too, and puts it first itself.
+    parts = [text.strip().removeprefix(_PICTURE_TAG).strip() for text in texts]
+    text = "\n".join(part for part in parts if part)
+    if _PICTURE_TAG in text:
+        raise _wrong("bad_text", f"{_PICTURE_TAG} may stand only once, at the start of the text")
+    if not text:
+        raise _wrong("bad_text", "there is no text: say what to describe")
+    if len(text) > MAX_TEXT:
+        raise _wrong("bad_text", f"the text has {len(text)} characters; at most {MAX_TEXT}")
+    return f"{_PICTURE_TAG}\n{text}"
+
+
+def _number(
+    request: Mapping[str, Any], name: str, kind: type, low: float, high: float
+) -> float | None:
+    value = request.get(name)
+    if value is None:
+        return None
+    accepted = (int, float) if kind is float else (int,)
+    number = "a number" if kind is float else "a whole number"
+    if isinstance(value, bool) or not isinstance(value, accepted) or not low <= value <= high:
+        shown = value if isinstance(value, (int, float)) else _kind(value)
+        raise _wrong("bad_value", f"{name} is {shown}, expected {number} from {low} to {high}")
+    return value
+
+
+def _get(request: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = request.get(name)
+    if value is not None and not isinstance(value, kind):
+        expected = "true or false" if kind is bool else "a list"
+        raise _wrong("bad_value", f"{name} is {_kind(value)}, expected {expected}")
+    return value
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", type(None): "null", bool: "a bool"}
+    return names.get(type(value), "a number")
+
+
+def _wrong(code: str, message: str) -> RequestError:
+    return RequestError(400, code, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import zlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -42,7 +43,7 @@ def annotate(
     picture = _fill(image, ordered, outlines)
     thickness = max(1, round(max(canvas) / 800))
     for region in ordered:
-        color = region_color(region.index)
+        color = color_of(region)
         cv2.polylines(
             picture, outlines[region.index], True, color, thickness, cv2.LINE_AA, shift=SHIFT
         )
@@ -91,6 +92,12 @@ def contours_debug(image: Picture, working: Picture, points: Sequence[Point]) ->
     return picture
 
 
+def color_of(region: Region) -> Color:
+    """A region that is tracked keeps its colour from picture to picture."""
+    track = region.track_id.encode()
+    return region_color(zlib.crc32(track) % 1000 if track else region.index)
+
+
 def region_color(index: int) -> Color:
     """A vivid BGR colour, far from its neighbours': hues step by the golden ratio."""
     hue = (index * 0.618033988749895) % 1.0
@@ -109,7 +116,7 @@ def _fill(
     colors, opacity = np.zeros((count, 3), np.uint8), np.zeros(count, np.float32)
     for region in ordered:
         share = region.area / (region.rle.size.width * region.rle.size.height)
-        colors[region.index] = region_color(region.index)
+        colors[region.index] = color_of(region)
         opacity[region.index] = np.interp(share, [0, LARGE_SHARE], [SMALL_OPACITY, LARGE_OPACITY])
     blended = cv2.blendLinear(image, colors[layer], 1 - opacity[layer], opacity[layer])
     return blended.astype(np.uint8, copy=False)
@@ -160,4 +167,4 @@ def _draw_labels(picture: Picture, scene: Scene, label: Literal["index", "words"
         box = labels.place(anchor, Size(tile.shape[1], height), canvas, placed, gap)
         if box is not None:
             placed.append(box)
-            labels.paint(picture, box, tile, region_color(region.index))
+            labels.paint(picture, box, tile, color_of(region))

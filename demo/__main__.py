@@ -23,7 +23,9 @@ from demo.receive import Findings
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo_output"
-NODE_ARGUMENTS = ("--ros-args", "-r", f"image:={recording.TOPIC}", "-p", "keyframes.min_interval_s:=0.5")  # fmt: skip # noqa: E501
+# At even intervals: the overview picks one picture of each photograph by their number.
+KEYFRAMES = ("-p", "keyframes.min_interval_s:=0.5", "-p", "keyframes.mode:=interval")
+NODE_ARGUMENTS = ("--ros-args", "-r", f"image:={recording.TOPIC}", *KEYFRAMES)
 
 
 def main() -> int:

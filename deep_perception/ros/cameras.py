@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import time
+from collections import deque
 from dataclasses import dataclass
 
 from rclpy.node import Node
@@ -12,10 +14,30 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from deep_perception.latest import Latest
+from deep_perception.options import SettingsError
 from deep_perception.settings import RosSettings
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 TYPES = {RAW: Image, COMPRESSED: CompressedImage}
+
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
+# The rate of a camera is measured over so many frames.
+RATE_FRAMES = 50
+
+
+def camera_names(text: str) -> tuple[str, ...]:
+    """The cameras of ``ros.cameras``; one without a name when it is empty. Raises SettingsError."""
+    names = tuple(name.strip().strip("/") for name in text.split(",")) if text.strip() else ("",)
+    for name in names:
+        if text.strip() and not NAME.fullmatch(name):
+            raise SettingsError(
+                f"ros.cameras: {name!r} is not allowed; expected ROS names with commas between "
+                "them, such as front,rear"
+            )
+    if len(set(names)) < len(names):
+        raise SettingsError(f"ros.cameras: {text!r} names a camera twice")
+    return names
 
 
 @dataclass(frozen=True)
@@ -27,17 +49,19 @@ class Frame:
 
 
 class Camera:
-    """Subscribes to ``image`` (remappable) and keeps the newest frame in ``frames``."""
+    """Subscribes to ``image``, or ``<name>/image`` (remappable), and leaves frames in a mailbox."""
 
-    def __init__(self, node: Node, settings: RosSettings) -> None:
+    def __init__(self, node: Node, name: str, settings: RosSettings, frames: Latest[Frame]) -> None:
         self._node = node
+        self.name = name
         self._settings = settings
-        self._topic = node.resolve_topic_name("image")
+        self._topic = node.resolve_topic_name(f"{name}/image" if name else "image")
         self._subscription: Subscription | None = None
         self._connected = ("", "")
-        self.frames: Latest[Frame] = Latest()
+        self._frames = frames
         self.received = 0
-        self.last_received_s = time.monotonic()
+        self._started_s = time.monotonic()
+        self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
         compressed_only = settings.transport == "compressed"
         topic = f"{self._topic}/compressed" if compressed_only else self._topic
         self._connect(topic, COMPRESSED if compressed_only else RAW)
@@ -52,9 +76,25 @@ class Camera:
         """The message type that is subscribed to."""
         return self._connected[1]
 
+    def close(self) -> None:
+        """Subscribe no more."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    @property
+    def replaced(self) -> int:
+        """How many frames made way for a newer one before their turn came."""
+        return self._frames.replaced[self.name]
+
     def silent_s(self) -> float:
         """Seconds since the last frame, or since the start when there was none."""
-        return time.monotonic() - self.last_received_s
+        return time.monotonic() - (self._times_s[-1] if self._times_s else self._started_s)
+
+    def rate_hz(self) -> float:
+        """Frames a second of late; it falls while none comes."""
+        times_s = tuple(self._times_s)
+        return (len(times_s) - 1) / (time.monotonic() - times_s[0]) if len(times_s) > 1 else 0.0
 
     def find_input(self) -> None:
         """Follow what is published: raw first, else compressed. For ``transport: auto``.
@@ -76,7 +116,8 @@ class Camera:
         """What keeps images from coming, and what to do, from what the graph knows."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if not publishers:
-            return f"nobody publishes {self.topic}; {self._nearest()}"
+            gone = " any more" if self.received else ""
+            return f"nobody publishes {self.topic}{gone}; {self._nearest()}"
         if all(info.topic_type != self.type for info in publishers):
             found = ", ".join(sorted({info.topic_type for info in publishers}))
             return f"{self.topic} carries {found}, expected {self.type}; {self._nearest()}"
@@ -103,6 +144,7 @@ class Camera:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._node.get_logger().info(f"images come as {type_name} on {topic}")
+            self.last_received_s = time.monotonic()
         reliability = ReliabilityPolicy[self._settings.reliability.upper()]
         # Only the newest frame is of use, so the middleware keeps no more than that.
         qos = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=reliability)
@@ -113,15 +155,19 @@ class Camera:
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         self.received += 1
-        self.last_received_s = time.monotonic()
-        self.frames.put(Frame(message, self.last_received_s))
+        received_s = time.monotonic()
+        self._times_s.append(received_s)
+        self._frames.put(Frame(message, received_s), self.name)
 
     def _nearest(self) -> str:
+        # Another camera of this node has these.
+        taken = {each.topic_name for each in self._node.subscriptions}
         images = [
             name
             for name, types in self._node.get_topic_names_and_types()
             if set(types) & TYPES.keys()
             and not name.startswith(f"{self._own_prefix()}/")
+            and name not in taken
             # Topics that are only subscribed to, as by this node itself, are listed too.
             and self._node.count_publishers(name)
         ]
@@ -132,7 +178,8 @@ class Camera:
         if wanted in bases:
             return "its pictures come in the other transport: set ros.transport to auto"
         near = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
-        return f"the nearest image topic is {near}: remap with -r image:={near}"
+        ours = f"{self.name}/image" if self.name else "image"
+        return f"the nearest image topic is {near}: remap with -r {ours}:={near}"
 
     def _own_prefix(self) -> str:
         return str(self._node.get_fully_qualified_name())

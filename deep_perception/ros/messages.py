@@ -147,8 +147,9 @@ def to_region(region: Region, keyframe: Keyframe) -> DescribedRegion:
         latency=_duration(words.latency_s),
         truncated=words.truncated,
         error=words.error,
-        first_seen=keyframe.header.stamp,
-        last_described=keyframe.header.stamp if words.status == "described" else Time(),
+        first_seen=_time(region.first_seen_ns),
+        last_described=_time(region.last_described_ns),
+        revision=region.revision,
     )
 
 
@@ -167,6 +168,15 @@ def to_json_dict(scene: Scene, keyframe: Keyframe) -> dict[str, Any]:
 
 def _point(point: Point) -> Point2D:
     return Point2D(x=float(point.x), y=float(point.y))
+
+
+def _time(stamp_ns: int) -> Time:
+    return Time(sec=stamp_ns // NANOSECONDS, nanosec=stamp_ns % NANOSECONDS)
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Nanoseconds of a stamp."""
+    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
 
 
 def _duration(seconds: float) -> Duration:
@@ -209,6 +219,9 @@ def _region(message: DescribedRegion) -> Region:
         area=message.area,
         score=message.score,
         track_id=message.track_id,
+        first_seen_ns=stamp_ns(message.first_seen),
+        last_described_ns=stamp_ns(message.last_described),
+        revision=message.revision,
         description=Description(
             status=cast(Status, message.status),
             label=message.label,

@@ -1,175 +1,228 @@
-"""The ``analyzer`` node: newest frame in, described scene out."""
+"""The ``analyzer`` node: newest frame in, described scene out. A managed (lifecycle) node."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
-from rclpy.node import Node
-from rclpy.parameter import Parameter
-from std_srvs.srv import SetBool
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.backends import BackendUnavailable
+from deep_perception.latest import Latest
 from deep_perception.options import SettingsError
-from deep_perception.ros import diagnostics, messages, parameters
-from deep_perception.ros.cameras import Camera
+from deep_perception.ros import diagnostics, parameters
+from deep_perception.ros.cameras import Camera, Frame, camera_names
 from deep_perception.ros.logs import RosLog
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.outputs import Outputs
+from deep_perception.ros.services import Services
+from deep_perception.ros.sim_time import SimTime
+from deep_perception.ros.views import View
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
-from deep_perception_msgs.srv import GetScene
 
 LOOK_FOR_INPUT_S = 0.5
-# A frame that takes longer than this is worth a word in the diagnostics.
-LONG_S = 30.0
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+# How long the end of the process waits for a frame that is still in the works, after the worker
+# was told to stop: in all the process is gone within 3 s.
+END_WITHIN_S = 0.5
 
 
-class AnalyzerNode(Node):
-    """Callbacks store the newest frame; a worker thread analyses it and publishes."""
+class AnalyzerNode(LifecycleNode):
+    """Callbacks store the newest frame; a worker thread analyses it and publishes.
+
+    Configured: the models are loaded, the outputs are there. Active: the cameras are subscribed to.
+    """
 
     def __init__(self, **node_arguments: Any) -> None:
-        """Raises SettingsError or BackendUnavailable when it cannot work as it was asked to."""
+        """Raises SettingsError when a parameter of this start is not allowed."""
         super().__init__("analyzer", **node_arguments)
-        self._settings = parameters.declare(self, self._on_settings)
+        self._settings = parameters.declare(
+            self, self._on_settings, configured=lambda: self._analyzer is not None
+        )
+        self._cameras = camera_names(self._settings.ros.cameras)
         self._core_log = RosLog(self.get_logger())
         core = logging.getLogger("deep_perception")
         core.addHandler(self._core_log)
         # What of it is shown is for the ROS logger to say (--log-level).
         core.setLevel(logging.DEBUG)
-        self._analyzer = Analyzer(self._settings)
-        logged = ["; ".join(self._analyzer.warnings)]
-        self._diagnostics = diagnostics.Diagnostics(self, logged=logged)
-        self._camera = Camera(self, self._settings.ros)
-        self._worker = Worker(
-            camera=self._camera,
-            outputs=Outputs(self),
-            analyzer=self._analyzer,
-            settings=lambda: self._settings,
-            tell=self._diagnostics.tell,
-            note=lambda message: self.get_logger().info(message),
-        )
-        self.create_service(SetBool, "~/set_enabled", self._on_set_enabled)
-        self.create_service(GetScene, "~/get_scene", self._on_get_scene)
+        self._diagnostics = diagnostics.Diagnostics(self)
+        self._analyzer: Analyzer | None = None
+        self._views: dict[str, View] = {}
+        self._worker: Worker | None = None
+        self._problem = ""
+        self._survive_wrong_transitions()
+        Services(self, self._views, lambda: self._problem, lambda: self._settings)
+        self._sim_time = SimTime(self, self._on_time_went_back)
         # Wall time: a paused simulation must not stop the watch over the input.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(LOOK_FOR_INPUT_S, self._look_for_input, clock=steady)
-        period = self._settings.ros.diagnostics_period_s
-        self.create_timer(period, self._publish_diagnostics, clock=steady)
-        self.get_logger().info(
-            f"waiting for images on {self._camera.topic}; publishing under "
-            f"{self.get_fully_qualified_name()}/"
+        self._diagnostics_timer = self.create_timer(
+            self._settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )
 
+    def start(self) -> None:
+        """Configure and activate, if it is set so; what fails is logged and leaves it as it is."""
+        if self._settings.ros.autostart and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
     def close(self) -> None:
-        """Stop the worker and give the models back."""
-        self._worker.stop()
+        """Stop the worker and give the models back, whatever the state."""
+        self._end()
+        if self._worker is not None:
+            self._worker.wait(END_WITHIN_S)
         logging.getLogger("deep_perception").removeHandler(self._core_log)
+
+    # -- life cycle -----------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the models and create the outputs."""
+        return self._attempt("configured", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and begin to analyse."""
+        return self._attempt("activated", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give up the frame in hand and unsubscribe; the latest scenes stay."""
+        return self._attempt("deactivated", self._stop)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the models' memory and remove the outputs."""
+        return self._attempt("cleaned up", self._free)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Both of them."""
+        return self._attempt("shut down", self._end)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to unconfigured."""
+        return self.on_shutdown(state)
+
+    def _attempt(self, done: str, act: Callable[[], object]) -> TransitionCallbackReturn:
+        # rclpy would drop what is raised here without a word.
+        try:
+            act()
+        except Exception as error:
+            self._problem = f"cannot be {done}: {error}"
+            if rclpy.ok():  # else the end has come, and everything fails
+                self.get_logger().error(self._problem)
+                self._diagnostics.logged(self._problem)
+            return FAILURE
+        self._problem = ""
+        return SUCCESS
+
+    def _configure(self) -> None:
+        self._analyzer = Analyzer(self._settings)
+        self._diagnostics.logged("; ".join(self._analyzer.models.warnings))
+        try:
+            for name in self._cameras:
+                self._views[name] = View(
+                    name=name,
+                    outputs=Outputs(self, name),
+                    tell=self._diagnostics.tell,
+                    note=lambda message: self.get_logger().info(message),
+                )
+        except Exception:
+            self._free()
+            raise
+
+    def _activate(self) -> None:
+        assert self._analyzer is not None
+        frames: Latest[Frame] = Latest()
+        for view in self._views.values():
+            view.connect(Camera(self, view.name, self._settings.ros, frames), frames)
+        self._worker = Worker(
+            views=self._views,
+            frames=frames,
+            analyzer=self._analyzer,
+            settings=lambda: self._settings,
+            after=self._worker,
+        )
+        topics = ", ".join(view.topic for view in self._views.values())
+        self.get_logger().info(
+            f"waiting for images on {topics}; publishing under {self.get_fully_qualified_name()}/"
+        )
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+        for view in self._views.values():
+            view.disconnect()
+
+    def _free(self) -> None:
+        for view in self._views.values():
+            view.close()
+        self._views.clear()
+        analyzer, self._analyzer = self._analyzer, None
+        if analyzer is None:
+            return
+        if self._worker is not None:
+            self._worker.finally_do(analyzer.close)
+        else:
+            analyzer.close()
+
+    def _end(self) -> None:
+        self._stop()
+        self._free()
+
+    def _survive_wrong_transitions(self) -> None:
+        """rclpy raises out of the executor when a transition does not fit the state."""
+        change = self._service_change_state.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            try:
+                return change(request, response)
+            except rclpy_implementation.RCLError as error:
+                if not rclpy.ok():
+                    raise
+                self.get_logger().warning(f"no such change of state now: {error}")
+                response.success = False
+                return response
+
+        self._service_change_state.callback = guarded
 
     # -- callbacks ------------------------------------------------------------------------------
 
     def _on_settings(self, settings: Settings) -> None:
+        if settings.ros.diagnostics_period_s != self._settings.ros.diagnostics_period_s:
+            self._diagnostics_timer.timer_period_ns = int(settings.ros.diagnostics_period_s * 1e9)
+            self._diagnostics_timer.reset()
         self._settings = settings
 
-    def _on_set_enabled(
-        self, request: SetBool.Request, response: SetBool.Response
-    ) -> SetBool.Response:
-        # Through the parameter, so that `ros2 param get` and the service never disagree.
-        results = self.set_parameters([Parameter("ros.enabled", value=request.data)])
-        response.success = results[0].successful
-        response.message = results[0].reason or ("enabled" if request.data else "disabled")
-        return response
-
-    def _on_get_scene(
-        self, request: GetScene.Request, response: GetScene.Response
-    ) -> GetScene.Response:
-        latest = self._worker.latest
-        if request.camera:
-            response.message = f"there is no camera {request.camera!r}; leave the name empty"
-        elif latest is None:
-            response.message = "no image has been analysed yet"
-            if self._camera.received == 0:
-                response.message += f"; {self._camera.explain_silence()}"
-        else:
-            scene, keyframe = latest
-            response.scene = messages.to_regions(scene, keyframe)
-            if not request.include_masks:
-                for region in response.scene.regions:
-                    region.mask.counts = ""
-            content = messages.to_json_dict(scene, keyframe)
-            response.json = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-            response.success = True
-        return response
+    def _on_time_went_back(self, now_ns: int) -> None:
+        for view in self._views.values():
+            view.time_went_back(now_ns)
 
     def _look_for_input(self) -> None:
-        if self._camera.silent_s() > 2 * LOOK_FOR_INPUT_S or self._camera.received == 0:
-            self._camera.find_input()
-
-    # -- diagnostics ----------------------------------------------------------------------------
+        self._sim_time.look()
+        for view in self._views.values():
+            camera = view.camera
+            if camera and (camera.silent_s() > 2 * LOOK_FOR_INPUT_S or camera.received == 0):
+                camera.find_input()
 
     def _publish_diagnostics(self) -> None:
-        self._diagnostics.publish([self._input_status(), self._analysis_status()])
+        # A camera that is about to be found is not to be missed.
+        self._look_for_input()
+        self._diagnostics.publish(self._statuses())
 
-    def _input_status(self) -> DiagnosticStatus:
-        camera, worker = self._camera, self._worker
-        timeout = self._settings.ros.input_timeout_s
-        level, message = diagnostics.OK, "images arrive"
-        if 0 < timeout < camera.silent_s():
-            level = diagnostics.ERROR
-            message = f"no image for {timeout:g} s: {camera.explain_silence()}"
-        elif worker.input_error:
-            level, message = diagnostics.ERROR, worker.input_error
-        elif camera.received == 0:
-            message = "waiting for the first image"
-        values = {
-            "topic": camera.topic,
-            "type": camera.type,
-            "received": camera.received,
-            "replaced_by_newer": camera.frames.replaced,
-            "age_s": f"{camera.silent_s():.2f}",
-            **{key: worker.counts[key] for key in ("between_keyframes", "disabled", "failed")},
-        }
-        return self._diagnostics.status("input", level, message, values)
-
-    def _analysis_status(self) -> DiagnosticStatus:
-        worker = self._worker
-        values: dict[str, object] = {
-            "keyframes": worker.counts["analysed"],
-            "busy_s": f"{worker.busy_s:.2f}",
-        }
-        level, message = diagnostics.OK, "nothing analysed yet"
-        if not self._settings.ros.enabled:
-            message = "disabled"
-        elif worker.latest is not None:
-            scene, keyframe = worker.latest
-            message = f"{len(scene.regions)} regions"
-            values |= {
-                "reason": keyframe.reason,
-                "regions": len(scene.regions),
-                "failed_descriptions": sum(bool(r.description.error) for r in scene.regions),
-                "coverage": f"{scene.coverage:.3f}",
-                "segmenter": scene.segmenter,
-                **{key: f"{value:.3f}" for key, value in dataclasses.asdict(scene.timings).items()},
-            }
-            if scene.undescribed:
-                level, message = diagnostics.WARN, scene.undescribed
-        if self._analyzer.warnings:
-            level, message = diagnostics.WARN, "; ".join(self._analyzer.warnings)
-        if worker.analysis_error:
-            level, message = diagnostics.ERROR, worker.analysis_error
-        if worker.busy_s > LONG_S:
-            level = diagnostics.WARN
-            message = f"one frame has been in the works for {worker.busy_s:.0f} s"
-        return self._diagnostics.status("analysis", level, message, values)
+    def _statuses(self) -> Iterator[diagnostics.Status]:
+        state = self._state_machine.current_state[1]
+        level = diagnostics.ERROR if self._problem else diagnostics.OK
+        yield diagnostics.Status("state", level, self._problem or state, {"state": state})
+        busy_s = self._worker.busy_s if self._worker else 0.0
+        standstill = self._sim_time.standstill(self._settings.ros.input_timeout_s)
+        for view in self._views.values():
+            yield diagnostics.input_status(view, self._settings.ros, standstill)
+            if self._analyzer is not None:
+                yield diagnostics.analysis_status(view, self._analyzer, self._settings.ros, busy_s)
 
 
 def run() -> int:
@@ -179,10 +232,13 @@ def run() -> int:
     node: AnalyzerNode | None = None
     try:
         node = AnalyzerNode()
-        rclpy.spin(node)
+        node.start()
+        # After a signal that came while models were loaded there is nothing left to spin in.
+        if rclpy.ok():
+            rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (SettingsError, BackendUnavailable) as error:
+    except SettingsError as error:
         rclpy.logging.get_logger("analyzer").fatal(str(error))
         return 1
     except rclpy_implementation.RCLError:
@@ -194,6 +250,7 @@ def run() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node is not None:
             node.close()
-            node.destroy_node()
+            with suppress(rclpy_implementation.RCLError):
+                node.destroy_node()
         rclpy.try_shutdown()
     return 0

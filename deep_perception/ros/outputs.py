@@ -19,15 +19,24 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Outputs:
-    """The publishers of one camera."""
+    """The publishers of one camera, under ``~/`` or ``~/<name>/``."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, name: str) -> None:
+        self._node = node
+        base = f"~/{name}" if name else "~"
         create = node.create_publisher
-        self._detections = create(Detection2DArray, "~/detections", 10)
-        self._regions = create(DescribedRegionArray, "~/regions", LATCHED)
-        self._updates = create(DescribedRegion, "~/region_updates", 200)
-        self._annotated = create(Image, "~/annotated", 1)
-        self._compressed = create(CompressedImage, "~/annotated/compressed", 1)
+        self._detections = create(Detection2DArray, f"{base}/detections", 10)
+        self._regions = create(DescribedRegionArray, f"{base}/regions", LATCHED)
+        self._updates = create(DescribedRegion, f"{base}/region_updates", 200)
+        self._annotated = create(Image, f"{base}/annotated", 1)
+        self._compressed = create(CompressedImage, f"{base}/annotated/compressed", 1)
+
+    def close(self) -> None:
+        """Publish no more."""
+        for publisher in (
+            self._detections, self._regions, self._updates, self._annotated, self._compressed
+        ):  # fmt: skip
+            self._node.destroy_publisher(publisher)
 
     def publish_region(self, region: Region, keyframe: Keyframe) -> None:
         """One region, as soon as it has its words."""

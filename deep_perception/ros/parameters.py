@@ -19,13 +19,18 @@ from deep_perception.settings import Settings
 
 # A ROS range has two ends; these stand for "no limit" on one side.
 INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12
+# Read when the node is made; the others that are read only, when it is configured.
+AT_START = ("ros.cameras", "ros.autostart")
 
 
-def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
+def declare(
+    node: Node, on_change: Callable[[Settings], None], configured: Callable[[], bool]
+) -> Settings:
     """Declare every setting on a node; returns the settings with the overrides of this start.
 
     Later changes are validated as a whole before any of them is taken, then handed to
-    ``on_change``. Raises SettingsError when an override of this start is not allowed.
+    ``on_change``; settings that are read only do not change while the node is ``configured``.
+    Raises SettingsError when an override of this start is not allowed.
     """
     changes = {}
     for option in options():
@@ -47,6 +52,14 @@ def declare(node: Node, on_change: Callable[[Settings], None]) -> Settings:
         return {each.name: each.value for each in parameters if each.name in changes}
 
     def validate(parameters: Sequence[Parameter]) -> SetParametersResult:
+        fixed = [name for name in ours(parameters) if find(name).read_only and configured()]
+        if fixed:
+            name = node.get_fully_qualified_name()
+            reason = (
+                f"{fixed[0]} is fixed while the node is configured; first "
+                f"`ros2 lifecycle set {name} deactivate` and `ros2 lifecycle set {name} cleanup`"
+            )
+            return SetParametersResult(successful=False, reason=reason)
         try:
             settings_from(ours(parameters), current)
         except SettingsError as error:
@@ -80,7 +93,7 @@ def descriptor(option: Option) -> ParameterDescriptor:
     message = ParameterDescriptor(
         name=option.name,
         description=f"{option.help} [{option.expected}]",
-        read_only=option.read_only,
+        read_only=option.name in AT_START,
         additional_constraints=option.expected if option.choices else "",
     )
     low, high = option.at_least, option.at_most

@@ -1,125 +1,139 @@
-"""The thread that analyses: newest frame in, scene out, whatever a frame or a backend does."""
+"""The thread that analyses: the newest frame of the camera whose turn it is."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import rclpy
 
 from deep_perception.analyzer import Analyzer, Cancelled
-from deep_perception.encodings import EncodingError
-from deep_perception.keyframes import Keyframes
-from deep_perception.regions import Scene
-from deep_perception.ros import messages
-from deep_perception.ros.cameras import Camera, Frame
-from deep_perception.ros.messages import NANOSECONDS, Keyframe
-from deep_perception.ros.outputs import Outputs
+from deep_perception.latest import Latest
+from deep_perception.ros.cameras import Frame
+from deep_perception.ros.views import View
 from deep_perception.settings import Settings
 
-# `ros2 launch` asks with SIGTERM after 5 s and kills after 10 s.
-STOP_WITHIN_S = 3.0
+# How soon regions that still lack their best words are looked at between keyframes.
+IDLE_S = 1.0
+# A managed node is expected to change its state within 2 s, whatever it was doing.
+STOP_WITHIN_S = 1.5
 
 
 class Worker:
-    """Analyses the newest frame of a camera until it is stopped.
-
-    ``tell`` gets a line for everything that goes wrong and sees to it that nothing is said twice;
-    ``note`` gets what is good to know.
-    """
+    """Analyses frames of any number of cameras with one set of models until it is stopped."""
 
     def __init__(
         self,
         *,
-        camera: Camera,
-        outputs: Outputs,
+        views: Mapping[str, View],
+        frames: Latest[Frame],
         analyzer: Analyzer,
         settings: Callable[[], Settings],
-        tell: Callable[[str], None],
-        note: Callable[[str], None],
+        after: Worker | None,
     ) -> None:
-        self._camera = camera
-        self._outputs = outputs
+        """``after``: a stopped worker whose last frame may still be in the works."""
+        self._views = views
+        self._frames = frames
         self._analyzer = analyzer
         self._settings = settings
-        self._tell = tell
-        self._note = note
-        self._keyframes = Keyframes()
+        self._after = after
         self._stopping = threading.Event()
         self._busy_since_s: float | None = None
-        self.latest: tuple[Scene, Keyframe] | None = None
-        self.counts = Counter(analysed=0, between_keyframes=0, disabled=0, failed=0)
-        self.input_error = self.analysis_error = ""
-        self._thread = threading.Thread(target=self._work, name="analyzer", daemon=True)
+        self._worked_s = time.monotonic()
+        self._lock = threading.Lock()
+        self._last_acts: list[Callable[[], None]] = []
+        self._over = False
+        self._thread = threading.Thread(target=self._run, name="analyzer", daemon=True)
         self._thread.start()
 
     @property
     def busy_s(self) -> float:
-        """How long the frame in hand has taken so far, 0 when there is none."""
-        since = self._busy_since_s
+        """How long the frame in hand, or the one that is waited for, has taken so far, else 0."""
+        since, after = self._busy_since_s, self._after
+        if since is None and after is not None:
+            return after.busy_s
         return time.monotonic() - since if since is not None else 0.0
 
     def stop(self) -> None:
-        """Give up the frame in hand and free the models, or leave a backend that hangs behind."""
+        """Give up the frame in hand, or leave a backend that hangs to itself."""
         self._stopping.set()
-        self._camera.frames.close()
+        self._frames.close()
         self._thread.join(timeout=STOP_WITHIN_S)
-        if not self._thread.is_alive():
-            self._analyzer.close()
+
+    def finally_do(self, act: Callable[[], None]) -> None:
+        """Do something once no frame is in the works any more: now, or in the worker's thread."""
+        with self._lock:
+            if not self._over:
+                self._last_acts.append(act)
+                return
+        self._do(act)
+
+    def _do(self, act: Callable[[], None]) -> None:
+        # Stopped before its turn came: the frame of the one before is still in the works.
+        after = self._after
+        if after is not None:
+            after.finally_do(act)
+        else:
+            act()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for the end of a worker that was stopped."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while self._after is not None and not self._after.over:
+                if self._stopping.wait(0.05):
+                    return
+            self._after = None
+            self._work()
+        except Cancelled:
+            pass
+        finally:
+            with self._lock:
+                self._over = True
+            for act in self._last_acts:
+                self._do(act)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last frame is done with, also that of the worker before."""
+        after = self._after
+        return self._over and (after is None or after.over)
+
+    def _cancelled(self) -> bool:
+        # A signal ends the context, and every publisher with it, before anybody can call stop.
+        return self._stopping.is_set() or not rclpy.ok()
 
     def _work(self) -> None:
-        while (frame := self._camera.frames.take()) is not None:
+        looked_s = time.monotonic()
+        while not self._frames.closed:
+            taken = self._frames.take(IDLE_S)
+            settings = self._analyzer.settings = self._settings()
             self._busy_since_s = time.monotonic()
             try:
-                self._process(frame)
-            except Cancelled:
-                return
-            except EncodingError as error:
-                self.counts["failed"] += 1
-                self.input_error = f"{self._camera.topic}: {error}"
-                self._tell(self.input_error)
-            except BaseException as error:  # also a backend's SystemExit: the node outlives it
-                if self._stopping.is_set():
-                    return
-                self.counts["failed"] += 1
-                self.analysis_error = (
-                    f"a frame could not be analysed: {type(error).__name__}: {error}"
-                )
-                self._tell(self.analysis_error)
+                if taken is not None:
+                    sender, frame = taken
+                    if self._views[sender].process(
+                        frame, self._analyzer, settings, self._cancelled
+                    ):
+                        self._worked_s = looked_s = time.monotonic()
+                # Also while frames come that are no keyframes: of a still view all of them.
+                if time.monotonic() - looked_s >= IDLE_S:
+                    self._between_keyframes(settings)
+                    looked_s = time.monotonic()
             finally:
                 self._busy_since_s = None
 
-    def _process(self, frame: Frame) -> None:
-        settings = self._settings()
-        header = frame.message.header
-        if not settings.ros.enabled:
-            self.counts["disabled"] += 1
-            return
-        stamp_ns = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
-        if stamp_ns == 0:
-            # A driver that leaves the stamp empty would otherwise get one keyframe, ever.
-            self._tell(f"images on {self._camera.topic} have no stamp; arrival time is used")
-            stamp_ns = int(frame.received_s * NANOSECONDS)
-        reason = self._keyframes.reason(stamp_ns, settings.keyframes)
-        if not reason:
-            self.counts["between_keyframes"] += 1
-            return
-        image = messages.picture(frame.message)
-        self._keyframes.took(stamp_ns)
-        self.input_error = ""
-        keyframe = Keyframe(header, self.counts["analysed"] + 1, reason)
-        self._analyzer.settings = settings
-        scene = self._analyzer.analyze(
-            image,
-            on_region=lambda region: self._outputs.publish_region(region, keyframe),
-            cancelled=self._stopping.is_set,
-        )
-        if self.latest is None:
-            self._note(
-                f"first scene: {len(scene.regions)} regions of a {scene.size.width}x"
-                f"{scene.size.height} picture in {scene.timings.total_s:.2f} s"
+    def _between_keyframes(self, settings: Settings) -> None:
+        for view in self._views.values():
+            view.describe_again(
+                self._analyzer,
+                settings,
+                self._cancelled,
+                lambda: any(each.has_newer(settings) for each in self._views.values()),
             )
-        self.latest = scene, keyframe
-        self.counts["analysed"] += 1
-        self.analysis_error = ""
-        self._outputs.publish_scene(scene, image, keyframe, settings.output)
+        unload_s = settings.models.idle_unload_s
+        if 0 < unload_s < time.monotonic() - self._worked_s:
+            self._analyzer.models.unload()

@@ -10,6 +10,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
 from benchmarks.harness import Measurement, photograph, turn_by_turn
+from deep_perception.latest import Latest
 from deep_perception.ros import messages
 from deep_perception.ros.cameras import Camera
 from deep_perception.ros.memory import keep_freed_memory
@@ -23,7 +24,7 @@ def run() -> Measurement:
     keep_freed_memory()
     rclpy.init()
     node = rclpy.create_node("bench")
-    camera = Camera(node, RosSettings())
+    camera = Camera(node, "", RosSettings(), Latest())
     message = messages.to_image(photograph(1920, 1080), Image().header)
     message.encoding = "rgb8"
     data = serialize_message(message)

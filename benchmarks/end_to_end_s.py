@@ -31,7 +31,8 @@ def run() -> Measurement:
     )
     picture = photograph(640, 480)
     publisher = node.create_publisher(Image, "/image", 1)
-    arguments = ["--ros-args", "-p", "keyframes.min_interval_s:=0.0"]
+    every_frame = ("-p", "keyframes.min_interval_s:=0.0", "-p", "keyframes.mode:=interval")
+    arguments = ["--ros-args", *every_frame]
     process = subprocess.Popen([sys.executable, "-m", "deep_perception.ros", *arguments])
     try:
         while not (publisher.get_subscription_count() and subscription.get_publisher_count()):

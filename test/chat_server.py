@@ -43,12 +43,72 @@ DROP = Reply("", cut=0)
 NO_ENDPOINT = Reply({"error": "Unexpected endpoint or method."})
 
 
-class Server:
-    """``answer(request)`` gives the Reply to a chat request; ``listings`` the others' by path."""
+class LmStudio:
+    """LM Studio's own API for models, from 0.4.0: lists, loads and unloads what is downloaded.
 
-    def __init__(self, answer=None, listings=None, port=0):
+    ``engine(key)`` runs while a model loads; what it returns, a Reply, is the failure.
+    """
+
+    def __init__(self, *keys, engine=None):
+        self.instances = {key: [] for key in keys}
+        self.engine = engine or (lambda key: None)
+        self.loads, self.unloads = [], []
+
+    def listing(self):
+        models = [lm_studio(key, loaded=False) for key in self.instances]
+        for model in models:
+            model["loaded_instances"] = [
+                {"id": name, "config": {"context_length": 4096, "parallel": 4}}
+                for name in self.instances[model["key"]]
+            ]
+        return Reply({"models": models})
+
+    def load(self, body):
+        self.loads.append(body)
+        # The request takes no unknown keys (seen of 0.4.23).
+        if set(body) - {"model", "context_length", "echo_load_config"}:
+            return Reply(
+                {"error": {"type": "invalid_request", "message": "Unrecognized key(s)"}}, 400
+            )
+        key = body["model"]
+        if key not in self.instances:
+            message = f"Model {key} not found in downloaded models"
+            return Reply({"error": {"type": "model_not_found", "message": message}}, 404)
+        failure = self.engine(key)
+        if failure is not None:
+            return failure
+        loaded = self.instances[key]
+        name = f"{key}:{len(loaded) + 1}" if loaded else key
+        loaded.append(name)
+        return Reply(
+            {"type": "llm", "instance_id": name, "load_time_seconds": 9.1, "status": "loaded"}
+        )
+
+    def unload(self, body):
+        self.unloads.append(body)
+        for loaded in self.instances.values():
+            if body.get("instance_id") in loaded:
+                loaded.remove(body["instance_id"])
+                return Reply({"instance_id": body["instance_id"]})
+        return Reply({"error": {"type": "model_not_found", "message": "No such instance"}}, 404)
+
+    @property
+    def calls(self):
+        return {"/api/v1/models/load": self.load, "/api/v1/models/unload": self.unload}
+
+
+class Server:
+    """``answer(request)`` gives the Reply to a chat request; ``listings`` the others' by path.
+
+    With ``lm``, an LmStudio, it has that one's models.
+    """
+
+    def __init__(self, answer=None, listings=None, port=0, lm=None):
         self.answer = answer or (lambda request: GOOD)
         self.listings = listings or {"/api/v1/models": Reply({"models": [lm_studio()]})}
+        self.calls = {}
+        if lm is not None:
+            self.listings, self.calls = {"/api/v1/models": lm.listing}, lm.calls
         self.requests, self.headers, self.listed = [], [], 0
         self.now = self.most = 0
         self.lock = threading.Lock()
@@ -101,11 +161,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server_state.listed += 1
-        self.reply(self.server_state.listings.get(self.path, NO_ENDPOINT))
+        reply = self.server_state.listings.get(self.path, NO_ENDPOINT)
+        self.reply(reply() if callable(reply) else reply)
 
     def do_POST(self):
         server = self.server_state
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/chat/completions":
+            call = server.calls.get(self.path, lambda request: NO_ENDPOINT)
+            self.reply(call(request))
+            return
         with server.lock:
             server.requests.append(request)
             server.headers.append({key.lower(): value for key, value in self.headers.items()})
@@ -145,8 +210,16 @@ def form(request):
     return "json" if "JSON object" in text else "text"
 
 
+def pictures(request):
+    """The JPEG pictures of a request."""
+    found = []
+    for part in request["messages"][0]["content"][1:]:
+        head, data = part["image_url"]["url"].split(",")
+        assert head == "data:image/jpeg;base64"
+        found.append(base64.b64decode(data))
+    return found
+
+
 def picture(request):
-    url = request["messages"][0]["content"][1]["image_url"]["url"]
-    head, data = url.split(",")
-    assert head == "data:image/jpeg;base64"
-    return base64.b64decode(data)
+    (found,) = pictures(request)
+    return found

@@ -1,4 +1,4 @@
-"""Groups of tests (ros, colcon, hub, chat, sam2) are skipped, with the reason, if they cannot run.
+"""Groups of tests (GROUPS below) are skipped, with the reason, if they cannot run.
 
 DEEP_PERCEPTION_REQUIRE=ros,colcon,hub makes each such skip a failure, and their absence too: that
 is how the CI knows that they ran.
@@ -7,6 +7,7 @@ is how the CI knows that they ran.
 import importlib
 import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -15,18 +16,25 @@ from hypothesis import settings
 
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 ROS_TESTS = Path(__file__).parent / "ros"
+# The DAM server's environment: its transformers cannot be in the one of the tests.
+DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
-GROUPS = ("ros", "colcon", "hub", "chat", "sam2")
+GROUPS = ("ros", "colcon", "hub", "chat", "sam2", "serve", "dam")
+WITH_TORCH = ("sam2", "serve")
 # A name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
 NEEDED = {
     "ros": (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")),
     "hub": (("huggingface_hub", "__version__"),),
     "chat": (("openai", "__version__"),),
     "sam2": (("torch", "__version__"), ("transformers", "__version__")),
+    "serve": (("transformers", "__version__"), ("fastapi", "FastAPI"), ("uvicorn", "run")),
 }
 # Speed is measured in benchmarks/; a slow moment of the machine is no failure.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 ran = dict.fromkeys(REQUIRED, 0)
 
 
@@ -34,11 +42,13 @@ def why_not(group):
     """The reason why a group cannot run here, or nothing."""
     if group == "colcon" and not shutil.which("colcon"):
         return f"there is no colcon; {HINT}"
+    if group == "dam" and not Path(DAM_PYTHON).is_file():
+        return f"DEEP_PERCEPTION_DAM_PYTHON is {DAM_PYTHON or 'not set'}; run with: make test-dam"
     for module, name in NEEDED.get(group, ()):
         try:
             getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
-            return f"{error}; {'run with: make test-sam2' if group == 'sam2' else HINT}"
+            return f"{error}; {'run with: make test-sam2' if group in WITH_TORCH else HINT}"
     return ""
 
 

@@ -132,6 +132,11 @@ def test_pins_agree_and_a_version_is_named_for_every_python():
         wanted = (ROOT / "tools" / "ros" / f"{distro}_in.txt").read_text()
         for line in re.findall(r"^[a-z].*?==[^ \n]+", wanted, re.MULTILINE):
             assert re.sub(r"\[.*?\]", "", line) in found.values()
+    # A list that only names another one, which lies in the package.
+    for minor in range(10, 14):
+        found = pins([ROOT / "requirements" / "dam.txt"], (3, minor))
+        assert all("==" in pin for pin in found.values())
+        assert {"torch", "transformers", "aiohttp"} <= found.keys()
 
 
 def test_with_ros_runs_from_any_folder(tmp_path):

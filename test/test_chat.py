@@ -1,13 +1,11 @@
 """Words from a chat server over real HTTP: every answer that servers were seen to give."""
 
-import contextlib
 import json
 import logging
 import random
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,82 +20,30 @@ from chat_server import (
     form,
     lm_studio,
     picture,
+    pictures,
+)
+from chatting import (
+    IMAGE,
+    PHOTO,
+    ask,
+    chat,
+    describe,
+    free_port,
+    one,
+    quick,  # noqa: F401
+    regions_of,
+    shapes,
 )
 
-from deep_perception import masks
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.backends import BackendUnavailable
-from deep_perception.describers import chat_client, chat_question
+from deep_perception.describers import breaker
 from deep_perception.describers.chat import Chat
 from deep_perception.options import settings_from
-from deep_perception.points import Point
-from deep_perception.regions import Region
+from deep_perception.segmenters.superpixels import Superpixels
+from deep_perception.words import Waiting
 
 pytestmark = pytest.mark.chat
-
-IMAGE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(chat_question, "BACK_OFF_S", 0.005)
-    before = set(threading.enumerate())
-    sockets = open_sockets()
-    yield
-    names = ("describer", "asyncio")
-    left = {thread for thread in threading.enumerate() if thread.name.startswith(names)}
-    assert left <= before
-    deadline = time.monotonic() + 5
-    while open_sockets() > sockets and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert open_sockets() <= sockets
-
-
-def open_sockets():
-    count = 0
-    for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):  # the folder's own descriptor
-            count += str(entry.readlink()).startswith("socket:")
-    return count
-
-
-def regions_of(count, image=IMAGE):
-    """Squares on a grid, each a little larger than the one before."""
-    height, width = image.shape[:2]
-    made = []
-    for index in range(1, count + 1):
-        mask = np.zeros((height, width), np.bool_)
-        x, y = (index * 37) % (width - 24), (index * 53) % (height - 24)
-        mask[y : y + 20, x : x + 4] = True
-        mask.flat[np.flatnonzero(mask)[0] : np.flatnonzero(mask)[0] + 4 + index % 20] = True
-        made.append(
-            Region.from_mask(
-                index=index, point=Point(x + 1, y + 1, "grid"), mask=mask, score=1.0,
-                source=masks.size_of(image),
-            )
-        )  # fmt: skip
-    return made
-
-
-def chat(server, **changes):
-    changes = {"fallback": "", "url": server.url, **changes}
-    return Chat(settings_from({f"describer.{name}": value for name, value in changes.items()}))
-
-
-def describe(server, count=1, **changes):
-    describer = chat(server, **changes)
-    try:
-        found = list(describer.describe(IMAGE, regions_of(count)))
-        return [words for _, words in found], describer.warnings
-    finally:
-        describer.close()
-
-
-def one(reply, **changes):
-    with Server(lambda request: reply) as server:
-        (words,), warnings = describe(server, **changes)
-    return words, warnings, server
-
 
 # -- answers ------------------------------------------------------------------------------------
 
@@ -125,27 +71,27 @@ JSON = json.dumps(WORDS)
 
 
 @pytest.mark.parametrize(
-    ("reply", "label", "truncated"),
+    ("reply", "label"),
     [
-        (completion(f"```json\n{JSON}\n```"), "red cup", False),
-        (completion(f"Here you are:\n{JSON}\nAnything else?"), "red cup", False),
-        (completion(f"<think>hm {{}} a cup?</think>{JSON}"), "red cup", False),
-        (completion("", reasoning_content=JSON), "red cup", False),
-        (completion(None, reasoning=f"I think {JSON}"), "red cup", False),
-        (completion([{"type": "text", "text": JSON}]), "red cup", False),
-        (completion('{"label": "cup", "caption": "A wh', reason="length"), "cup", True),
-        (completion({"name": "cup", "description": "It is white."}), "cup", False),
-        (completion({"label": "", "caption": "A white cup."}), "white cup", False),
+        (completion(f"```json\n{JSON}\n```"), "red cup"),
+        (completion(f"Here you are:\n{JSON}\nAnything else?"), "red cup"),
+        (completion(f"<think>hm {{}} a cup?</think>{JSON}"), "red cup"),
+        (completion("", reasoning_content=JSON), "red cup"),
+        (completion(None, reasoning=f"I think {JSON}"), "red cup"),
+        (completion([{"type": "text", "text": JSON}]), "red cup"),
+        (completion({"name": "cup", "description": "It is white."}), "cup"),
+        (completion({"label": "", "caption": "A white cup."}), "white cup"),
+        # whole, although the limit was reached: what was to come is chatter
+        (completion(f"{JSON}\nI hope that", reason="length"), "red cup"),
         # plain text
-        (completion("A white cup with a blue handle on a table."), "white cup", False),
-        (completion("White cup\nIt is made of china."), "White cup", False),
-        (completion("**Label:** cup\n**Caption:** It is white."), "cup", False),
-        (completion("This is a cat.", reason="length"), "cat", True),
+        (completion("A white cup with a blue handle on a table."), "white cup"),
+        (completion("White cup\nIt is made of china."), "White cup"),
+        (completion("**Label:** cup\n**Caption:** It is white."), "cup"),
     ],
 )
-def test_forms_of_good_answers(reply, label, truncated):
+def test_forms_of_good_answers(reply, label):
     words, _, server = one(Reply(reply))
-    assert (words.status, words.label, words.truncated) == ("described", label, truncated)
+    assert (words.status, words.label, words.truncated) == ("described", label, False)
     assert words.text
     assert len(server.requests) == 1
 
@@ -165,6 +111,8 @@ PROMPT_WORDS = "one region of it is marked by a thin magenta-and-white outline"
         (Reply(completion("red red red red red red")), "repeats itself"),
         (Reply(completion("a cup on a table " * 5)), "repeats itself"),
         (Reply(completion(PROMPT_WORDS)), "repeats the question"),
+        (Reply(completion({"label": "noun phrase", "caption": "the sentence"})), "repeats the q"),
+        (Reply(completion({"label": "string", "caption": "string"})), "repeats the question"),
         (Reply(completion('{"lab')), "broken JSON"),
         (Reply(completion('{"x": 1}')), "JSON without a label"),
         (Reply({"choices": []}), "no choices"),
@@ -190,6 +138,61 @@ def test_a_second_answer_may_be_good():
     assert words.status == "described"
 
 
+CUT = [
+    ('{"label": "cup", "caption": "A white cup. It st', "cup", "A white cup."),
+    ('{"label": "cup", "caption": "A wh', "cup", "cup"),
+    ('{"label": "cup", "caption": "It is white.", "category": "contai', "cup", "It is white."),
+    ("This is a cat. It has wh", "cat", "This is a cat."),
+    ("This is a cat.", "cat", "This is a cat."),
+    ("White cup\nIt is made of", "White cup", "White cup"),
+    ("**Label:** cup\n**Caption:** It is wh", "cup", "cup"),
+]
+
+
+@pytest.mark.parametrize(("content", "label", "text"), CUT)
+def test_of_an_answer_that_breaks_off_twice_what_is_whole_is_taken(content, label, text):
+    words, warnings, server = one(Reply(completion(content, reason="length")))
+    assert (words.status, words.label, words.text) == ("described", label, text)
+    assert words.truncated
+    assert warnings == ()
+    first, second = server.requests
+    assert picture(first) != picture(second)
+
+
+@pytest.mark.parametrize(("content", "label", "text"), CUT)
+def test_an_answer_that_breaks_off_is_asked_for_once_more(content, label, text):
+    replies = iter([Reply(completion(content, reason="length")), GOOD])
+    with Server(lambda request: next(replies)) as server:
+        (words,), _ = describe(server)
+    assert (words.label, words.truncated) == ("red cup", False)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("then", [Reply(completion("")), Reply("", 500), Reply('{"choices": [{')])
+def test_an_answer_that_breaks_off_is_better_than_none(then):
+    replies = [Reply(completion("This is a cat. It has", reason="length"))]
+    with Server(lambda request: replies.pop() if replies else then) as server:
+        (words,), _ = describe(server)
+    assert (words.status, words.label, words.truncated) == ("described", "cat", True)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "error"),
+    [
+        ('{"label": "cu', "length", "breaks off at describer.max_tokens: raise it"),
+        ("A white cup with a", "length", "breaks off at describer.max_tokens: raise it"),
+        ('{"label": "cu', "stop", "the answer's JSON breaks off"),
+        ("red " * 50, "length", "repeats itself"),
+        ('{"label": "cup", "caption": "' + "a cup on a table " * 9, "length", "repeats itself"),
+    ],
+)
+def test_an_answer_of_which_nothing_is_whole_has_failed(content, reason, error):
+    words, _, server = one(Reply(completion(content, reason=reason)))
+    assert words.status == "failed"
+    assert error in words.error
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("accepted", ["json", "text"])
 @pytest.mark.parametrize(
     "refusal",
@@ -209,6 +212,72 @@ def test_a_form_that_the_server_does_not_take_is_given_up_for_good(accepted, ref
     assert [one.status for one in words] == ["described"] * 3
     forms = [form(request) for request in server.requests]
     assert forms == ["json_schema", "json", "text"][: forms.index(accepted) + 1] + [accepted] * 2
+
+
+TWO = Reply({"error": {"message": "At most 1 image(s) may be provided in one prompt."}}, 400)
+EXTRA = Reply({"detail": [{"type": "extra_forbidden", "loc": ["body", "ttl"]}]}, 422)
+VAGUE = Reply({"error": "bad request"}, 400)
+
+
+@pytest.mark.parametrize("refusal", [TWO, VAGUE, Reply({"error": "At most 1 image is allowed"})])
+def test_a_server_that_takes_one_picture_gets_one_from_then_on(refusal):
+    def answer(request):
+        return GOOD if len(pictures(request)) == 1 else refusal
+
+    with Server(answer) as server:
+        words, (warning,) = describe(server, 6, scene_picture=True, max_concurrency=1)
+    assert {one.status for one in words} == {"described"}
+    assert warning.startswith(f"chat server {server.url}: describer.scene_picture is not used")
+    assert [len(pictures(request)) for request in server.requests[-6:]] == [1] * 6
+    assert len(server.requests) <= 6 + 3
+    assert {form(request) for request in server.requests[-5:]} == {"json_schema"}
+
+
+@pytest.mark.parametrize("refusal", [EXTRA, VAGUE, Reply({"error": "unknown field: ttl"})])
+def test_a_server_that_does_not_know_ttl_is_asked_without_it_from_then_on(refusal):
+    with Server(lambda request: refusal if "ttl" in request else GOOD) as server:
+        words, (warning,) = describe(server, 4, ttl_s=600, max_concurrency=1)
+    assert {one.status for one in words} == {"described"}
+    assert "describer.ttl_s is not used" in warning
+    assert ["ttl" in request for request in server.requests] == [True] + [False] * 4
+    assert {form(request) for request in server.requests} == {"json_schema"}
+
+
+def test_ttl_is_kept_where_the_schema_alone_is_refused():
+    def answer(request):
+        refused = Reply({"error": "'response_format.type' must be 'text'"}, 400)
+        return refused if "response_format" in request else GOOD
+
+    with Server(answer) as server:
+        _, warnings = describe(server, 3, ttl_s=600, max_concurrency=1)
+    assert warnings == ()
+    assert [request["ttl"] for request in server.requests] == [600] * 4
+
+
+def test_the_second_picture_is_the_whole_scene_with_the_region_outlined():
+    with Server() as server:
+        describer = chat(server, scene_picture=True, max_concurrency=1)
+        image = cv2.resize(PHOTO, (1600, 1200))
+        regions = regions_of(2, image)
+        list(describer.describe(image, regions))
+        describer.close()
+    seen = [
+        [cv2.imdecode(np.frombuffer(data, np.uint8), 1) for data in pictures(request)]
+        for request in server.requests
+    ]
+    plain = cv2.resize(image, (768, 576), interpolation=cv2.INTER_AREA)
+    for (_, scene), region in zip(seen, regions, strict=True):
+        assert scene.shape == (576, 768, 3)
+        far = np.abs(scene.astype(int) - plain).max(axis=2) > 60
+        assert 10 < far.sum() < 5000  # the outline, and nothing else
+        ys, xs = np.nonzero(far)
+        box = [edge * 768 / 1600 for edge in region.box]
+        assert (xs.min() >= box[0] - 8) and (xs.max() <= box[2] + 8)
+        assert (ys.min() >= box[1] - 8) and (ys.max() <= box[3] + 8)
+    text = server.requests[0]["messages"][0]["content"][0]["text"]
+    assert "There are two pictures." in text
+    _, _, server = one(GOOD)
+    assert "two pictures" not in server.requests[0]["messages"][0]["content"][0]["text"]
 
 
 def test_a_request_that_is_refused_in_every_form_fails_with_the_reason():
@@ -285,6 +354,14 @@ def test_a_region_has_its_deadline():
     assert server.url in warning
 
 
+def analyze(server, image, count, **changes):
+    """With a new Analyzer that knows no fallback and finds at most so many regions."""
+    changes = {"backend": "chat", "fallback": "", "url": server.url, **changes}
+    settings = {f"describer.{name}": value for name, value in changes.items()}
+    with Analyzer(settings_from({**settings, "sweep.max_regions": count})) as analyzer:
+        return analyzer.analyze(image)
+
+
 def test_at_the_scene_deadline_the_rest_stays_pending():
     stop, answered = threading.Event(), Counter()
 
@@ -296,10 +373,31 @@ def test_at_the_scene_deadline_the_rest_stays_pending():
 
     with Server(answer) as server:
         try:
-            words, _ = describe(server, 8, scene_deadline_s=1.0, max_concurrency=1)
+            scene = analyze(server, PHOTO, 8, scene_deadline_s=4.0, max_concurrency=1)
         finally:
             stop.set()
-    assert Counter(one.status for one in words) == {"described": 3, "pending": 5}
+    statuses = Counter(region.description.status for region in scene.regions)
+    assert statuses == {"described": 3, "pending": 5}
+    assert not scene.complete
+
+
+def test_the_first_words_come_while_the_sweep_still_runs():
+    order = []
+
+    class Slow(Superpixels):
+        def masks(self, embedding, points):
+            if order and "described" not in order:
+                time.sleep(0.5)  # the words of an earlier region are on their way
+            order.append("swept")
+            return super().masks(embedding, points)
+
+    settings = settings_from({"describer.backend": "chat", "describer.fallback": ""})
+    with Server() as server:
+        settings.describer.url = server.url
+        with Analyzer(settings) as analyzer:
+            analyzer.models.segmenter = Slow()
+            analyzer.analyze(PHOTO, on_region=lambda region: order.append("described"))
+    assert order.index("described") < len(order) - 1 - order[::-1].index("swept")
 
 
 # -- readiness ----------------------------------------------------------------------------------
@@ -397,9 +495,13 @@ def test_regions_arrive_as_they_are_ready_and_the_largest_is_first():
         return GOOD
 
     regions = regions_of(6)
+    waiting = Waiting()
+    for region in regions:
+        waiting.add(region)
+    waiting.end()
     with Server(answer) as server:
         describer = chat(server, max_concurrency=1)
-        words = describer.describe(IMAGE, regions)
+        words = filter(None, describer.describe(IMAGE, waiting))
         region, _ = next(words)
         assert region.area == max(region.area for region in regions)
         go.set()
@@ -419,14 +521,15 @@ def test_closing_the_iterator_cancels_what_is_under_way():
     with Server(answer) as server:
         describer = chat(server, max_concurrency=2)
         words = describer.describe(IMAGE, regions_of(24))
-        next(words)
+        while next(words) is None:
+            pass
         started = time.monotonic()
         words.close()
         assert time.monotonic() - started < 5
         asked = len(seen)
         stop.set()
         # The same describer goes on.
-        assert len(list(describer.describe(IMAGE, regions_of(3)))) == 3
+        assert len(ask(describer, regions_of(3))) == 3
         assert len(seen) <= asked + 4
         describer.close()
         describer.close()
@@ -439,9 +542,7 @@ def test_close_ends_an_iterator_that_waits():
     with Server(lambda request: (stop.wait(20), GOOD)[1]) as server:
         describer = chat(server)
         done = []
-        reader = threading.Thread(
-            target=lambda: done.append(list(describer.describe(IMAGE, regions_of(8))))
-        )
+        reader = threading.Thread(target=lambda: done.append(ask(describer, regions_of(8))))
         reader.start()
         while not server.requests:
             time.sleep(0.01)
@@ -449,6 +550,40 @@ def test_close_ends_an_iterator_that_waits():
         reader.join(10)
         stop.set()
     assert done == [[]]
+
+
+@pytest.mark.parametrize("silent", ["chat", "listing"])
+def test_an_analysis_is_cancelled_while_a_silent_server_is_asked(silent):
+    stop, here, cancelled = threading.Event(), threading.Event(), threading.Event()
+
+    def wait(*_):
+        here.set()
+        stop.wait(30)
+        return GOOD
+
+    listings = {V1: wait} if silent == "listing" else None
+    with Server(wait, listings) as server:
+        settings = settings_from({"describer.backend": "chat", "describer.url": server.url})
+        outcome = []
+
+        def analyze():
+            with Analyzer(settings) as analyzer:
+                try:
+                    analyzer.analyze(PHOTO, cancelled=cancelled.is_set)
+                except Cancelled:
+                    outcome.append("cancelled")
+
+        worker = threading.Thread(target=analyze)
+        worker.start()
+        try:
+            assert here.wait(30)
+            cancelled.set()
+            worker.join(20)  # the server is silent for 30 s, and a region's time is 60 s
+            assert not worker.is_alive()
+        finally:
+            stop.set()
+            worker.join()
+    assert outcome == ["cancelled"]
 
 
 def test_300_regions_and_a_server_that_fails_one_time_in_five():
@@ -468,7 +603,7 @@ def test_300_regions_and_a_server_that_fails_one_time_in_five():
     regions = regions_of(300)
     with Server(answer) as server:
         describer = chat(server, max_concurrency=8)
-        found = list(describer.describe(IMAGE, regions))
+        found = ask(describer, regions)
         describer.close()
     assert sorted(region.index for region, _ in found) == list(range(1, 301))
     statuses = Counter(words.status for _, words in found)
@@ -480,26 +615,18 @@ def test_300_regions_and_a_server_that_fails_one_time_in_five():
 # -- gone and back ------------------------------------------------------------------------------
 
 
-def shapes():
-    image = np.full((240, 320, 3), (200, 190, 180), np.uint8)
-    image[40:120, 40:140] = (30, 30, 200)
-    image[140:220, 180:300] = (40, 160, 40)
-    return image
-
-
-def free_port():
-    with Server() as server:
-        return server.port
-
-
 def test_the_fallback_describes_while_the_server_is_away(monkeypatch):
-    monkeypatch.setattr(chat_client, "COOL_DOWN_S", 0.0)
+    monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.0)
     port = free_port()
     settings = settings_from(
-        {"describer.backend": "chat", "describer.url": f"http://127.0.0.1:{port}/v1"}
+        {
+            "describer.backend": "chat",
+            "describer.url": f"http://127.0.0.1:{port}/v1",
+            "describer.cache_size": 0,
+        }
     )
     with Analyzer(settings) as analyzer:
-        assert analyzer.warnings == ()
+        assert analyzer.models.warnings == ()
         for _ in range(2):  # away, there and away again
             away = analyzer.analyze(shapes())
             assert {one.description.describer for one in away.regions} == {"attributes"}
@@ -510,7 +637,7 @@ def test_the_fallback_describes_while_the_server_is_away(monkeypatch):
             with Server(port=port):
                 back = analyzer.analyze(shapes())
             assert {one.description.describer for one in back.regions} == {"chat"}
-            assert back.warnings == analyzer.warnings == ()
+            assert back.warnings == analyzer.models.warnings == ()
 
 
 def test_a_server_that_goes_away_in_the_middle_of_a_scene():
@@ -526,32 +653,32 @@ def test_a_server_that_goes_away_in_the_middle_of_a_scene():
     assert {one.status for one in words} == {"described"}
     assert "for 19 of 24 regions" in warning
     # The breaker: not each of the 19 was tried four times.
-    assert len(seen) <= 5 + 4 * (chat_client.FAILURES + 1)
+    assert len(seen) <= 5 + 4 * (breaker.FAILURES + 1)
 
 
 def test_an_open_breaker_asks_nothing_and_half_open_asks_for_one_region(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(chat_client, "clock", lambda: clock[0])
+    monkeypatch.setattr(breaker, "clock", lambda: clock[0])
     healthy = []
     with Server(lambda request: GOOD if healthy else DROP) as server:
         describer = chat(server, fallback="attributes", max_concurrency=4)
 
-        def ask():
+        def counts():
             server.requests.clear()
-            found = list(describer.describe(IMAGE, regions_of(12)))
+            found = ask(describer, regions_of(12))
             assert len({region.index for region, _ in found}) == 12
             return Counter(words.describer for _, words in found), len(server.requests)
 
-        assert ask()[0] == {"attributes": 12}
-        clock[0] += chat_client.COOL_DOWN_S - 1
-        assert ask() == ({"attributes": 12}, 0)
+        assert counts()[0] == {"attributes": 12}
+        clock[0] += breaker.COOL_DOWN_S - 1
+        assert counts() == ({"attributes": 12}, 0)
         clock[0] += 1
-        assert ask() == ({"attributes": 12}, 1)  # the probe
-        clock[0] += chat_client.COOL_DOWN_S
-        assert ask() == ({"attributes": 12}, 0)  # the second wait is longer
-        clock[0] += chat_client.COOL_DOWN_S
+        assert counts() == ({"attributes": 12}, 1)  # the probe
+        clock[0] += breaker.COOL_DOWN_S
+        assert counts() == ({"attributes": 12}, 0)  # the second wait is longer
+        clock[0] += breaker.COOL_DOWN_S
         healthy.append(True)
-        assert ask() == ({"chat": 12}, 12)
+        assert counts() == ({"chat": 12}, 12)
         assert describer.warnings == ()
         describer.close()
 
@@ -563,7 +690,7 @@ def test_an_open_breaker_asks_nothing_and_half_open_asks_for_one_region(monkeypa
     ("name", "value", "message"),
     [
         ("url", "localhost:1234", "is no http address"),
-        ("prompt", "nosuch", "there is region"),
+        ("prompt", "nosuch", "there is .*region"),
         ("prompt", "/no/such.txt", "cannot be read"),
     ],
 )
@@ -580,3 +707,41 @@ def test_a_prompt_of_the_users_own_has_its_own_id(tmp_path):
     assert usual.prompt_id != own.prompt_id
     text = server.requests[-1]["messages"][0]["content"][0]["text"]
     assert text.startswith("Name the thing.\n\nAnswer with one JSON object")
+
+
+def test_a_lost_server_is_looked_for_also_when_the_scene_is_given_up(monkeypatch):
+    """At a deadline: then nothing but the watch would find the server again."""
+    monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.05)
+    back = threading.Event()
+
+    def answer(request):
+        if len(server.requests) == 1:
+            return Reply({"error": {"message": "No models loaded."}}, 404)
+        back.wait(60)
+        return GOOD
+
+    with Server(answer) as server:
+        describer = chat(server, max_concurrency=4)
+        try:
+            words = describer.describe(IMAGE, regions_of(4))
+            ends = time.monotonic() + 60
+            while describer.available and time.monotonic() < ends:
+                next(words)
+            assert not describer.available
+            words.close()
+            back.set()
+            while not describer.available and time.monotonic() < ends:
+                time.sleep(0.02)
+            assert describer.available
+        finally:
+            back.set()
+            describer.close()
+
+
+def test_an_address_without_v1_is_told_what_is_missing():
+    reply = Reply({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
+    with Server(lambda request: reply) as server:
+        url = server.url.removesuffix("/v1")
+        words, (warning,) = describe(server, 3, url=url, fallback="attributes")
+    assert {one.describer for one in words} == {"attributes"}
+    assert f"Set describer.url to {url}/v1" in warning

@@ -1,5 +1,7 @@
 """Labels that do not cover each other and stay inside; pictures that leave their input alone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,3 +108,12 @@ def test_size_of_pictures_for_people(size, max_side, expected):
     shown = drawing.for_people(image, max_side)
     assert (shown.shape[1], shown.shape[0]) == expected
     assert not np.shares_memory(shown, image)
+
+
+def test_a_tracked_region_keeps_its_colour_whatever_its_number():
+    scene = Analyzer().analyze(np.full((48, 64, 3), 90, np.uint8))
+    region = scene.regions[0]
+    tracked = dataclasses.replace(region, track_id="t1f")
+    again = dataclasses.replace(tracked, index=7)
+    assert drawing.color_of(tracked) == drawing.color_of(again)
+    assert drawing.color_of(region) != drawing.color_of(dataclasses.replace(region, index=7))

@@ -10,6 +10,7 @@ from deep_perception.options import settings_from
 from deep_perception.points import Point, grid_points, propose
 from deep_perception.priorities import novelty, prioritize, saliency
 from deep_perception.settings import PointSettings
+from deep_perception.stream import Stream
 
 
 def stripes(width=320, height=240):
@@ -83,9 +84,13 @@ def test_a_limited_sweep_finds_what_is_new():
     background[30:200, 20:120] = (40, 160, 40)
     changed = background.copy()
     changed[80:150, 200:280] = (30, 30, 200)
+    stream = Stream()
     with Analyzer(settings) as analyzer:
-        analyzer.analyze(background)
-        (region,) = analyzer.analyze(changed).regions
+        for stamp_ns, picture in ((1, background), (2, changed)):
+            stream.keyframes.request()
+            decision = stream.keyframes.decide(picture, stamp_ns, settings.keyframes)
+            scene = stream.analyze(analyzer, picture, decision, on_region=lambda region: None)
+    (region,) = scene.regions
     assert changed[region.point.y, region.point.x].tolist() == [30, 30, 200]
 
 

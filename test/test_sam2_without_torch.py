@@ -29,7 +29,7 @@ def test_without_torch_the_message_names_the_command(backend, monkeypatch):
 def test_without_torch_the_fallback_sees(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with Analyzer(settings_from({"segmenter.backend": "sam2"})) as analyzer:
-        assert "'superpixels' is used instead" in analyzer.warnings[0]
+        assert "'superpixels' is used instead" in analyzer.models.warnings[0]
 
 
 @pytest.mark.parametrize("side", [128, 300, 2048])

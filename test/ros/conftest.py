@@ -1,5 +1,7 @@
 """Fixtures of the graph tests."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -37,3 +39,22 @@ def start_node(tmp_path_factory):
 def start_module_node(tmp_path_factory):
     """Start nodes that all tests of a module share."""
     yield from _starting(tmp_path_factory)
+
+
+@pytest.fixture
+def start_actor():
+    """Start processes of actors.py; they are killed at the end of the test."""
+    import subprocess
+    import sys
+
+    started = []
+
+    def start(*arguments):
+        actors = Path(__file__).with_name("actors.py")
+        started.append(subprocess.Popen([sys.executable, actors, *map(str, arguments)]))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+        each.wait()

@@ -88,7 +88,7 @@ def test_ros2_run_finds_the_executable(built, name):
 
 @pytest.mark.parametrize(
     "name", ["package.xml", "launch/analyzer.launch.py", "config/analyzer.yaml",
-             "config/fastdds_shm.xml"],
+             "config/fastdds_shm.xml", "config/foxglove.json"],
 )  # fmt: skip
 def test_shared_files_are_installed(built, name):
     assert (built / "deep_perception" / "share" / "deep_perception" / name).is_file()

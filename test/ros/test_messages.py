@@ -24,7 +24,7 @@ def scene():
 def keyframe():
     header = Header(frame_id="camera_optical_frame")
     header.stamp.sec, header.stamp.nanosec = 12, 34
-    return Keyframe(header, 5, "interval", "front")
+    return Keyframe(header, 5, "view", "front")
 
 
 def test_a_scene_survives_the_wire():
@@ -33,7 +33,7 @@ def test_a_scene_survives_the_wire():
     received = deserialize_message(serialize_message(message), type(message))
     assert received == message
     assert (received.header, received.keyframe) == (frame.header, 5)
-    assert (received.reason, received.camera) == ("interval", "front")
+    assert (received.reason, received.camera) == ("view", "front")
     back = to_dict(messages.from_regions(received))
     expected = to_dict(original)
     for key in ("proposed_points", "timings"):  # these are in the diagnostics, not in the message
@@ -65,7 +65,13 @@ def test_an_image_message_holds_the_picture():
         assert deserialize_message(serialize_message(message), Image) == message
 
 
-def test_regions_carry_their_track_id():
-    region = scene().regions[0]
-    tracked = Region(**{**vars(region), "track_id": "r7"})
-    assert messages.to_region(tracked, keyframe()).track_id == "r7"
+def test_regions_carry_their_track():
+    track = {
+        "track_id": "t7", "first_seen_ns": 1_500_000_000, "last_described_ns": 2_000_000_007,
+        "revision": 3,
+    }  # fmt: skip
+    tracked = Region(**{**vars(scene().regions[0]), **track})
+    message = messages.to_region(tracked, keyframe())
+    assert (message.track_id, message.revision) == ("t7", 3)
+    assert (message.first_seen.sec, message.first_seen.nanosec) == (1, 500_000_000)
+    assert (message.last_described.sec, message.last_described.nanosec) == (2, 7)

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from graph import LATCHED
 from rcl_interfaces.srv import DescribeParameters, GetParameters
 from sensor_msgs.msg import CompressedImage, Image
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
 from deep_perception.options import options
@@ -78,7 +78,7 @@ def test_a_picture_becomes_detections_and_regions_of_its_own_header(graph, camer
     for region, detection in zip(scene.regions, found.detections, strict=True):
         assert region.header == detection.header == sent.header
         assert region.bbox == detection.bbox
-        assert region.status == DescribedRegion.STATUS_DESCRIBED
+        assert region.status in (DescribedRegion.STATUS_DESCRIBED, DescribedRegion.STATUS_REUSED)
         assert region.description.endswith(".")
         assert detection.results[0].hypothesis.class_id == region.label
         mask = coco.decode({"size": [240, 320], "counts": region.mask.counts.encode()})
@@ -230,7 +230,7 @@ def test_every_setting_is_a_parameter_with_its_range(graph, node):
     assert len(described.descriptors) == len(values) == len(names)
     for option, descriptor in zip(options(), described.descriptors, strict=True):
         assert option.help in descriptor.description
-        assert descriptor.read_only == option.read_only
+        assert descriptor.read_only == (option.name in ("ros.cameras", "ros.autostart"))
         ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
         assert bool(ranges) == (option.at_least is not None or option.at_most is not None)
         if ranges and option.at_least is not None:
@@ -240,10 +240,11 @@ def test_every_setting_is_a_parameter_with_its_range(graph, node):
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        # outside of its range, not a choice, fixed at start
+        # outside of its range, not a choice, fixed while configured, fixed at the start
         ("points.grid_rows", 0, "points.grid_rows"),
         ("sweep.overlap", "clip", "expected one of allow, trim, skip"),
-        ("segmenter.backend", "sam2", "read"),
+        ("segmenter.backend", "sam2", "segmenter.backend is fixed while the node is configured"),
+        ("ros.cameras", "front", "read-only"),
     ],
 )
 def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, reason):
@@ -272,6 +273,7 @@ def test_get_scene_and_set_enabled(graph, camera, detections):
     content = json.loads(answer.json)
     assert content["stamp"] == sent.header.stamp.sec + sent.header.stamp.nanosec / 1e9
     assert content["frame_id"] == "camera_optical_frame"
+    assert content["age_s"] > 0
     assert [each["label"] for each in content["regions"]] == [
         each.label for each in answer.scene.regions
     ]
@@ -288,6 +290,12 @@ def test_get_scene_and_set_enabled(graph, camera, detections):
         camera.publish(unseen)
         graph.spin(0.4)
     assert unseen.header not in [each.header for each in detections]
+    # What was seen before is not what is seen now.
+    answer = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request())
+    assert json.loads(answer.json)["state"] == "disabled: this is the last scene"
+    asked = graph.call(Trigger, "/analyzer/request_keyframe", Trigger.Request())
+    assert not asked.success
+    assert asked.message.startswith("disabled")
     assert graph.call(SetBool, "/analyzer/set_enabled", SetBool.Request(data=True)).success
     graph.analysed(camera, detections, graph.image(picture()))
 

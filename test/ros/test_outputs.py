@@ -18,8 +18,8 @@ def test_nothing_is_drawn_without_a_subscriber(graph, monkeypatch):
     monkeypatch.setattr(drawing, "annotate", lambda *args, **kwargs: drawn.append(args) or args[1])
     picture = np.full((60, 80, 3), 99, np.uint8)
     scene = Analyzer().analyze(picture)
-    outputs = Outputs(graph.node)
-    keyframe = Keyframe(Header(), 1, "first frame")
+    outputs = Outputs(graph.node, "")
+    keyframe = Keyframe(Header(), 1, "first")
     outputs.publish_scene(scene, picture, keyframe, OutputSettings())
     assert drawn == []
     from sensor_msgs.msg import Image

@@ -59,13 +59,6 @@ def test_a_bad_parameter_at_start_is_one_clear_line(start_node, name, value, sai
     assert "Traceback" not in node.log
 
 
-def test_a_missing_backend_without_a_fallback_ends_the_start(start_node):
-    node = start_node(**{"segmenter.backend": "sam3", "segmenter.fallback": "''"})
-    assert node.process.wait(timeout=40) == 1
-    assert "segmenter 'sam3' is not in this version" in node.log
-    assert "Traceback" not in node.log
-
-
 @pytest.mark.parametrize(
     ("extension", "format_"),
     [
@@ -157,7 +150,10 @@ def test_silence_names_incompatible_qos(graph, start_node):
 
 
 def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
-    node = start_node(remaps=["__ns:=/bare"], **{"keyframes.min_interval_s": 0.2})
+    node = start_node(
+        remaps=["__ns:=/bare"],
+        **{"keyframes.min_interval_s": 0.2, "keyframes.mode": "interval"},
+    )
     scenes = graph.listen(DescribedRegionArray, "/bare/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/bare/image")
     message = graph.image(picture())
@@ -236,7 +232,7 @@ class Numbered(Attributes):
 class Broken(Attributes):
     name = "broken"
     def describe(self, image, regions):
-        yield regions[0], Description(status="failed", error="no model is loaded")
+        yield next(iter(regions)), Description(status="failed", error="no model is loaded")
         raise ConnectionError("endpoint down")
 
 class Segmenter(Superpixels):

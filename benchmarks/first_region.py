@@ -1,0 +1,129 @@
+"""From a 640x480 picture to its first described region, against the end of its own sweep.
+
+The server answers in 0.2 s, four requests at once. Masks are the embedded segmenter's, but one
+point after the other and DECODE_S each, as of SAM2 tiny on a CPU: the embedded sweep alone is over
+before any server answers. The line above the result is the original's loop, in which the sweep
+waits for each region's words: its first words come as early as ours, its last ones much later.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import numpy as np
+import openai
+from numpy.typing import NDArray
+
+from benchmarks import words
+from benchmarks.harness import Measurement, photograph
+from deep_perception import masks
+from deep_perception.analyzer import Analyzer
+from deep_perception.images import Picture
+from deep_perception.points import propose
+from deep_perception.regions import Region
+from deep_perception.segmenters.superpixels import Regions, Superpixels
+from deep_perception.settings import PointSettings, SweepSettings
+from deep_perception.sweep import Sweep
+
+SLOTS, DECODE_S, RUNS = 4, 0.022, 5
+
+
+class PointByPoint(Superpixels):
+    """The embedded segmenter at SAM2's pace."""
+
+    chunk_size = 1
+
+    def masks(
+        self, embedding: Regions, points: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        time.sleep(DECODE_S * len(points))
+        return super().masks(embedding, points)
+
+
+def run() -> Measurement:
+    """Median seconds after the picture came."""
+    picture = photograph(640, 480)
+    ours, loop = _Ours(picture), _Loop(picture)
+    with words.chat_server(SLOTS) as url:
+        settings = words.settings(
+            url, **{"segmenter.backend": "benchmarks.first_region:PointByPoint"}
+        )
+        client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
+        with Analyzer(settings) as analyzer:
+            for _ in range(RUNS + 1):  # the first carries connecting and warming up
+                ours.analyze(analyzer)
+                loop.describe(client)
+        client.close()
+    first, last = statistics.median(loop.first_s[1:]), statistics.median(loop.last_s[1:])
+    sys.stdout.write(
+        f"{'':28} the original's loop: first words after {first:.3g} s, last after {last:.3g} s; "
+        f"ours last after {statistics.median(ours.last_s[1:]):.3g} s\n"
+    )
+    seconds = statistics.median(ours.first_s[1:])
+    return {
+        "name": "first_region",
+        "value": seconds,
+        "unit": "s",
+        "baseline": statistics.median(ours.swept_s[1:]),
+        "ours": seconds,
+        "runs": RUNS,
+    }
+
+
+class _Ours:
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self.first_s: list[float] = []
+        self.last_s: list[float] = []
+        self.swept_s: list[float] = []
+
+    def analyze(self, analyzer: Analyzer) -> None:
+        described: list[float] = []
+        swept: list[float] = []
+
+        def on_region(region: Region) -> None:
+            if region.description.status != "described":
+                raise AssertionError(region.description)
+            described.append(time.perf_counter() - started)
+
+        def on_progress(settled: int, proposed: int) -> None:
+            if settled == proposed:
+                swept.append(time.perf_counter() - started)
+
+        started = time.perf_counter()
+        analyzer.analyze(self._picture, on_region=on_region, on_progress=on_progress)
+        self.first_s.append(described[0])
+        self.last_s.append(described[-1])
+        self.swept_s.append(swept[0])
+
+
+class _Loop:
+    """One region after the other: its mask, its words, then the next one's mask."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self._segmenter = PointByPoint()
+        self.first_s: list[float] = []
+        self.last_s: list[float] = []
+
+    def describe(self, client: openai.OpenAI) -> None:
+        size = masks.size_of(self._picture)
+        described: list[float] = []
+        started = time.perf_counter()
+        sweep = Sweep(
+            segmenter=self._segmenter,
+            points=propose(self._picture, PointSettings()),
+            embedding=self._segmenter.embed(self._picture),
+            size=size,
+            settings=SweepSettings(),
+        )
+        for index, claim in enumerate(sweep, start=1):
+            region = Region.from_mask(
+                index=index, point=claim.point, mask=claim.mask, score=claim.score, source=size
+            )
+            words.ask(client, self._picture, region)
+            described.append(time.perf_counter() - started)
+        self.first_s.append(described[0])
+        self.last_s.append(described[-1])

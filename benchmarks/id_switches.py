@@ -1,0 +1,72 @@
+"""Id switches over eight known sequences on two photographs, against mask overlap without motion.
+
+Prints switches, fragmentation and IDF1 of every sequence, both sides from the same regions.
+Fragmentation counts the gaps that the imitated segmenter leaves: it is the same on both sides.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.harness import Measurement
+from benchmarks.identity_scripts import ALL
+from benchmarks.moving_scenes import Frame, Script, frames
+from benchmarks.track_metrics import Score, Sightings, by_overlap
+from deep_perception.identity import Identity
+from deep_perception.settings import IdentitySettings
+
+PHOTOGRAPHS = (0, 1)
+
+
+def run() -> Measurement:
+    """Sums over the sequences."""
+    ours, baseline = [], []
+    for name, script in ALL.items():
+        for number in PHOTOGRAPHS:
+            pair = compare(script(number))
+            ours.append(pair[0])
+            baseline.append(pair[1])
+            sys.stdout.write(f"  {name + ' ' + str(number):12} {_say(*pair)}\n")
+    total = Score.over(ours), Score.over(baseline)
+    sys.stdout.write(f"  {'all':12} {_say(*total)}\n")
+    return {
+        "name": "id_switches",
+        "value": float(total[0].id_switches),
+        "unit": f"of {total[0].regions}",
+        "baseline": float(total[1].id_switches),
+        "ours": float(total[0].id_switches),
+        "runs": len(ours),
+    }
+
+
+def compare(script: Script) -> tuple[Score, Score]:
+    """Ours and the baseline's, of the same frames."""
+    sequence = list(frames(script))
+    return ours_on(sequence), baseline_on(sequence)
+
+
+def ours_on(sequence: list[Frame]) -> Score:
+    """Score of ``Identity``."""
+    identity, sightings = Identity(), Sightings()
+    for frame in sequence:
+        followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, IdentitySettings())
+        sightings.add(frame.truth, [(region.track_id, region.mask) for region in followed])
+    return sightings.score()
+
+
+def baseline_on(sequence: list[Frame]) -> Score:
+    """Score of ``by_overlap``."""
+    sightings = Sightings()
+    given = by_overlap([frame.regions for frame in sequence])
+    for frame, names in zip(sequence, given, strict=True):
+        found = [region.mask for region in frame.regions]
+        sightings.add(frame.truth, zip(names, found, strict=True))
+    return sightings.score()
+
+
+def _say(ours: Score, baseline: Score) -> str:
+    return (
+        f"switches {ours.id_switches:4} against {baseline.id_switches:4}, "
+        f"fragments {ours.fragments:4} / {baseline.fragments:4}, "
+        f"IDF1 {ours.idf1:.3f} / {baseline.idf1:.3f}, of {ours.regions} true regions found"
+    )

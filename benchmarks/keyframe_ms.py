@@ -1,0 +1,74 @@
+"""Is a 640x480 frame worth a sweep: the two-level test, against SSIM with the last keyframe.
+
+SSIM is the usual signal, as its paper computes it: 11x11 Gaussian windows over the grey picture. On
+the same frames: a photograph under a light that flickers by a quarter, with something that moves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Measurement, photograph, turn_by_turn
+from deep_perception.images import Picture
+from deep_perception.keyframes import Keyframes
+from deep_perception.settings import KeyframeSettings
+
+WIDTH, HEIGHT, FRAMES, RUNS = 640, 480, 40, 200
+SECOND_NS = 1_000_000_000
+
+
+def run() -> Measurement:
+    """Milliseconds a frame, of frames that are all looked at."""
+    last = photograph(WIDTH, HEIGHT)
+    grey = cv2.cvtColor(last, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    frames = [_frame(last, number) for number in range(FRAMES)]
+    settings = KeyframeSettings(min_interval_s=0.0)
+    keyframes = Keyframes()
+    if keyframes.decide(last, 0, settings) is None:
+        raise AssertionError("the first frame must be a keyframe")
+    numbers = itertools.count(1)
+    ours_next, baseline_next = itertools.cycle(frames), itertools.cycle(frames)
+
+    def ours() -> None:
+        # Nothing is decided, so all are compared with the first.
+        keyframes.look(next(ours_next), next(numbers) * SECOND_NS // 30, settings)
+
+    def baseline() -> None:
+        frame = cv2.cvtColor(next(baseline_next), cv2.COLOR_BGR2GRAY)
+        _ssim(grey, frame.astype(np.float32))
+
+    seconds, ssim = turn_by_turn(ours, baseline, runs=RUNS)
+    return {
+        "name": "keyframe_ms",
+        "value": 1000 * seconds,
+        "unit": "ms",
+        "baseline": 1000 * ssim,
+        "ours": 1000 * seconds,
+        "runs": RUNS,
+    }
+
+
+def _frame(picture: Picture, number: int) -> Picture:
+    drawn = picture.copy()
+    cv2.ellipse(drawn, (16 * number, 300), (35, 110), 0, 0, 360, (60, 40, 140), -1)
+    light = 1.0 + 0.25 * math.sin(number / 4)
+    return np.clip(drawn * light, 0, 255).astype(np.uint8)
+
+
+def _ssim(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    def blurred(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return cv2.GaussianBlur(image, (11, 11), 1.5).astype(np.float32, copy=False)
+
+    mean, mean_other = blurred(one), blurred(other)
+    variance = blurred(one * one) - mean * mean
+    variance_other = blurred(other * other) - mean_other * mean_other
+    covariance = blurred(one * other) - mean * mean_other
+    light, contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    likeness = (2 * mean * mean_other + light) * (2 * covariance + contrast)
+    scale = (mean**2 + mean_other**2 + light) * (variance + variance_other + contrast)
+    return float((likeness / scale).mean())

@@ -1,0 +1,114 @@
+"""Id switches, fragmentation and IDF1 of track ids against the truth, by TrackEval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from trackeval.metrics import CLEAR, Identity
+
+from deep_perception.masks import Mask
+from deep_perception.regions import Region
+
+# A smaller part of a region is no fair question.
+MIN_TRUE_AREA = 80
+
+
+class Score(NamedTuple):
+    """``regions`` is the number of true regions that were found, over all frames."""
+
+    id_switches: int
+    fragments: int
+    idf1: float
+    regions: int
+
+    @classmethod
+    def over(cls, scores: Sequence[Score]) -> Score:
+        """Sums, and the mean IDF1."""
+        return cls(
+            sum(score.id_switches for score in scores),
+            sum(score.fragments for score in scores),
+            float(np.mean([score.idf1 for score in scores])),
+            sum(score.regions for score in scores),
+        )
+
+
+class Sightings:
+    """Collects frames: which true region is where, and which id was given where."""
+
+    def __init__(self) -> None:
+        self._truth: list[list[int]] = []
+        self._given: list[list[str]] = []
+        self._overlap: list[NDArray[np.float64]] = []
+
+    def add(self, truth: NDArray[np.int32], given: Iterable[tuple[str, Mask]]) -> None:
+        """One frame: the true label of each pixel (negative: none), and masks with their ids."""
+        names, masks = [], []
+        for name, mask in given:
+            names.append(name)
+            masks.append(mask)
+        labels, areas = np.unique(truth[truth >= 0], return_counts=True)
+        kept = labels[areas >= MIN_TRUE_AREA]
+        overlap = np.zeros((len(kept), len(names)))
+        for column, mask in enumerate(masks):
+            inside, shared = np.unique(truth[mask], return_counts=True)
+            counts = dict(zip(inside.tolist(), shared.tolist(), strict=True))
+            total = np.count_nonzero(mask)
+            for row, label in enumerate(kept.tolist()):
+                area = int(areas[labels == label][0])
+                overlap[row, column] = counts.get(label, 0) / (area + total - counts.get(label, 0))
+        self._truth.append(kept.tolist())
+        self._given.append(names)
+        self._overlap.append(overlap)
+
+    def score(self) -> Score:
+        """Of all frames so far."""
+        truth = sorted({label for frame in self._truth for label in frame})
+        given = sorted({name for frame in self._given for name in frame})
+        data = {
+            "num_timesteps": len(self._truth),
+            "num_gt_ids": len(truth),
+            "num_tracker_ids": len(given),
+            "num_gt_dets": sum(map(len, self._truth)),
+            "num_tracker_dets": sum(map(len, self._given)),
+            "gt_ids": [np.array([truth.index(one) for one in each], int) for each in self._truth],
+            "tracker_ids": [
+                np.array([given.index(one) for one in each], int) for each in self._given
+            ],
+            "similarity_scores": self._overlap,
+        }
+        quiet = {"PRINT_CONFIG": False}
+        clear = CLEAR(quiet).eval_sequence(data)
+        identity = Identity(quiet).eval_sequence(data)
+        return Score(
+            int(clear["IDSW"]), int(clear["Frag"]), float(identity["IDF1"]), int(clear["CLR_TP"])
+        )
+
+
+def by_overlap(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> list[list[str]]:
+    """The baseline's ids: the best one-to-one overlaps of masks with those of the frame before."""
+    before: list[tuple[str, Mask]] = []
+    given: list[list[str]] = []
+    count = 0
+    for regions in frames:
+        overlap = np.array(
+            [[_iou(region.mask, mask) for _, mask in before] for region in regions], float
+        ).reshape(len(regions), len(before))
+        names = [""] * len(regions)
+        for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
+            if overlap[row, column] >= at_least:
+                names[row] = before[column][0]
+        for row, name in enumerate(names):
+            if not name:
+                count += 1
+                names[row] = f"b{count}"
+        before = [(name, region.mask) for name, region in zip(names, regions, strict=True)]
+        given.append(names)
+    return given
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)

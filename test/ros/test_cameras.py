@@ -1,0 +1,129 @@
+"""One node, several cameras: outputs of their own, turns for all, changes while running."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from graph import LATCHED
+from sensor_msgs.msg import Image
+
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from deep_perception_msgs.srv import GetScene
+
+pytestmark = pytest.mark.ros
+
+NAMES = ("front", "rear")
+
+
+def picture(width=320, height=240, color=(30, 30, 200)):
+    image = np.full((height, width, 3), (190, 190, 190), np.uint8)
+    image[height // 6 : height // 2, width // 5 : width // 2] = color
+    return image
+
+
+@pytest.fixture(scope="module")
+def node(start_module_node):
+    return start_module_node(
+        remaps=["__ns:=/two", "rear/image:=/somewhere/rear/image_raw"],
+        **{
+            "ros.cameras": "front, rear",
+            "ros.diagnostics_period_s": 0.2,
+            "ros.input_timeout_s": 2.0,
+            "keyframes.min_interval_s": 0.0,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def scenes(graph, node):
+    return {
+        name: graph.listen(DescribedRegionArray, f"/two/analyzer/{name}/regions", LATCHED)
+        for name in NAMES
+    }
+
+
+@pytest.fixture(scope="module")
+def cameras(graph, node):
+    return {
+        "front": graph.publisher(Image, "/two/front/image"),
+        "rear": graph.publisher(Image, "/somewhere/rear/image_raw"),
+    }
+
+
+def test_each_camera_has_its_own_scenes(graph, cameras, scenes):
+    updates = graph.listen(DescribedRegion, "/two/analyzer/rear/region_updates", 200)
+    front = graph.analysed(cameras["front"], scenes["front"], graph.image(picture()))
+    rear = graph.analysed(cameras["rear"], scenes["rear"], graph.image(picture(400, 300)))
+    assert (front.camera, front.width) == ("front", 320)
+    assert (rear.camera, rear.width) == ("rear", 400)
+    assert {each.camera for each in rear.regions} == {"rear"}
+    graph.until(lambda: updates, "region updates of the rear camera")
+    assert {each.camera for each in updates} == {"rear"}
+    for name, width in (("front", 320), ("rear", 400)):
+        answer = graph.call(GetScene, "/two/analyzer/get_scene", GetScene.Request(camera=name))
+        assert answer.scene.width == width
+    answer = graph.call(GetScene, "/two/analyzer/get_scene", GetScene.Request(camera="left"))
+    assert answer.message == "there is no camera 'left'; there is front, rear"
+
+
+def test_a_fast_camera_leaves_a_slow_one_its_turns(graph, cameras, scenes):
+    graph.spin(1.0)
+    for received in scenes.values():
+        received.clear()
+    sent = []
+    for turn in range(60):
+        # Every picture is a keyframe, and there are many more than can be analysed.
+        for _ in range(3):
+            cameras["front"].publish(graph.image(picture()))
+        if turn % 12 == 0:
+            sent.append(graph.image(picture(400, 300)))
+            cameras["rear"].publish(sent[-1])
+        graph.spin(0.05)
+
+    def answered():
+        stamps = {each.header.stamp.sec for each in scenes["rear"]}
+        return sum(message.header.stamp.sec in stamps for message in sent)
+
+    # Best effort: one or two may be lost on the way.
+    graph.until(lambda: answered() >= len(sent) - 2, "the slow camera's turns")
+    assert len(scenes["front"]) >= 3
+
+
+def test_a_camera_that_vanishes_is_said_alone_and_the_others_go_on(graph, node, cameras, scenes):
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+
+    def levels():
+        cameras["front"].publish(graph.image(picture()))
+        graph.spin(0.1)
+        return {
+            status.name.split(": ")[1]: status.level
+            for message in diagnostics[-3:]
+            for status in message.status
+        }
+
+    graph.until(lambda: levels().get("rear input") == b"\x02", "the silence of the rear camera")
+    assert levels()["front input"] == b"\x00"
+    scene = graph.analysed(cameras["rear"], scenes["rear"], graph.image(picture(400, 300)))
+    assert scene.regions
+    assert node.process.poll() is None
+
+
+def test_resolution_and_encoding_change_while_running(graph, cameras, scenes):
+    sizes = []
+    for width, height, encoding in ((320, 240, "bgr8"), (640, 480, "rgb8"), (64, 48, "mono8")):
+        pixels = picture(width, height)
+        pixels = pixels[..., 0] if encoding == "mono8" else pixels
+        scene = graph.analysed(cameras["front"], scenes["front"], graph.image(pixels, encoding))
+        sizes.append((scene.width, scene.height))
+        assert all(each.mask.width == width for each in scene.regions)
+    assert sizes == [(320, 240), (640, 480), (64, 48)]
+
+
+@pytest.mark.parametrize("names", ["front,front", "front,,rear", "9lives", "fr ont"])
+def test_bad_names_are_refused_at_the_start(start_node, names):
+    node = start_node(**{"ros.cameras": f"'{names}'"})
+    assert node.process.wait(timeout=40) == 1
+    assert "ros.cameras: " in node.log
+    assert "Traceback" not in node.log
+    assert Counter(node.log.splitlines()).most_common(1)[0][1] == 1

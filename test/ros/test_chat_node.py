@@ -1,0 +1,102 @@
+"""The node and a chat server: what the diagnostics count, and an end that waits for nobody."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+from chat_server import GOOD, Server
+from diagnostic_msgs.msg import DiagnosticArray
+from graph import LATCHED
+from sensor_msgs.msg import Image
+
+from deep_perception_msgs.msg import DescribedRegionArray
+
+pytestmark = [pytest.mark.ros, pytest.mark.chat]
+
+
+def picture():
+    image = np.full((240, 320, 3), (190, 190, 190), np.uint8)
+    image[40:150, 60:180] = (30, 30, 200)
+    image[170:220, 30:100] = (30, 160, 30)
+    return image
+
+
+def start(start_node, server, namespace, **parameters):
+    return start_node(
+        remaps=[f"__ns:=/{namespace}"],
+        **{
+            "describer.backend": "chat",
+            "describer.url": server.url,
+            "ros.diagnostics_period_s": 0.2,
+            # Every picture is described afresh.
+            "keyframes.mode": "interval",
+            "keyframes.min_interval_s": 0.0,
+            "identity.words_ttl_s": 0.0,
+            **parameters,
+        },
+    )
+
+
+def test_a_picture_that_was_described_before_is_not_asked_about_again(graph, start_node):
+    with Server() as server:
+        start(start_node, server, "again")
+        scenes = graph.listen(DescribedRegionArray, "/again/analyzer/regions", LATCHED)
+        diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+        camera = graph.publisher(Image, "/again/image")
+
+        def count(least):
+            if len(scenes) < least:
+                camera.publish(graph.image(picture()))
+                graph.spin(0.5)
+            return len(scenes) >= least
+
+        graph.until(lambda: count(3), "three scenes")
+        regions = len(scenes[0].regions)
+        assert len(server.requests) == regions
+        assert [r.description for r in scenes[-1].regions] == [
+            r.description for r in scenes[0].regions
+        ]
+
+        def values():
+            for message in diagnostics:
+                for status in message.status:
+                    if status.name == "again/analyzer: analysis":
+                        yield {pair.key: pair.value for pair in status.values}
+
+        graph.until(
+            lambda: any(
+                each["regions_asked"] == each["cache_misses"] == str(regions)
+                and int(each["cache_hits"]) >= 2 * regions
+                for each in values()
+            ),
+            lambda: f"the counts in {list(values())[-1:]}",
+        )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_silent_server_does_not_hold_up_the_end(graph, start_node, number):
+    stop, asked = threading.Event(), threading.Event()
+
+    def answer(request):
+        asked.set()
+        stop.wait(120)
+        return GOOD
+
+    with Server(answer) as server:
+        node = start(start_node, server, f"silent{int(number)}")
+        camera = graph.publisher(Image, f"/silent{int(number)}/image")
+
+        def under_way():
+            camera.publish(graph.image(picture()))
+            graph.spin(0.5)
+            return asked.is_set()
+
+        try:
+            graph.until(under_way, "a question")
+            node.process.send_signal(number)
+            # The server is silent for 120 s, and a region's time is 60 s.
+            assert node.process.wait(timeout=30) == 0
+            assert "Traceback" not in node.log
+        finally:
+            stop.set()

@@ -1,0 +1,183 @@
+"""Parameters of a running node: all of a set or nothing, and what is changed takes effect."""
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from graph import LASTING, LATCHED, Diagnostics
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import GetParameters
+from sensor_msgs.msg import CompressedImage, Image
+
+from deep_perception.options import options
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+
+pytestmark = pytest.mark.ros
+
+NODE = "/set/analyzer"
+
+
+def picture():
+    image = np.full((120, 160, 3), (190, 190, 190), np.uint8)
+    image[20:60, 20:80] = (30, 30, 200)
+    image[70:110, 90:150] = (30, 160, 30)
+    return image
+
+
+@pytest.fixture(scope="module")
+def node(start_module_node):
+    return start_module_node(
+        remaps=["__ns:=/set"],
+        **LASTING,
+        **{"ros.diagnostics_period_s": 0.2, "ros.input_timeout_s": 600.0},
+    )
+
+
+@pytest.fixture(scope="module")
+def scenes(graph, node):
+    return graph.listen(DescribedRegionArray, f"{NODE}/regions", LATCHED)
+
+
+@pytest.fixture(scope="module")
+def camera(graph, node):
+    return graph.publisher(Image, "/set/image")
+
+
+@pytest.fixture(scope="module")
+def values(graph, node):
+    """The value of every setting, as the node has it now."""
+    names = [option.name for option in options()]
+
+    def get():
+        request = GetParameters.Request(names=names)
+        return graph.call(GetParameters, f"{NODE}/get_parameters", request).values
+
+    return get
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (("sweep.overlap", "clip"), "'clip' is not allowed; expected one of allow, trim, skip"),
+        (("points.grid_rows", 0), "points.grid_rows"),
+        (("keyframes.min_interval_s", "soon"), "Wrong parameter type"),
+        (("keyframes.max_interval_s", float("nan")), "keyframes.max_interval_s"),
+        (("segmenter.backend", "sam2"), "segmenter.backend"),
+    ],
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_set_with_one_bad_value_is_refused_as_a_whole(graph, node, values, bad, reason, first):
+    before = values()
+    good = [("sweep.max_regions", 3), ("ros.enabled", False)]
+    result = graph.set_parameters(NODE, [bad, *good] if first else [*good, bad])
+    assert not result.successful
+    assert reason in result.reason
+    assert str(values()) == str(before)
+    assert node.process.poll() is None
+
+
+def test_a_good_set_is_taken_as_a_whole_and_has_its_effect(graph, scenes, camera):
+    default = graph.analysed(camera, scenes, graph.image(picture()))
+    assert len(default.regions) > 2
+    changes = [("points.sources", "grid"), ("sweep.max_regions", 2)]
+    assert graph.set_parameters(NODE, changes).successful
+    try:
+        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        assert {region.source for region in scene.regions} == {"grid"}
+        assert len(scene.regions) == 2
+    finally:
+        undo = [("points.sources", "contours+grid"), ("sweep.max_regions", 0)]
+        assert graph.set_parameters(NODE, undo).successful
+
+
+def test_of_words_and_identity(graph, scenes, camera):
+    def statuses():
+        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        return {region.status for region in scene.regions}
+
+    statuses()
+    assert statuses() == {DescribedRegion.STATUS_REUSED}
+    assert graph.set_parameter(NODE, "identity.words_ttl_s", 0.0).successful
+    assert statuses() == {DescribedRegion.STATUS_DESCRIBED}
+    assert graph.set_parameter(NODE, "identity.words_ttl_s", 600.0).successful
+    statuses()
+    assert statuses() == {DescribedRegion.STATUS_REUSED}
+
+
+def test_of_keyframes(graph, scenes, camera):
+    """A still view of some seconds later is no keyframe, until the mode says so."""
+    sent = graph.image(picture())
+    graph.analysed(camera, scenes, sent)
+
+    stamps = iter(range(sent.header.stamp.sec + 2, sent.header.stamp.sec + 29))
+
+    def later():
+        message = graph.image(picture())
+        message.header.stamp.sec = next(stamps)
+        camera.publish(message)
+        graph.spin(1.0)
+        return scenes[-1].header.stamp.sec == message.header.stamp.sec
+
+    assert not any(later() for _ in range(5))
+    assert graph.set_parameter(NODE, "keyframes.mode", "interval").successful
+    graph.until(later, "the keyframe")
+    assert scenes[-1].reason == "heartbeat"
+    assert graph.set_parameter(NODE, "keyframes.mode", "content").successful
+
+
+def test_of_outputs(graph, camera):
+    pictures = graph.listen(CompressedImage, f"{NODE}/annotated/compressed")
+    sizes = []
+    for quality in (90, 5):
+        assert graph.set_parameter(NODE, "output.jpeg_quality", quality).successful
+        jpeg = graph.analysed(camera, pictures, graph.image(picture()))
+        sizes.append(len(jpeg.data))
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+def test_of_the_watch_over_the_input(graph, node):
+    diagnostics = Diagnostics(graph, NODE)
+    graph.until(lambda: diagnostics.last(), "the diagnostics")
+    assert not diagnostics.says("no image")
+    assert graph.set_parameter(NODE, "ros.input_timeout_s", 0.5).successful
+    graph.until(lambda: diagnostics.says("no image for 0.5 s"), "the new patience")
+
+
+def test_of_the_diagnostics(graph, node):
+    diagnostics = graph.listen(DiagnosticArray, "/diagnostics", 100)
+    assert graph.set_parameter(NODE, "ros.diagnostics_period_s", 60.0).successful
+    graph.spin(1.0)
+    diagnostics.clear()
+    graph.spin(2.0)
+    assert len(diagnostics) == 0
+    assert graph.set_parameter(NODE, "ros.diagnostics_period_s", 0.1).successful
+    graph.until(lambda: len(diagnostics) > 3, "diagnostics again")
+
+
+def test_what_is_loaded_can_be_changed_while_the_node_is_unconfigured(graph, start_node):
+    name = "/reload/analyzer"
+    node = start_node(remaps=["__ns:=/reload"])
+
+    def change(transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return graph.call(ChangeState, f"{name}/change_state", request).success
+
+    def segmenter(text):
+        return [("segmenter.backend", text), ("segmenter.fallback", "")]
+
+    refused = graph.set_parameters(name, segmenter("my.own:Segmenter"))
+    assert not refused.successful
+    assert "ros2 lifecycle set /reload/analyzer cleanup" in refused.reason
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    assert not graph.set_parameters(name, segmenter("my.own:Segmenter")).successful
+    assert change(Transition.TRANSITION_CLEANUP)
+    assert graph.set_parameters(name, segmenter("my.own:Segmenter")).successful
+    assert not change(Transition.TRANSITION_CONFIGURE)
+    graph.until(lambda: "'my.own:Segmenter'" in node.log, "the reason")
+    # Mended without a new start.
+    assert graph.set_parameters(name, segmenter("superpixels")).successful
+    assert change(Transition.TRANSITION_CONFIGURE)
+    assert change(Transition.TRANSITION_ACTIVATE)
+    scenes = graph.listen(DescribedRegionArray, f"{name}/regions", LATCHED)
+    camera = graph.publisher(Image, "/reload/image")
+    assert graph.analysed(camera, scenes, graph.image(picture())).segmenter == "superpixels"

@@ -1,0 +1,163 @@
+"""The whole node with words from a real `transformers serve`, over DDS."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import Image
+from tiny_vision_model import WORDS, save
+from transformers_server import TransformersServer
+
+from deep_perception import images
+from deep_perception.analyzer import Analyzer
+from deep_perception.options import settings_from
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+
+# Not marked ros: it needs torch beside ROS, which only `make test-sam2` has.
+pytestmark = pytest.mark.serve
+
+PICTURE = images.load(Path(__file__).parents[1] / "data" / "coffee.jpg")
+# The server answers one region after the other, up to twice each.
+PATIENCE_S = 180.0
+# Between two pictures of the camera.
+PERIOD_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serve")
+    save(folder / "tiny-llava")
+    server = TransformersServer(folder / "tiny-llava", folder / "server.txt")
+    server.start()
+    yield server
+    server.kill()
+
+
+class Robot:
+    """A camera that sees one photograph, and what the node says about it."""
+
+    def __init__(self, graph, namespace):
+        from graph import LATCHED
+
+        self.graph = graph
+        self.updates = graph.listen(DescribedRegion, f"{namespace}/analyzer/region_updates", 500)
+        self.scenes = graph.listen(DescribedRegionArray, f"{namespace}/analyzer/regions", LATCHED)
+        self.diagnostics = graph.listen(DiagnosticArray, "/diagnostics", 50)
+        self.camera = graph.publisher(Image, f"{namespace}/image")
+
+    def sees(self, wanted, what):
+        """Show the picture again and again until a scene of one of these is as wanted."""
+        before = len(self.scenes)
+
+        def scene():
+            self.camera.publish(self.graph.image(PICTURE))
+            self.graph.spin(PERIOD_S)
+            return next((each for each in reversed(self.scenes[before:]) if wanted(each)), None)
+
+        return self.graph.until(scene, lambda: f"{what}; {self.said()}", PATIENCE_S)
+
+    def said(self):
+        describers = [Counter(r.describer for r in s.regions) for s in self.scenes[-3:]]
+        return f"the last scenes: {describers}; diagnostics: {self.analysis()}"
+
+    def analysis(self):
+        """Level and message of the newest diagnostics of the analysis."""
+        for array in reversed(self.diagnostics):
+            for status in array.status:
+                if status.name.endswith("analyzer: analysis"):
+                    return status.level, status.message
+        return None
+
+
+def describers(scene):
+    return {region.describer for region in scene.regions}
+
+
+def by_chat(scene):
+    return bool(scene.regions) and describers(scene) == {"chat"}
+
+
+def by_fallback(scene):
+    return bool(scene.regions) and describers(scene) == {"attributes"}
+
+
+def check_words(scene, updates, model):
+    """Every region once, with words of the model's own or a reason, and no error as words."""
+    assert [region.index for region in scene.regions] == list(range(1, len(scene.regions) + 1))
+    said = [update for update in updates if update.header == scene.header]
+    assert Counter(update.index for update in said) == {r.index: 1 for r in scene.regions}
+    for region in scene.regions:
+        assert region.describer == "chat"
+        assert region.area > 0
+        if region.status == "described":
+            assert region.model == f"{model}@main"  # as the server names it, with its revision
+            words = region.description.replace("…", "").split()
+            assert words and set(words) <= set(WORDS)
+            assert region.label and set(region.label.replace("…", "").split()) <= set(WORDS)
+            assert region.error == ""
+        else:
+            assert region.status == "failed"
+            assert (region.label, region.description) == ("", "")
+            reasons = ("the answer repeats itself", "the answer is empty", "the answer breaks off")
+            assert region.error.startswith(reasons)
+
+
+def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
+    node = start_node(
+        remaps=["__ns:=/serve"],
+        **{
+            "describer.backend": "chat",
+            "describer.url": server.url,
+            "describer.model": server.model,
+            "describer.temperature": 1.0,
+            "describer.max_tokens": 16,
+            "sweep.max_regions": 10,
+            # Every picture is described afresh.
+            "keyframes.mode": "interval",
+            "identity.words_ttl_s": 0.0,
+            "describer.cache_size": 0,
+            "ros.diagnostics_period_s": 0.2,
+        },
+    )
+    robot = Robot(graph, "/serve")
+
+    scene = robot.sees(by_chat, "words of the server")
+    assert list(scene.warnings) == []
+    assert len(scene.regions) == 10
+    check_words(scene, robot.updates, server.model)
+    assert "described" in {region.status for region in scene.regions}
+
+    server.kill()
+    scene = robot.sees(by_fallback, "words of the fallback")
+    assert {region.status for region in scene.regions} == {"described"}
+    assert len(scene.regions) == 10
+    (warning,) = scene.warnings
+    assert f"chat server {server.url}: no connection" in warning
+    assert warning.endswith("'attributes' is used instead")
+    _, message = graph.until(
+        lambda: (said := robot.analysis()) and said[0] != b"\0" and said, robot.said
+    )
+    assert message == warning
+
+    server.make_cache()
+    server.start()
+    scene = robot.sees(by_chat, "words of the server again")
+    check_words(scene, robot.updates, server.model)
+    assert list(scene.warnings) == []
+    # Some of what a random model says is no description, which is said too.
+    graph.until(lambda: "is used instead" not in robot.analysis()[1], robot.said)
+
+    assert node.stop() == 0
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize(("model", "advice"), [("another", "pinned to"), ("", "load one")])
+def test_what_is_to_be_done_when_the_server_has_another_model(server, model, advice):
+    settings = {"describer.backend": "chat", "describer.url": server.url, "describer.model": model}
+    with Analyzer(settings_from({**settings, "sweep.max_regions": 3})) as analyzer:
+        scene = analyzer.analyze(PICTURE)
+    assert {region.description.describer for region in scene.regions} == {"attributes"}
+    (warning,) = scene.warnings
+    assert advice in warning
+    assert "'attributes' is used instead" in warning

@@ -1,0 +1,219 @@
+"""Time that jumps, stands still and runs at another speed: by the stamps, and by /clock."""
+
+import numpy as np
+import pytest
+from actors import picture
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from graph import LASTING, LATCHED, Diagnostics
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from deep_perception_msgs.srv import GetScene
+
+pytestmark = pytest.mark.ros
+
+SOON = {"ros.input_timeout_s": 1.0, "ros.diagnostics_period_s": 0.2}
+
+
+def seconds(stamp):
+    return stamp.sec + stamp.nanosec / 1e9
+
+
+def at(time_s):
+    return Time(sec=int(time_s), nanosec=round(time_s % 1 * 1e9))
+
+
+class Player:
+    """Plays a still view at given times, as a bag player does, with /clock if asked to."""
+
+    def __init__(self, graph, name, *, clock=False):
+        self._graph = graph
+        self._clock = graph.publisher(Clock, "/clock") if clock else None
+        self._camera = graph.publisher(Image, f"/{name}/image")
+        self.time_s = 0.0
+
+    def close(self):
+        for publisher in filter(None, (self._clock, self._camera)):
+            self._graph.node.destroy_publisher(publisher)
+
+    def play(self, time_s, *, image=True):
+        self.time_s = time_s
+        if self._clock is not None:
+            self._clock.publish(Clock(clock=at(time_s)))
+        if image:
+            message = self._graph.image(picture(1))
+            message.header.stamp = at(time_s)
+            self._camera.publish(message)
+        self._graph.spin(0.05)
+
+    def play_until(self, condition, what, step_s=0.1):
+        def met():
+            self.play(self.time_s + step_s)
+            return condition()
+
+        self._graph.until(met, what)
+
+
+@pytest.fixture
+def play(graph):
+    players = []
+
+    def start(name, **arguments):
+        players.append(Player(graph, name, **arguments))
+        return players[-1]
+
+    yield start
+    for player in players:
+        player.close()
+
+
+def ids(scene):
+    return {region.track_id for region in scene.regions}
+
+
+def check(scene):
+    """Nothing in it is of the future."""
+    now = seconds(scene.header.stamp)
+    for region in scene.regions:
+        assert seconds(region.first_seen) <= now
+        assert seconds(region.last_described) <= now
+
+
+def test_stamps_that_jump(graph, start_node, play):
+    start_node(remaps=["__ns:=/jump"], **LASTING, **{"keyframes.max_interval_s": 3.0})
+    scenes = graph.listen(DescribedRegionArray, "/jump/analyzer/regions", LATCHED)
+    player = play("jump")
+
+    def jump_to(time_s):
+        scenes.clear()
+        player.time_s = time_s
+        player.play_until(lambda: scenes, f"a scene at {time_s}")
+        return scenes[0]
+
+    first = jump_to(1000.0)
+    assert first.reason == "first"
+    # An hour later: what is in view is the same, its words are too old.
+    forward = jump_to(4600.0)
+    assert forward.reason == "heartbeat"
+    assert ids(forward) == ids(first)
+    assert {region.status for region in forward.regions} == {DescribedRegion.STATUS_DESCRIBED}
+    # A little later, and then the bag starts anew.
+    again = jump_to(4605.0)
+    assert {region.status for region in again.regions} == {DescribedRegion.STATUS_REUSED}
+    back = jump_to(1000.0)
+    assert back.reason == "first"
+    assert not ids(back) & ids(again)
+    assert {region.status for region in back.regions} == {DescribedRegion.STATUS_DESCRIBED}
+    for scene in (first, forward, again, back):
+        check(scene)
+
+
+BACKEND = """
+import time
+from pathlib import Path
+from deep_perception.describers.attributes import Attributes
+
+class Held(Attributes):
+    def describe(self, image, regions):
+        for found in super().describe(image, regions):
+            print("in hand", flush=True)
+            while (Path(__file__).parent / "hold").exists():
+                time.sleep(0.05)
+            yield found
+"""
+
+
+@pytest.mark.parametrize("by_clock", [False, True])
+def test_a_frame_in_hand_when_time_goes_back_is_no_scene(
+    graph, start_node, play, tmp_path, by_clock
+):
+    """Only its first words were there: the bag has started anew."""
+    (tmp_path / "held_backend.py").write_text(BACKEND)
+    (tmp_path / "hold").touch()
+    name = f"held{int(by_clock)}"
+    node = start_node(
+        remaps=[f"__ns:=/{name}"],
+        python_path=str(tmp_path),
+        use_sim_time=by_clock,
+        **{"describer.backend": "held_backend:Held", "ros.diagnostics_period_s": 0.2},
+        **{"ros.input_timeout_s": 600.0},
+    )
+    scenes = graph.listen(DescribedRegionArray, f"/{name}/analyzer/regions", LATCHED)
+    diagnostics = Diagnostics(graph, f"/{name}/analyzer")
+    player = play(name, clock=by_clock)
+    player.time_s = 1000.0
+    player.play_until(lambda: "in hand" in node.log, "a frame in hand")
+    if by_clock:
+        player.play(500.0, image=False)
+    else:
+        player.time_s = 500.0
+        received = int(diagnostics.values()["received"])
+        player.play_until(
+            lambda: int(diagnostics.values()["received"]) > received, "frames of the new start"
+        )
+    graph.until(lambda: diagnostics.values().get("outdated") == "1", "that it is given up")
+    (tmp_path / "hold").unlink()
+    player.play_until(lambda: scenes, "a scene")
+    assert [scene.reason for scene in scenes] == ["first"]
+    assert seconds(scenes[0].header.stamp) < 1000
+    assert "Traceback" not in node.log and "ERROR" not in node.log
+
+
+def test_simulated_time_pauses_goes_back_and_runs_fast(graph, start_node, play):
+    node = start_node(
+        remaps=["__ns:=/sim"],
+        use_sim_time=True,
+        **SOON,
+        **LASTING,
+        **{"keyframes.mode": "interval", "keyframes.min_interval_s": 1.0},
+    )
+    scenes = graph.listen(DescribedRegionArray, "/sim/analyzer/regions", LATCHED)
+    arrays = graph.listen(DiagnosticArray, "/diagnostics", 100)
+    diagnostics = Diagnostics(graph, "/sim/analyzer")
+
+    def get_scene():
+        return graph.call(GetScene, "/sim/analyzer/get_scene", GetScene.Request())
+
+    # Before the simulator is there.
+    missing = "simulated time stands still (use_sim_time); nobody publishes /clock"
+    graph.until(lambda: diagnostics.says(missing), lambda: f"{missing}; {diagnostics.last()}")
+    player = play("sim", clock=True)
+    player.time_s = 100.0
+    player.play_until(lambda: len(scenes) >= 3, "three scenes")
+    graph.until(lambda: diagnostics.says("images arrive"), "that all is well")
+
+    # Pause: it is said, without alarm, and the diagnostics go on.
+    paused = "simulated time stands still (use_sim_time); /clock is paused"
+    graph.until(lambda: diagnostics.says(paused), lambda: f"{paused}; {diagnostics.last()}")
+    assert diagnostics.last().level == b"\x01"
+    arrays.clear()
+    graph.until(lambda: len(arrays) >= 5, "diagnostics in the pause")
+    ours = [each for each in arrays if each.status[0].hardware_id == "/sim/analyzer"]
+    assert {seconds(each.header.stamp) for each in ours} == {seconds(at(player.time_s))}
+    assert get_scene().success
+
+    # Ten times as fast: a keyframe for each second of the simulation, none more.
+    scenes.clear()
+    player.play_until(lambda: len(scenes) >= 8, "scenes of fast time", step_s=0.5)
+    times = [seconds(scene.header.stamp) for scene in scenes]
+    assert min(np.diff(times)) >= 1.0
+    before = scenes[-1]
+    assert ids(before) == ids(scenes[0])
+    assert {each.status for each in before.regions} == {DescribedRegion.STATUS_REUSED}
+
+    # The bag starts anew: before its first picture there is no scene of the future.
+    scenes.clear()
+    player.play(50.0, image=False)
+    graph.until(lambda: not get_scene().success, "that the scene is forgotten")
+    player.play_until(lambda: scenes, "a scene after the jump")
+    assert scenes[0].reason == "first"
+    assert not ids(scenes[0]) & ids(before)
+    assert {each.status for each in scenes[0].regions} == {DescribedRegion.STATUS_DESCRIBED}
+    assert seconds(get_scene().scene.header.stamp) < 60
+    for scene in scenes:
+        check(scene)
+    assert float(diagnostics.values()["age_s"]) >= 0
+    assert node.log.count(paused) == 1
+    assert node.log.count(missing) == 1

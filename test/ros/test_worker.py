@@ -1,0 +1,80 @@
+"""The thread that analyses, after one that cannot be stopped."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+
+from deep_perception.analyzer import Analyzer
+from deep_perception.latest import Latest
+from deep_perception.options import settings_from
+from deep_perception.ros import messages
+from deep_perception.ros.cameras import Frame
+from deep_perception.ros.outputs import Outputs
+from deep_perception.ros.views import View
+from deep_perception.ros.worker import Worker
+from deep_perception.segmenters.superpixels import Superpixels
+
+pytestmark = pytest.mark.ros
+
+
+class Hangs(Superpixels):
+    """Until it is let go on; it cannot be told to stop."""
+
+    gate, there = threading.Event(), threading.Event()
+
+    def embed(self, image):
+        Hangs.there.set()
+        Hangs.gate.wait(60)
+        return super().embed(image)
+
+
+def wait_for(condition):
+    ends = time.monotonic() + 60
+    while not condition() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_worker_behind_one_that_hangs_says_so_and_all_models_are_freed(graph):
+    settings = settings_from({"segmenter.backend": f"{__name__}:Hangs"})
+    view = View(
+        name="", outputs=Outputs(graph.node, ""), tell=pytest.fail, note=lambda message: None
+    )
+    message = messages.to_image(np.full((60, 80, 3), 99, np.uint8), Header())
+    message.header.stamp.sec = 1
+    frames, freed = Latest(), []
+
+    def worker(frames, after):
+        return Worker(
+            views={"": view},
+            frames=frames,
+            analyzer=Analyzer(settings),
+            settings=lambda: settings,
+            after=after,
+        )
+
+    first = worker(frames, None)
+    frames.put(Frame(message, 0.0))
+    assert Hangs.there.wait(60)
+    first.stop()
+    assert not first.over
+    second = worker(Latest(), first)
+    try:
+        assert second.busy_s > 0
+        # Cleaned up, configured and cleaned up again before the first one ends.
+        first.finally_do(lambda: freed.append("one"))
+        second.finally_do(lambda: freed.append("two"))
+        second.stop()
+        second.wait(60)
+        second.finally_do(lambda: freed.append("three"))
+        assert not second.over
+        assert freed == []
+    finally:
+        Hangs.gate.set()
+    assert wait_for(lambda: len(freed) == 3)
+    assert wait_for(lambda: second.over)
+    assert second.busy_s == 0
+    view.close()

@@ -74,8 +74,11 @@ class ModelsInUse:
 
     @property
     def statistics(self) -> Mapping[str, int]:
-        """What the describer counts, by name; nothing of one that does not count."""
-        return getattr(self.describer, "statistics", {})
+        """What the backends count, by name; nothing of one that does not count."""
+        return {
+            **getattr(self.segmenter, "statistics", {}),
+            **getattr(self.describer, "statistics", {}),
+        }
 
     @property
     def describes(self) -> bool:

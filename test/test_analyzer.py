@@ -164,6 +164,21 @@ def test_a_segmenter_that_gives_up_is_replaced_in_the_middle_of_a_picture():
     assert len(seen) == len(second.regions)
 
 
+class Counts(Superpixels):
+    """A segmenter on a device with memory of its own."""
+
+    @property
+    def statistics(self):
+        return {"gpu_memory_mb": 7}
+
+
+def test_what_a_segmenter_counts_is_told():
+    with Analyzer(settings_from({"segmenter.backend": f"{__name__}:Counts"})) as analyzer:
+        assert analyzer.models.statistics["gpu_memory_mb"] == 7
+    with Analyzer() as analyzer:
+        assert "gpu_memory_mb" not in analyzer.models.statistics
+
+
 class Half:
     """Not even half a segmenter."""
 

@@ -17,7 +17,10 @@ REGISTRY = {
 
 
 class Segmenter(Protocol):
-    """What a sweep needs of a backend."""
+    """What a sweep needs of a backend.
+
+    One that counts may have ``statistics``, a mapping of names to numbers, for the diagnostics.
+    """
 
     name: str
     model: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,13 @@ from deep_perception.backends import BackendUnavailable
 from deep_perception.images import Picture
 from deep_perception.masks import Mask
 from deep_perception.segmenters.mask_cleanup import clean
-from deep_perception.segmenters.sam2_device import empty_cache, is_out_of_memory, needs, pick_device
+from deep_perception.segmenters.sam2_device import (
+    empty_cache,
+    is_out_of_memory,
+    memory_in_use,
+    needs,
+    pick_device,
+)
 from deep_perception.settings import SegmenterSettings, Settings
 
 if TYPE_CHECKING:
@@ -96,6 +103,12 @@ class Sam2:
             else:
                 done = part.stop
         return found, scores
+
+    @property
+    def statistics(self) -> Mapping[str, int]:
+        """For the diagnostics: memory of the device that is in use, where it has its own."""
+        megabytes = memory_in_use(self._device) >> 20
+        return {"gpu_memory_mb": megabytes} if self._device.type != "cpu" else {}
 
     def close(self) -> None:
         """Give the weights' memory back, to the device too."""

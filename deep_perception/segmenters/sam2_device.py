@@ -62,3 +62,12 @@ def empty_cache(device: Any) -> None:
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def memory_in_use(device: Any) -> int:
+    """Bytes of the device's memory that this process's tensors take; 0 on a CPU."""
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int(torch.mps.current_allocated_memory()) if device.type == "mps" else 0

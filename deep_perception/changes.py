@@ -37,6 +37,11 @@ ENOUGH_TEXTURED = 32
 BLACK, WHITE = 12.0, 240.0
 # Pixels of the small picture, a twentieth of its width: a shift beyond is another view.
 MAX_SHIFT = 8.0
+# Where the texture is in one place only, it is a thing that shifts and not the camera, unless that
+# is no more than trembling; tiles, of the width or the height.
+IN_ONE_PLACE, MAX_TREMBLE = 6, 3.3
+# Fewer textured tiles cannot tell a shift from noise.
+ENOUGH_TO_MOVE = 4
 # Of a shift up to this, masks are still in their place.
 STAYS = 0.5
 # Exposure and white balance change no more than this between keyframes, as slope of a tone curve
@@ -116,7 +121,7 @@ def compare(before: View, now: View) -> Change:
 
 def moved(before: View, now: View) -> bool:
     """Whether the view is no longer in the same pixels, as far as its texture can tell."""
-    if np.count_nonzero(_Textures(before.grey).variance >= TEXTURED) < ENOUGH_TEXTURED:
+    if np.count_nonzero(_textured(before.grey)) < ENOUGH_TO_MOVE:
         return False
     x, y = _shift(before.grey, now.grey)
     return max(abs(x), abs(y)) > STAYS
@@ -160,6 +165,12 @@ class _Textures:
         return likeness
 
 
+def _textured(grey: Floats) -> Tiles:
+    """Which tiles have a texture to match."""
+    textured: Tiles = _Textures(grey).variance >= TEXTURED
+    return textured
+
+
 def _tile_means(grey: Floats) -> Floats:
     means = cv2.resize(grey, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
     return means.astype(np.float32, copy=False)
@@ -174,7 +185,10 @@ def _shift(before: Floats, now: Floats) -> tuple[float, float]:
 def _shifted(before: Floats, now: Floats) -> tuple[Floats, Tiles] | None:
     """``before`` moved to where ``now`` has it, and the tiles that it still fills."""
     x, y = _shift(before, now)
-    if max(abs(x), abs(y)) > MAX_SHIFT or max(abs(x), abs(y)) < 0.2:
+    rows, columns = np.nonzero(_textured(before))
+    in_one_place = rows.size == 0 or max(np.ptp(rows), np.ptp(columns)) < IN_ONE_PLACE
+    most = MAX_TREMBLE if in_one_place else MAX_SHIFT
+    if max(abs(x), abs(y)) > most or max(abs(x), abs(y)) < 0.2:
         return None
     move = np.array([[1, 0, x], [0, 1, y]], np.float32)
     moved = cv2.warpAffine(before, move, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)

@@ -135,7 +135,10 @@ def compressed_to_bgr(data: Bytes, format_: str) -> Picture:
         )
     raw = np.frombuffer(data, np.uint8)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(raw, flags) if raw.size else None
+    try:
+        decoded = cv2.imdecode(raw, flags) if raw.size else None
+    except cv2.error:  # the header claims more pixels than OpenCV takes
+        decoded = None
     if decoded is None:
         raise EncodingError(
             f"{raw.size} bytes of format {format_!r} cannot be decoded; expected jpeg or png"

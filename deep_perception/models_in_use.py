@@ -85,6 +85,11 @@ class ModelsInUse:
         """Whether words are to be expected of the describer, and not of its fallback."""
         return self.loaded and getattr(self.describer, "available", True)
 
+    @property
+    def loading(self) -> bool:
+        """Whether a server is getting the describer's model ready: work that nobody sees."""
+        return self.loaded and getattr(self.describer, "loading", False)
+
     def get_ready(self, say: Callable[[str], object]) -> None:
         """Wait for a model that a server is loading, and say so; a live camera should not wait."""
         if hasattr(self.describer, "get_ready"):

@@ -160,7 +160,10 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         read_only=True,
     )
     device: Literal["cuda", "cpu"] = _setting(
-        "cuda", "where DAM runs; cpu takes minutes a region and is for trying only", read_only=True
+        "cuda",
+        "where DAM runs; cpu takes minutes a region, wants describer.region_timeout_s to "
+        "match, and is for trying only",
+        read_only=True,
     )
     precision: Literal["fp16", "8bit", "4bit"] = _setting(
         "fp16",
@@ -245,8 +248,9 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         unit="s", at_least=1.0, at_most=3600.0, read_only=True,
     )  # fmt: skip
     ttl_s: int = _setting(
-        0, "LM Studio unloads a model that it loaded for a request after this long without work, "
-        "0: its own setting", unit="s", at_least=0, at_most=86400, read_only=True,
+        0, "LM Studio unloads a model that it loaded by itself for a request after this long "
+        "without work (not one that was loaded by hand or by describer.load_model), 0: its own "
+        "setting", unit="s", at_least=0, at_most=86400, read_only=True,
     )  # fmt: skip
     api_key_env: str = _setting(
         "LM_API_TOKEN",

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from deep_perception import images, masks
-from deep_perception.analyzer import Analyzer, Before
+from deep_perception.analyzer import Analyzer, Before, Cancelled
 from deep_perception.changes import Tiles
 from deep_perception.identity import Following, Identity
 from deep_perception.images import Picture
@@ -79,6 +79,9 @@ class Stream:
                     ),
                 ),
             )
+            if cancelled():
+                # Nobody will show it.
+                raise Cancelled
         except BaseException:
             self.keyframes.missed(decision)
             raise

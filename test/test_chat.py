@@ -181,6 +181,9 @@ def test_an_answer_that_breaks_off_is_better_than_none(then):
     [
         ('{"label": "cu', "length", "breaks off at describer.max_tokens: raise it"),
         ("A white cup with a", "length", "breaks off at describer.max_tokens: raise it"),
+        ("... a red cup that", "length", "breaks off at describer.max_tokens: raise it"),
+        ("**. A red", "length", "breaks off at describer.max_tokens: raise it"),
+        ("1. A red cup that", "length", "breaks off at describer.max_tokens: raise it"),
         ('{"label": "cu', "stop", "the answer's JSON breaks off"),
         ("red " * 50, "length", "repeats itself"),
         ('{"label": "cup", "caption": "' + "a cup on a table " * 9, "length", "repeats itself"),
@@ -745,3 +748,29 @@ def test_an_address_without_v1_is_told_what_is_missing():
         words, (warning,) = describe(server, 3, url=url, fallback="attributes")
     assert {one.describer for one in words} == {"attributes"}
     assert f"Set describer.url to {url}/v1" in warning
+
+
+def test_a_server_that_hangs_is_noticed_also_when_its_scenes_are_cut_short():
+    """The questions are taken back before they time out, time after time."""
+    stop = threading.Event()
+    with Server(lambda request: (stop.wait(60), GOOD)[1]) as server:
+        settings = settings_from(
+            {
+                "describer.backend": "chat",
+                "describer.url": server.url,
+                "describer.scene_deadline_s": 0.6,
+                "describer.region_timeout_s": 1.0,
+            }
+        )
+        with Analyzer(settings) as analyzer:
+            for _ in range(4):
+                scene = analyzer.analyze(shapes())
+            stop.set()
+    assert {each.description.describer for each in scene.regions} == {"attributes"}
+    assert "no words within" in scene.warnings[0]
+
+
+def test_a_label_may_begin_with_a_bracket():
+    reply = Reply(completion({**WORDS, "label": "(red) mug on the table top"}))
+    words, _, _ = one(reply)
+    assert (words.status, words.label) == ("described", "red mug")

@@ -515,7 +515,12 @@ def test_a_client_that_leaves_during_its_description_ends_it(server, folder, gat
 def test_while_it_loads_health_answers_and_regions_are_refused(start, load_gate):
     server = start(token="")
     status, health, _ = server.call("GET", "/health")
-    assert (status, health["status"], health["error"]) == (503, "loading", "")
+    assert (status, health["status"], health["message"]) == (
+        503,
+        "loading",
+        "the DAM server is loading",
+    )
+    assert "error" not in health
     status, answer, headers = server.complete(request(urls(1)[0]))
     assert (status, answer["error"]["code"]) == (503, "loading")
     assert int(headers["Retry-After"]) >= 1

@@ -1,6 +1,8 @@
 """sensor_msgs encodings: what a camera meant by its bytes is what comes out."""
 
+import struct
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -207,12 +209,21 @@ def test_a_16_bit_png_is_grey_or_depth_as_its_format_says():
     assert compressed_to_bgr(data, "mono16; png compressed ")[1, 1].tolist() == [4500 // 257] * 3
 
 
+def claims_to_be(width, height):
+    """A PNG whose header says that it is larger than OpenCV takes."""
+    data = bytearray(encoded(".png", SCENE))
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     ("format_", "data"),
     [
         ("h264", b"\0\0\0\1gB"),
         ("jpeg", b""),
         ("jpeg", encoded(".jpg", SCENE)[:20]),
+        ("png", claims_to_be(60000, 60000)),
         ("16UC1; compressedDepth", encoded(".png", SCENE)),
     ],
 )

@@ -375,6 +375,29 @@ def test_the_part_of_the_view_that_makes_another_view_is_a_setting(name):
     assert play(frames, min_interval_s=0.0, view_share=0.05)[1] == "view"
 
 
+def on_a_wall(shift):
+    """A thing on a wall without texture, moved by so many pixels."""
+    noise = np.random.default_rng(shift).normal(0, 3, (480, 640, 3))
+    image = np.full((480, 640, 3), (180, 185, 190), np.float64)
+    image[150:290, 200 + shift : 340 + shift] = (40, 60, 160)
+    image[180:220, 230 + shift : 300 + shift] = (20, 200, 220)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shift", [16, 24, 40])
+def test_a_thing_that_moves_before_a_plain_wall_is_not_taken_for_the_camera(shift):
+    frames = [on_a_wall(0)] * 2 + [on_a_wall(shift)] * 3
+    assert play(frames, min_interval_s=0.0)[2:4] == ["", "local"]
+
+
+@pytest.mark.parametrize("shift", [4, 8, 12, 16])
+def test_before_a_plain_wall_too_no_region_is_kept_where_it_no_longer_is(shift):
+    first, later = decisions([on_a_wall(0), on_a_wall(shift)], rate_hz=0.02, local_tiles=0)
+    assert first.reason == "first"
+    assert later.reason == "heartbeat"
+    assert later.changed is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_hand_that_trembles_is_no_keyframe(name):
     generator, frames = np.random.default_rng(3), []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_words import ComesBack  # its describer is away at first
 
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.describers.attributes import Attributes
 from deep_perception.options import settings_from
 from deep_perception.regions import Description
@@ -132,6 +132,29 @@ def test_what_did_not_change_is_not_swept_again(analyzer):
     assert [each.index for each in scene.regions] == list(range(1, len(scene.regions) + 1))
     assert any(each.track_id not in masks for each in scene.regions)
     assert scene.coverage > 0.9
+
+
+def test_a_scene_that_nobody_will_show_is_none(analyzer):
+    """Told to stop when it was done: the same view is worth a scene all the same."""
+    stream, calls = Stream(), []
+    decision = stream.keyframes.decide(room(), SECOND, analyzer.settings.keyframes)
+
+    def cancelled():
+        calls.append(None)
+        return False
+
+    stream.analyze(analyzer, room(), decision, on_region=lambda region: None, cancelled=cancelled)
+    last = len(calls)
+    calls.clear()
+    stream = Stream()
+    decision = stream.keyframes.decide(room(), SECOND, analyzer.settings.keyframes)
+    with pytest.raises(Cancelled):
+        stream.analyze(
+            analyzer, room(), decision, on_region=lambda region: None,
+            cancelled=lambda: cancelled() or len(calls) == last,
+        )  # fmt: skip
+    again = stream.keyframes.decide(room(), 2 * SECOND, analyzer.settings.keyframes)
+    assert again.reason == "first"
 
 
 def test_other_settings_sweep_the_whole_picture_again(analyzer):

@@ -82,7 +82,12 @@ class App:
             "described": self._batcher.described,
             "version": __version__,
         }
-        return web.json_response(state, status=200 if self.status == "ready" else 503)
+        if not self.error:
+            # Clients would show it in place of the message.
+            del state["error"]
+        wait = {"Retry-After": "1"} if self.status == "loading" else {}
+        status = 200 if self.status == "ready" else 503
+        return web.json_response(state, status=status, headers=wait)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         entry = {

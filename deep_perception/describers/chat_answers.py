@@ -157,7 +157,9 @@ def _words(content: str, at_limit: bool) -> tuple[Answer, Answer | None]:
         return there, there
     *lines, last = content.strip().splitlines()
     rest = "\n".join([*lines, whole_sentences(last)]).strip()
-    return there, _cut(_from_text(rest)) if rest else None
+    # What is left of "1. A red cup that" is no sentence.
+    whole = _from_text(rest) if re.search(r"[^\W\d]", rest) else None
+    return there, _cut(whole) if whole and whole.label else None
 
 
 def _cut(answer: Answer) -> Answer:
@@ -243,6 +245,7 @@ def _label(text: str) -> str:
     phrase = re.sub(r"^(?:an?|the)\s+", "", phrase, flags=re.IGNORECASE)
     if len(phrase.split()) > 4:
         stop = r"\s(?:is|are|was|has|with|on|in|at|of|that|which|who|from|against|lying|sitting)\s"
+        phrase = re.sub(r"^\((.*?)\)", r"\1", phrase).lstrip("(,;: ")
         phrase = re.split(rf"[.,;:(]|{stop}", phrase, maxsplit=1, flags=re.IGNORECASE)[0]
     return clean(" ".join(phrase.split()[:8]), LABEL_LENGTH)
 

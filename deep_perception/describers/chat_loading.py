@@ -64,6 +64,10 @@ class Loading:
         try:
             posted = self._post("/api/v1/models/load", {"model": model}, timeout)
             body = await asyncio.wait_for(posted, timeout)
+        except asyncio.CancelledError:
+            # Closed meanwhile. The first instance of a model has its name.
+            self._instances.append(model)
+            raise
         except asyncio.TimeoutError:
             self._failure = (
                 f"model {model!r} is not loaded after describer.load_timeout_s ({timeout:g} s)"
@@ -96,6 +100,8 @@ class Loading:
             try:
                 body = {"instance_id": instance}
                 posted = self._post("/api/v1/models/unload", body, UNLOAD_WITHIN_S)
-                await asyncio.wait_for(posted, UNLOAD_WITHIN_S)
+                answer = await asyncio.wait_for(posted, UNLOAD_WITHIN_S)
+                if isinstance(answer, Mapping) and answer.get("error"):
+                    log.warning("LM Studio did not unload %r: %s", instance, error_text(answer))
             except Exception as error:  # nobody waits for it any more
                 log.warning("LM Studio did not unload %r: %s", instance, error or "no answer")

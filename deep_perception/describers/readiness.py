@@ -31,6 +31,8 @@ class Readiness:
         self._last = wanted
         self._reason = ""
         self._watched = self._back = False
+        self._unanswered_s = 0.0
+        self.loading = False
         self._slots: tuple[int, asyncio.Semaphore] | None = None
 
     @property
@@ -111,6 +113,7 @@ class Readiness:
 
     async def _choose(self) -> None:
         self._chosen = await self._client.choose_model()
+        self.loading = False
         self._last = self._wanted or self._chosen.model
 
     def watch(self) -> Coroutine[Any, Any, None] | None:
@@ -133,7 +136,18 @@ class Readiness:
 
     def answered(self) -> None:
         """The server gave an answer, whatever it was."""
+        self._unanswered_s = 0.0
         self._breaker.succeed()
+
+    def given_up(self, waited_s: float, patience_s: float) -> None:
+        """A question was taken back before it was answered.
+
+        Scenes that end before their questions do would hide for ever that a server hangs.
+        """
+        self._unanswered_s += waited_s / self.concurrency()
+        if self.healthy and self._unanswered_s >= patience_s:
+            self._lost(Unreachable(f"no words within {self._unanswered_s:.0f} s"))
+            self._unanswered_s = 0.0
 
     async def no_answer(self, error: Exception) -> str:
         """The server gave none; returns the reason."""
@@ -147,6 +161,7 @@ class Readiness:
         return str(error)
 
     def _lost(self, error: Exception) -> None:
+        self.loading = isinstance(error, Unreachable) and error.again_s is not None
         if isinstance(error, Unreachable):
             self._breaker.fail(str(error), at_once=True, again_s=error.again_s)
             self._chosen = None

@@ -83,6 +83,11 @@ class Served:
         """Whether words are to be expected of the server now."""
         return self._readiness.available
 
+    @property
+    def loading(self) -> bool:
+        """Whether the server is getting its model ready."""
+        return self._readiness.loading
+
     def describe(
         self, image: Picture, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description] | None]:
@@ -209,6 +214,9 @@ class Served:
         try:
             asking = shown.ask(readiness.model, lambda: not readiness.healthy)
             answer = await asyncio.wait_for(asking, timeout)
+        except asyncio.CancelledError:
+            readiness.given_up(time.perf_counter() - started, timeout)
+            raise
         except asyncio.TimeoutError:
             return Gone(await readiness.no_answer(Transient(f"no words within {timeout:g} s")))
         except (Transient, Unreachable) as error:

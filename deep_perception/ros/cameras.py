@@ -144,7 +144,8 @@ class Camera:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._node.get_logger().info(f"images come as {type_name} on {topic}")
-            self.last_received_s = time.monotonic()
+            self._times_s.clear()
+            self._started_s = time.monotonic()
         reliability = ReliabilityPolicy[self._settings.reliability.upper()]
         # Only the newest frame is of use, so the middleware keeps no more than that.
         qos = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=reliability)

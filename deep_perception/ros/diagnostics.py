@@ -190,4 +190,5 @@ class Diagnostics:
 
 
 def _gist(message: str) -> str:
-    return re.sub(r"\d+", "#", message)
+    # Not the digits of topics: /cam1/image and /cam2/image are two cameras.
+    return re.sub(r"(/[A-Za-z_]\S*)|\d+", lambda found: found[1] or "#", message)

@@ -147,8 +147,8 @@ def to_region(region: Region, keyframe: Keyframe) -> DescribedRegion:
         latency=_duration(words.latency_s),
         truncated=words.truncated,
         error=words.error,
-        first_seen=_time(region.first_seen_ns),
-        last_described=_time(region.last_described_ns),
+        first_seen=to_time(region.first_seen_ns),
+        last_described=to_time(region.last_described_ns),
         revision=region.revision,
     )
 
@@ -170,7 +170,8 @@ def _point(point: Point) -> Point2D:
     return Point2D(x=float(point.x), y=float(point.y))
 
 
-def _time(stamp_ns: int) -> Time:
+def to_time(stamp_ns: int) -> Time:
+    """The stamp of nanoseconds."""
     return Time(sec=stamp_ns // NANOSECONDS, nanosec=stamp_ns % NANOSECONDS)
 
 

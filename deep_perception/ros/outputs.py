@@ -42,6 +42,13 @@ class Outputs:
         """One region, as soon as it has its words."""
         self._updates.publish(messages.to_region(region, keyframe))
 
+    def forget(self, keyframe: Keyframe, now_ns: int) -> None:
+        """Take the latched scene back: whoever subscribes now gets an empty one of this time."""
+        nothing = DescribedRegionArray(camera=keyframe.camera, keyframe=keyframe.number)
+        nothing.header.frame_id = keyframe.header.frame_id
+        nothing.header.stamp = messages.to_time(now_ns)
+        self._regions.publish(nothing)
+
     def publish_scene(
         self, scene: Scene, image: Picture, keyframe: Keyframe, settings: OutputSettings
     ) -> None:

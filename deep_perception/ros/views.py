@@ -201,8 +201,8 @@ class View:
             )
             if unwanted():
                 raise Cancelled
-            if superseded():
-                # It gave way: what was not told may have its turn later.
+            if superseded() or not analyzer.models.describes:
+                # It gave way, or the server is gone again: the others may have their turn later.
                 self._again += len(again - said)
             if said:
                 self.latest = better, keyframe
@@ -214,6 +214,7 @@ class View:
         latest = self.latest
         if latest is not None and messages.stamp_ns(latest[1].header.stamp) > now_ns:
             self.latest = None
+            self._outputs.forget(latest[1], now_ns)
 
     def _outdated(self, stamp_ns: int) -> bool:
         """Whether time went back since a frame of this stamp came: a bag that starts anew."""

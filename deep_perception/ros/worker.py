@@ -134,6 +134,9 @@ class Worker:
                 self._cancelled,
                 lambda: any(each.has_newer(settings) for each in self._views.values()),
             )
+        if self._analyzer.models.loading:
+            # Else a model that takes longer to load than that would never be there.
+            self._worked_s = time.monotonic()
         unload_s = settings.models.idle_unload_s
         if 0 < unload_s < time.monotonic() - self._worked_s:
             self._analyzer.models.unload()

@@ -240,6 +240,14 @@ def test_one_of_two_cameras_is_wrong_and_later_of_the_right_type(graph, start_no
     graph.until(camera.get_subscription_count, "the other type")
 
 
+def test_cameras_that_differ_in_a_number_are_each_missed(graph, start_node):
+    node = start_node(remaps=["__ns:=/numbers"], **SOON, **{"ros.cameras": "cam1,cam2"})
+    for camera in ("cam1", "cam2"):
+        said = f"nobody publishes /numbers/{camera}/image; "
+        graph.until(lambda said=said: said in node.log, lambda said=said: f"{said}; {node.log}")
+        assert node.log.count(said) == 1
+
+
 BACKENDS = """
 import time
 from deep_perception.describers.attributes import Attributes

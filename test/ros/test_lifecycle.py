@@ -37,6 +37,11 @@ class Slow(Attributes):
             time.sleep(1.0)
             yield found
 
+class Remote(Attributes):
+    @property
+    def loading(self):
+        return (HERE / "loading").exists()
+
 class Model(Superpixels):
     def __init__(self):
         if not (HERE / "model").exists():
@@ -220,3 +225,18 @@ def test_models_are_unloaded_without_work_and_loaded_again(graph, start_node, ba
     assert loads(backends).count("loaded") == before
     graph.analysed(camera, scenes, graph.image(picture()[:, ::-1]))
     assert loads(backends).count("loaded") == before + 1
+
+
+def test_a_model_that_a_server_is_loading_is_not_given_up_for_idle(graph, start_node, backends):
+    (backends / "loading").touch()
+    start(
+        start_node, backends, "remote",
+        **{"models.idle_unload_s": 1.0, "describer.backend": "lifecycle_backends:Remote"},
+    )  # fmt: skip
+    scenes = graph.listen(DescribedRegionArray, "/remote/analyzer/regions", LATCHED)
+    camera = graph.publisher(Image, "/remote/image")
+    graph.analysed(camera, scenes, graph.image(picture()))
+    graph.spin(5.0)
+    assert loads(backends) == ["loaded"]
+    (backends / "loading").unlink()
+    graph.until(lambda: loads(backends)[-1] == "freed", "the unloading")

@@ -207,6 +207,11 @@ def test_simulated_time_pauses_goes_back_and_runs_fast(graph, start_node, play):
     scenes.clear()
     player.play(50.0, image=False)
     graph.until(lambda: not get_scene().success, "that the scene is forgotten")
+    # Nor for whoever subscribes now.
+    late = graph.listen(DescribedRegionArray, "/sim/analyzer/regions", LATCHED)
+    graph.until(lambda: late, "the latched scene")
+    assert [(len(each.regions), seconds(each.header.stamp)) for each in late] == [(0, 50.0)]
+    scenes.clear()
     player.play_until(lambda: scenes, "a scene after the jump")
     assert scenes[0].reason == "first"
     assert not ids(scenes[0]) & ids(before)

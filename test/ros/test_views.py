@@ -94,3 +94,32 @@ def test_words_that_cannot_be_had_are_asked_for_once_a_keyframe_and_nothing_is_r
         assert Unable.asked - asked == AGAIN
         graph.spin(0.5)
         assert len(scenes) == 2
+
+
+def test_an_attempt_that_the_fallback_answered_is_no_attempt(graph, view, monkeypatch):
+    """The server is back, and away again when it is asked."""
+    monkeypatch.setattr(Unable, "available", False)
+    settings = settings_from(
+        {
+            "describer.backend": f"{__name__}:Unable",
+            "describer.describe_again": AGAIN,
+            "keyframes.mode": "interval",
+        }
+    )
+    with Analyzer(settings) as analyzer:
+        assert view.process(frame(1), analyzer, settings, never)
+        for _ in range(4):
+            monkeypatch.setattr(Unable, "available", True)
+
+            def goes_away(image, regions):
+                Unable.available = False
+                yield from Unable.describe(analyzer.models.describer, image, regions)
+
+            monkeypatch.setattr(analyzer.models.describer, "describe", goes_away, raising=False)
+            view.describe_again(analyzer, settings, never, never)
+            assert not Unable.available
+        monkeypatch.undo()
+        monkeypatch.setattr(Unable, "available", True)
+        asked = Unable.asked
+        view.describe_again(analyzer, settings, never, never)
+        assert Unable.asked - asked == AGAIN

@@ -158,8 +158,8 @@ def _words(content: str, at_limit: bool) -> tuple[Answer, Answer | None]:
     *lines, last = content.strip().splitlines()
     rest = "\n".join([*lines, whole_sentences(last)]).strip()
     # What is left of "1. A red cup that" is no sentence.
-    whole = _from_text(rest) if re.search(r"[^\W\d]", rest) else None
-    return there, _cut(whole) if whole and whole.label else None
+    kept = _from_text(rest) if re.search(r"[^\W\d]", rest) else None
+    return there, _cut(kept) if kept and kept.label else None
 
 
 def _cut(answer: Answer) -> Answer:

@@ -267,7 +267,6 @@ def test_health_and_models(server):
     assert status == 200
     assert {**health, "described": 0} == {
         "status": "ready",
-        "error": "",
         "message": "the DAM server is ready",
         "model": "DAM-3B-Self-Contained",
         "device": "cpu",

@@ -32,6 +32,7 @@ from deep_perception.replay.storage.mcap_records import (
     MESSAGE,
     RECORD,
     Damaged,
+    index_is_whole,
     records,
     unpack,
 )
@@ -110,10 +111,10 @@ class _Part:
 
 
 class McapFile:
-    """See StorageFile. ``name`` is what messages to people call it."""
+    """See StorageFile. ``called``: the file of the recording, where ``path`` is a copy of it."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.name = name
+    def __init__(self, path: Path, called: Path) -> None:
+        self._name = called.name
         self.warnings: dict[str, None] = {}
         self.channels: dict[int, _Found] = {}
         self.stretches: list[_Part] = []
@@ -133,7 +134,7 @@ class McapFile:
 
     def warn(self, what: str) -> None:
         """Say once what is wrong with this file."""
-        self.warnings[f"{self.name}: {what}"] = None
+        self.warnings[f"{self._name}: {what}"] = None
 
     def bytes_of(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
         """The records of a chunk, or of a run. Raises Damaged."""
@@ -147,7 +148,7 @@ class McapFile:
         """Take over the index. False: there is none, or none that knows every message."""
         try:
             summary = SeekingReader(self._file).get_summary()
-            if summary is None or summary.statistics is None:
+            if summary is None or summary.statistics is None or not index_is_whole(self._file):
                 return False
             for schema in summary.schemas.values():
                 self._add_schema(schema)

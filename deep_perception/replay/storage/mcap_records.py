@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import lz4.frame
 import zstandard
@@ -13,13 +15,21 @@ from mcap.opcode import Opcode
 
 MAGIC = b"\x89MCAP0\r\n"
 RECORD, MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
-_CHUNK = struct.Struct("<QQQII")
+_CHUNK, _FOOTER = struct.Struct("<QQQII"), struct.Struct("<QQI")
 # What damaged bytes make of the code that reads them.
 BROKEN = (McapError, OSError, ValueError, RuntimeError, struct.error, zstandard.ZstdError)
 
 
 class Damaged(Exception):
     """Bytes that are not what they should be."""
+
+
+def index_is_whole(file: BinaryIO) -> bool:
+    """Whether the index at the end of a file has the checksum that it should have, if any."""
+    footer_at = file.seek(-len(MAGIC) - RECORD.size - _FOOTER.size, os.SEEK_END)
+    summary_at, _, crc = _FOOTER.unpack(file.read()[RECORD.size : -len(MAGIC)])
+    file.seek(summary_at)
+    return not crc or zlib.crc32(file.read(footer_at + RECORD.size + 16 - summary_at)) == crc
 
 
 def records(raw: memoryview, cut: bool) -> Iterator[tuple[int, memoryview]]:

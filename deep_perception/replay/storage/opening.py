@@ -63,24 +63,28 @@ def _stored(folder: Path) -> list[Path]:
     return sorted((file for file in files if file.is_file()), key=_in_natural_order)
 
 
-def open_file(path: Path, scratch: Callable[[], Path]) -> StorageFile:
-    """One file, whatever its name; ``scratch`` gives a folder for copies. Raises BagError."""
+def open_file(path: Path, scratch: Callable[[], Path], called: Path | None = None) -> StorageFile:
+    """One file, whatever its name; ``scratch`` gives a folder for copies. Raises BagError.
+
+    ``called``: the file of the recording that it is a copy of.
+    """
+    called = called or path
     try:
         with path.open("rb") as opened:
             start = opened.read(16)
     except OSError as error:
-        raise BagError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise BagError(f"{called}: cannot be read ({error.strerror or error})") from None
     if not start:
-        raise BagError(f"{path}: the file is empty")
+        raise BagError(f"{called}: the file is empty")
     if start.startswith(packing.MAGIC):
-        return open_file(packing.unpacked_file(path, scratch()), scratch)
+        return open_file(packing.unpacked_file(path, scratch()), scratch, called)
     if start.startswith(mcap_records.MAGIC):
-        return McapFile(path, path.name)
+        return McapFile(path, called)
     if start.startswith(sqlite_files.MAGIC):
-        return sqlite_files.SqliteFile(path, path.name, scratch)
+        return sqlite_files.SqliteFile(path, called, scratch)
     if start.startswith(ros1_files.MAGIC):
-        return ros1_files.Ros1File(path, path.name)
-    raise BagError(f"{path}: this file is no recording; {EXPECTED}")
+        return ros1_files.Ros1File(path, called)
+    raise BagError(f"{called}: this file is no recording; {EXPECTED}")
 
 
 def _in_natural_order(path: Path) -> list[tuple[int, str]]:

@@ -21,10 +21,13 @@ _BROKEN = (ReaderError, OSError, ValueError, RuntimeError, AssertionError, Looku
 
 
 class Ros1File:
-    """See StorageFile; one stretch. Raises BagError."""
+    """See StorageFile; one stretch. Raises BagError.
 
-    def __init__(self, path: Path, name: str) -> None:
-        self.name = name
+    ``called``: the file of the recording, where ``path`` is a copy of it.
+    """
+
+    def __init__(self, path: Path, called: Path) -> None:
+        self._name = called.name
         self.warnings: dict[str, None] = {}
         self.stretches = [self]
         self._reader = Reader(path)
@@ -32,7 +35,7 @@ class Ros1File:
             self._reader.open()
         except _BROKEN as error:
             raise BagError(
-                f"{name}: cannot be read as a ROS 1 bag ({error}); `rosbag reindex` repairs one "
+                f"{called}: cannot be read as a ROS 1 bag ({error}); `rosbag reindex` repairs one "
                 "that was not closed"
             ) from None
         self.counts: Counter[Topic] = Counter()
@@ -61,7 +64,7 @@ class Ros1File:
         except _BROKEN as error:
             rest = sum(each.msgcount for each in ours) - self.before(wanted, from_ns) - count
             self.warnings[
-                f"{self.name}: is damaged ({error}); {count} messages were read, {rest} are lost"
+                f"{self._name}: is damaged ({error}); {count} messages were read, {rest} are lost"
             ] = None
             yield Lost(log_ns, NOWHERE, rest)
 

@@ -33,10 +33,13 @@ _Column: TypeAlias = "NDArray[np.int64]"
 
 
 class SqliteFile:
-    """See StorageFile; one stretch. ``scratch`` gives a folder for copies. Raises BagError."""
+    """See StorageFile; one stretch. ``scratch`` gives a folder for copies. Raises BagError.
 
-    def __init__(self, path: Path, name: str, scratch: Callable[[], Path]) -> None:
-        self.name = name
+    ``called``: the file of the recording, where ``path`` is a copy of it.
+    """
+
+    def __init__(self, path: Path, called: Path, scratch: Callable[[], Path]) -> None:
+        self._name = called.name
         self.warnings: dict[str, None] = {}
         self.counts: dict[Topic, int] = {}
         self.stretches = [self]
@@ -51,7 +54,7 @@ class SqliteFile:
             self._database.execute("PRAGMA writable_schema=ON")
             self._look()
         except sqlite3.Error as error:
-            raise BagError(f"{name}: cannot be read as a recording of rosbag2 ({error})") from None
+            raise BagError(f"{called}: cannot be read as a bag of rosbag2 ({error})") from None
 
     def close(self) -> None:
         self._database.close()
@@ -76,7 +79,7 @@ class SqliteFile:
                 yield Message(log_ns, topic, data)
 
     def _warn(self, what: str) -> None:
-        self.warnings[f"{self.name}: {what}"] = None
+        self.warnings[f"{self._name}: {what}"] = None
 
     def _look(self) -> None:
         """Find out what is in it."""

@@ -17,6 +17,7 @@ import pytest
 from bags import START_NS, TOPIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rosbags import rosbag1
 
 from deep_perception.encodings import EncodingError
 from deep_perception.replay.bags import BagError, Frame, Recording
@@ -481,17 +482,38 @@ def test_a_ros_1_bag_that_was_not_closed_is_refused_with_what_helps(tmp_path, ke
 
 
 @pytest.mark.parametrize("compression", ["bz2", "lz4"])
-def test_a_ros_1_bag_is_read_up_to_where_it_is_damaged(tmp_path, compression):
+@pytest.mark.parametrize("places", [[0.7], [0.2, 0.21, 0.6]])
+def test_damage_in_a_ros_1_bag_costs_only_what_is_damaged(tmp_path, compression, places):
     path = bags.write_bag(
-        tmp_path / "old.bag", bags.moving_scene(60), storage="ros1", compression=compression
+        tmp_path / "old.bag", bags.moving_scene(120), storage="ros1", compression=compression
     )
     whole, _ = read(path)
-    bags.damage(path, int(path.stat().st_size * 0.7), 2000)
-    frames, (warning,) = read(path)
-    assert 0 < len(frames) < 60 and [f.data for f in frames] == [
-        f.data for f in whole[: len(frames)]
-    ]
-    assert f"{len(frames)} messages were read, {60 - len(frames)} are lost" in warning
+    for place in places:
+        bags.damage(path, int(path.stat().st_size * place), 2000)
+    frames, warnings = read(path)
+    assert len(frames) + len(warnings) == 120
+    # Each of its chunks has about 18 messages.
+    assert len(warnings) < 20 * len(places) and "old.bag: is damaged (" in warnings[0]
+    by_position = {f.position: f for f in whole}
+    assert all(f.data == by_position[f.position].data for f in frames)
+    for start in (f.log_ns for f in whole[::30]):
+        part, _ = read(path, start_ns=start)
+        assert seen(part) == seen(f for f in frames if f.log_ns >= start)
+
+
+def test_a_ros_1_bag_that_is_damaged_everywhere_is_given_up(tmp_path):
+    path = bags.write_bag(
+        tmp_path / "old.bag", bags.moving_scene(400), storage="ros1", compression="lz4"
+    )
+    whole, _ = read(path)
+    with rosbag1.Reader(path) as reader:
+        chunks = [chunk.datapos for chunk in reader.chunks.values()]
+    for offset in chunks[1:]:
+        bags.damage(path, offset + 1000, 2000)
+    frames, warnings = read(path)
+    assert [f.data for f in frames] == [f.data for f in whole[: len(frames)]] and frames
+    assert "is damaged in 100 places" in warnings[-1]
+    assert f"; {400 - 100 - len(frames)} messages from " in warnings[-1]
 
 
 # -- messages that are no pictures ----------------------------------------------------------------
@@ -544,10 +566,8 @@ def test_one_broken_message_costs_only_itself(tmp_path, storage):
 
 
 def test_a_ros_1_message_that_is_none_keeps_its_place(tmp_path):
-    from rosbags.rosbag1 import Writer
-
     good = bytes(bags.STORE.cdr_to_ros1(bags.image(np.ones((2, 2, 3), np.uint8), 5), bags.IMAGE))
-    with Writer(tmp_path / "old.bag") as writer:
+    with rosbag1.Writer(tmp_path / "old.bag") as writer:
         connection = writer.add_connection(TOPIC, bags.IMAGE, typestore=bags.ROS1)
         for number, data in enumerate([good, good[:30], good]):
             writer.write(connection, number, data)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from io import BytesIO
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader, ReaderError
@@ -15,6 +19,8 @@ from deep_perception.replay.interfaces import NoMessage, to_cdr
 from deep_perception.replay.storage import NOWHERE, BagError, Item, Lost, Message, Topic, Wanted
 
 MAGIC = b"#ROSBAG V"
+# Each costs a search through the index.
+_DAMAGED_PLACES = 100
 # What damaged bytes make of the code that reads them.
 _BROKEN = (ReaderError, OSError, ValueError, RuntimeError, AssertionError, LookupError, EOFError,
            struct.error)  # fmt: skip
@@ -35,8 +41,8 @@ class Ros1File:
             self._reader.open()
         except _BROKEN as error:
             raise BagError(
-                f"{called}: cannot be read as a ROS 1 bag ({error}); `rosbag reindex` repairs one "
-                "that was not closed"
+                f"{called}: cannot be read as a ROS 1 bag ({_why(error)}); `rosbag reindex` "
+                "repairs one that was not closed"
             ) from None
         self.counts: Counter[Topic] = Counter()
         for connection in self._reader.connections:
@@ -50,23 +56,39 @@ class Ros1File:
         self._reader.close()
 
     def before(self, wanted: Wanted, from_ns: int) -> int:
-        indexes = (self._reader.indexes[each.id] for each in self._ours(wanted))
-        return sum(bisect_left([entry.time for entry in index], from_ns) for index in indexes)
+        return bisect_left(self._order(self._ours(wanted)), (from_ns,))
 
     def read(self, wanted: Wanted, from_ns: int) -> Iterator[Item]:
-        ours, count, log_ns = self._ours(wanted), 0, from_ns
-        if not ours:
-            return
-        try:
-            for connection, log_ns, raw in self._reader.messages(ours, start=from_ns):
-                count += 1
-                yield _message(log_ns, _topic(connection), raw)
-        except _BROKEN as error:
-            rest = sum(each.msgcount for each in ours) - self.before(wanted, from_ns) - count
-            self.warnings[
-                f"{self._name}: is damaged ({error}); {count} messages were read, {rest} are lost"
-            ] = None
-            yield Lost(log_ns, NOWHERE, rest)
+        ours = self._ours(wanted)
+        order = self._order(ours)
+        at, damaged = bisect_left(order, (from_ns,)), 0
+        while at < len(order):
+            log_ns = order[at].time
+            same_time = at - bisect_left(order, (log_ns,))
+            try:
+                found = self._reader.messages(ours, start=log_ns)
+                for connection, time_ns, raw in islice(found, same_time, None):
+                    at += 1
+                    yield _message(time_ns, _topic(connection), raw)
+            except _BROKEN as error:
+                # rosbags keeps the chunk that it had closed.
+                self._reader.current_chunk = (-1, BytesIO())
+                damaged += 1
+                yield self._lost(order, at, error, everything=damaged > _DAMAGED_PLACES)
+                at = len(order) if damaged > _DAMAGED_PLACES else at + 1
+
+    def _lost(self, order: Sequence[Any], at: int, error: Exception, *, everything: bool) -> Lost:
+        count = len(order) - at if everything else 1
+        what = f"is damaged in {_DAMAGED_PLACES} places" if everything else "is damaged"
+        seconds = (order[at].time - self.start_ns) / 1e9
+        self.warnings[
+            f"{self._name}: {what} ({_why(error)}); {count} messages from {seconds:.3f} s on are lost"
+        ] = None
+        return Lost(order[at].time, NOWHERE, count)
+
+    def _order(self, ours: Sequence[Connection]) -> list[Any]:
+        """The index of these messages in the order in which rosbags reads them."""
+        return list(merge(*(self._reader.indexes[each.id] for each in ours)))
 
     def _ours(self, wanted: Wanted) -> list[Connection]:
         """The connections in order of their topics: that is how rosbags orders equal times."""
@@ -76,6 +98,10 @@ class Ros1File:
 
 def _topic(connection: Connection) -> Topic:
     return Topic(connection.topic, connection.msgtype)
+
+
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split()) or "it contradicts itself"
 
 
 def _message(log_ns: int, topic: Topic, raw: bytes) -> Message:

@@ -17,6 +17,7 @@ from deep_perception.encodings import EncodingError
 from deep_perception.images import Picture
 from deep_perception.replay.storage import (
     EARLIEST_NS,
+    METADATA,
     BagError,
     Lost,
     Message,
@@ -25,7 +26,7 @@ from deep_perception.replay.storage import (
     in_order,
 )
 
-__all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording"]
+__all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording", "name_of"]
 
 INSTALL = "python -m pip install 'rosbags>=0.11' 'mcap>=1.2'"
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
@@ -89,8 +90,8 @@ class Recording:
         _check_installed(path)
         from deep_perception.replay.storage import opening
 
-        self.path = path.parent if path.name == opening.METADATA else path
-        self.name = re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", self.path.resolve().name)
+        self.path = path.parent if path.name == METADATA else path
+        self.name = name_of(path)
         self._warnings: dict[str, None] = {}
         with ExitStack() as stack:
 
@@ -196,6 +197,13 @@ class Recording:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def name_of(path: Path) -> str:
+    """What a recording is called, whether it is there or not: its folder or its file's stem."""
+    path = path.resolve()
+    name = path.parent.name if path.name == METADATA else path.name
+    return re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
 
 
 def header_of(data: bytes) -> tuple[int, str]:

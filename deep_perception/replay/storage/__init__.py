@@ -43,6 +43,8 @@ class Lost(NamedTuple):
 Item: TypeAlias = "Message | Lost"
 Wanted: TypeAlias = AbstractSet[Topic]
 
+# Of a folder of rosbag2.
+METADATA = "metadata.yaml"
 NOWHERE = Topic("", "")
 EARLIEST_NS = -(2**63)
 

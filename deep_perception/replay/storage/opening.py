@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from deep_perception.replay.storage import (
+    METADATA,
     BagError,
     StorageFile,
     mcap_records,
@@ -18,7 +19,6 @@ from deep_perception.replay.storage import (
 )
 from deep_perception.replay.storage.mcap_files import McapFile
 
-METADATA = "metadata.yaml"
 _STORED = re.compile(r".*\.(mcap|db3)(\.zstd?)?", re.IGNORECASE)
 EXPECTED = "expected a folder of rosbag2, or an .mcap, .db3 or .bag file"
 

@@ -18,6 +18,7 @@ setup(
             "prompts/*.txt",
             "dam_server/requirements.txt",
             "replay/interfaces/*.msg",
+            "replay/page/*",
         ]
     },
     data_files=[

@@ -296,16 +296,17 @@ def test_memory_does_not_grow_with_the_recording(made, tmp_path):
             for _ in range(times):
                 yield from map(from_line, lines)
 
+        path = tmp_path / "report.html"
         tracemalloc.start()
-        write(
-            tmp_path / "report.html",
-            made,
+        write_page(
+            path,
+            title="kitchen",
             seen=seen,
             picture=lambda each: pictures[each.keyframe % len(pictures)].copy(),
         )
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return most, (tmp_path / "report.html").stat().st_size
+        return most, path.stat().st_size
 
     peak(1)  # what the first call imports and keeps
     (few, small), (many, large) = peak(2), peak(10)

@@ -20,14 +20,6 @@ OPTIONS = (
 )
 
 
-def why_not():
-    """Why there is no browser here, or nothing."""
-    absent = [name for name in (CHROMIUM, DRIVER) if not shutil.which(name)]
-    if absent:
-        return f"there is no {' and no '.join(absent)}; apt-get install chromium chromium-driver"
-    return ""
-
-
 def start(profile, *, width, height, phone=False, dark=False):
     """A new browser with a window of this size, in an empty folder; to be quit by the caller."""
     from selenium import webdriver

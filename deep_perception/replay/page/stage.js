@@ -154,14 +154,15 @@ function listenToStage() {
     hover(-1);
     $("chip").hidden = true;
   });
-  svg.addEventListener("focusin", (event) => hover(placeOf(event)));
-  svg.addEventListener("focusout", () => hover(-1));
+  // Not of the SVG element: Chromium makes one that listens to the focus a stop of the Tab key.
+  $("view").addEventListener("focusin", (event) => hover(placeOf(event)));
+  $("view").addEventListener("focusout", () => hover(-1));
   svg.addEventListener("click", (event) => pin(placeOf(event)));
   svg.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     pin(placeOf(event));
     event.preventDefault();
   });
-  roving(svg, ".region");
+  roving($("view"), ".region");
   $("drawn").addEventListener("change", () => svg.classList.toggle("bare", !$("drawn").checked));
 }

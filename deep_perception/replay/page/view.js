@@ -95,6 +95,7 @@ function roving(container, selector) {
   });
   container.addEventListener("focusin", (event) => {
     const focused = event.target.closest(selector);
+    if (!focused) return;
     for (const item of items()) item.setAttribute("tabindex", item === focused ? 0 : -1);
   });
 }

@@ -133,6 +133,10 @@ def test_the_index_says_where_labels_and_tracks_are(made, tmp_path):
         for track in camera["tracks"]:
             places = [at for at, region in regions if region.track_id == track["id"]]
             assert numbers_in(track["keyframes"]) == places
+            words = [r.description for _, r in regions if r.track_id == track["id"]]
+            labels = [each.label for each in words if each.label] or [words[-1].status]
+            label = camera["labels"][track["label"]]
+            assert (label["name"] or label["status"]) == labels[-1]
             lives[track["id"]] = scenes[places[-1]].stamp_ns - scenes[places[0]].stamp_ns
         longest = [lives[camera["tracks"][number]["id"]] for number in camera["longest"]]
         assert longest == sorted(lives.values(), reverse=True)

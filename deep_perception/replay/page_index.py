@@ -47,6 +47,7 @@ class Track:
     number: int
     label: int
     colour: str
+    named: bool = False
     keyframes: Runs = field(default_factory=Runs)
 
 
@@ -98,8 +99,9 @@ class Camera:
         new = Track(len(self._tracks), label.number, colour_of(region))
         track = self._tracks.setdefault(region.track_id, new)
         track.keyframes.add(keyframe)
-        if words.label:
-            track.label = label.number
+        # The last label; of a region that was never described, why not.
+        if words.label or not track.named:
+            track.label, track.named = label.number, bool(words.label)
         return label.number, track.number
 
     def since_start(self, stamp_ns: int) -> float:

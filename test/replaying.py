@@ -33,9 +33,7 @@ def replay(bag, folder, changes=None, **of_task):
     settings = replay_settings(settings_from({**QUICK, **(changes or {})}), complaints.append)
     models = Models(settings)
     try:
-        summary = replay_bag(
-            Task(bag=bag, folder=folder, **of_task), settings, models, told.append
-        )
+        summary = replay_bag(Task(bag=bag, folder=folder, **of_task), settings, models, told.append)
     finally:
         models.close()
     return summary, told

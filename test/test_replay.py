@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ from replaying import (
     LEFT,
     QUICK,
     RIGHT,
+    ROOT,
     content,
     replay,
     run,
@@ -316,9 +318,7 @@ def test_no_moment(text):
         Moment.read(text)
 
 
-@given(
-    rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), min_size=2, max_size=80)
-)
+@given(rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), min_size=2, max_size=80))
 def test_never_more_frames_a_second_and_none_wasted(rate, gaps):
     sampler, now, taken = Sampler(1, rate, START_NS), START_NS, []
     times = []
@@ -379,7 +379,7 @@ def test_topics():
     camera = "sensor_msgs/msg/Image"
 
     def choose(*names, wanted=()):
-        return choose_topics({name: (camera, 5) for name in names}, wanted)
+        return choose_topics(dict.fromkeys(names, (camera, 5)), wanted)
 
     taken, left_out = choose(
         "/front/image_raw", "/front/image_raw/compressed", "/rear/image/compressed",
@@ -407,3 +407,13 @@ def test_a_line_is_the_scene(recording, tmp_path):
         assert to_line(from_line(line)) == line
         moved = dataclasses.replace(from_line(line), topic="/other")
         assert from_line(to_line(moved)).topic == "/other"
+
+
+def test_every_key_is_documented(recording, tmp_path):
+    replay(recording, tmp_path / "out", choice=Choice(topics=(LEFT,)))
+    scene, *_ = scenes(tmp_path / "out")
+    text = (ROOT / "docs" / "scenes.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    documented = re.findall(r"`(\w+)`", " ".join(rows))
+    assert documented == [*scene, *scene["regions"][0]]
+    assert scene["schema"] in text

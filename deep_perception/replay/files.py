@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 
 class InUse(ValueError):
     """Another process writes into the folder."""
@@ -17,8 +19,6 @@ def lock(folder: Path) -> Any:
 
     It is free again when the process dies. Raises InUse.
     """
-    import filelock
-
     folder.mkdir(parents=True, exist_ok=True)
     taken = filelock.FileLock(folder / "lock")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import get_args
 
 from deep_perception import __version__
@@ -30,12 +29,12 @@ def write_outputs(
     ``name``: of the recording. Raises BagError, JournalError and OSError.
     """
 
-    def seen(step: str) -> Iterator[Seen]:
-        for each in journal.scenes():
-            share = (each.log_ns - source.start_ns) / (source.stop_ns - source.start_ns)
-            tell(Progress(bag=name, step=step, share=share))
-            yield each
+    def show(step: str, each: Seen) -> Seen:
+        share = (each.log_ns - source.start_ns) / (source.stop_ns - source.start_ns)
+        tell(Progress(bag=name, step=step, share=share))
+        return each
 
+    pictures = Pictures(source)
     started_s = time.monotonic()
     counts = counts_from(journal.counts)
     drawn = settings.output
@@ -45,7 +44,7 @@ def write_outputs(
             journal.part(BAG),
             source.recording,
             source.topics,
-            seen("bag"),
+            (show("bag", each) for each in journal.scenes()),
             images=images,
             settings=settings.output,
             start_ns=source.start_ns,
@@ -56,8 +55,8 @@ def write_outputs(
         write_page(
             journal.part(PAGE),
             title=name,
-            seen=lambda: seen("page"),
-            picture=Pictures(source),
+            seen=journal.scenes,
+            picture=lambda each: pictures(show("page", each)),
             warnings=counts.warnings,
         )
         journal.put(PAGE, __version__)

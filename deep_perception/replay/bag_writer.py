@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rosbags.interfaces import (
     Connection,
@@ -30,6 +30,11 @@ from deep_perception.settings import OutputSettings
 Images = Literal["all", "keyframes", "none"]
 
 ROOT = "/analyzer"
+RESULTS = {
+    "detections": interfaces.DETECTIONS,
+    "regions": interfaces.REGIONS,
+    "annotated/compressed": interfaces.COMPRESSED_IMAGE,
+}
 # A camera's topic without these ends is the camera's name.
 _ENDS = ("image", "image_raw", "image_rect", "image_color", "image_mono", "image_rect_color",
          "image_rect_raw", "image_rect_mono", "compressed")  # fmt: skip
@@ -47,21 +52,32 @@ RELIABLE = _qos(10, QosDurability.VOLATILE)
 LATCHED = _qos(1, QosDurability.TRANSIENT_LOCAL)
 
 
-def output_names(topics: Iterable[str]) -> dict[str, str]:
-    """Under which name the results of each topic go: ``/analyzer``, or ``/analyzer/<camera>``.
+def cameras_of(topics: Iterable[str]) -> dict[str, str]:
+    """The name of each topic's camera, "" when there is only one.
 
-    ``<camera>`` is the topic without ``image_raw``, ``compressed`` and the like at its end, where
-    that tells the topics apart.
+    It is the topic without ``image_raw``, ``compressed`` and the like at its end, where that tells
+    the topics apart.
     """
     names = sorted(set(topics))
-    if len(names) == 1 and not names[0].startswith(f"{ROOT}/"):
-        return {names[0]: ROOT}
+    if len(names) == 1:
+        return {names[0]: ""}
     cameras = {topic: _camera(topic) for topic in names}
     taken = list(cameras.values())
     return {
-        topic: f"{ROOT}/{camera if taken.count(camera) == 1 else topic.lstrip('/')}"
+        topic: camera if taken.count(camera) == 1 else topic.strip("/")
         for topic, camera in cameras.items()
     }
+
+
+def output_names(topics: Iterable[str]) -> dict[str, str]:
+    """Under which name the results of each topic go: ``/analyzer``, or ``/analyzer/<camera>``."""
+    cameras, root = cameras_of(topics), ROOT
+    while True:
+        names = {topic: f"{root}/{camera}" if camera else root for topic, camera in cameras.items()}
+        if not any(f"{name}/{end}" in cameras for name in names.values() for end in RESULTS):
+            return names
+        # What is replayed is a bag of ours.
+        root += ROOT
 
 
 def _camera(topic: str) -> str:
@@ -120,16 +136,15 @@ class _Bag:
     ) -> None:
         self._writer, self._images, self._settings = writer, images, settings
         self._path = recording.path
-        self._names = output_names(topics)
+        self._cameras, self._names = cameras_of(topics), output_names(topics)
         self._topics: dict[str, Connection] = {}
         for topic in sorted(self._names):
             kind, _ = recording.image_topics[topic]
             if images != "none":
                 self._add(topic, kind, RELIABLE)
-            self._add(f"{self._names[topic]}/detections", interfaces.DETECTIONS, RELIABLE)
-            self._add(f"{self._names[topic]}/regions", interfaces.REGIONS, LATCHED)
-            annotated = f"{self._names[topic]}/annotated/compressed"
-            self._add(annotated, interfaces.COMPRESSED_IMAGE, RELIABLE)
+            for end, made in RESULTS.items():
+                latched = made == interfaces.REGIONS
+                self._add(f"{self._names[topic]}/{end}", made, LATCHED if latched else RELIABLE)
 
     def _add(self, topic: str, kind: str, qos: Qos) -> None:
         self._topics[topic] = self._writer.add_connection(
@@ -165,14 +180,13 @@ class _Bag:
             self._writer.write(self._topics[frame.topic], frame.log_ns, frame.data)
 
     def _write_scene(self, frame: Frame, seen: Seen) -> None:
-        name = self._names[frame.topic]
-        source = Source.of(frame.data, seen, camera=name[len(ROOT) + 1 :])
+        source = Source.of(frame.data, seen, camera=self._cameras[frame.topic])
         picture = drawing.annotate(seen.scene, frame.picture(), label=self._settings.labels)
-        results: dict[str, Any] = {
-            "detections": to_detections(seen.scene, source),
-            "regions": to_regions(seen.scene, source),
-            "annotated/compressed": to_annotated(picture, source, self._settings.jpeg_quality),
-        }
-        for end, message in results.items():
-            topic = self._topics[f"{name}/{end}"]
+        for message in (
+            to_detections(seen.scene, source),
+            to_regions(seen.scene, source),
+            to_annotated(picture, source, self._settings.jpeg_quality),
+        ):
+            (end,) = (end for end, kind in RESULTS.items() if kind == message.__msgtype__)
+            topic = self._topics[f"{self._names[frame.topic]}/{end}"]
             self._writer.write(topic, frame.log_ns, interfaces.write(message))

@@ -106,11 +106,11 @@ class Recording:
                     self._opened.append(opening.open_file(file, scratch))
                 except BagError as error:
                     refused.append(error)
+                    self._warnings[str(error).replace(str(file), file.name, 1)] = None
                     continue
                 stack.callback(self._opened[-1].close)
             if not self._opened:
                 raise refused[0]
-            self._warnings.update(dict.fromkeys(map(str, refused)))
             self._look()
             self._stack = stack.pop_all()
 

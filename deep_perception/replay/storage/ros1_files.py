@@ -36,6 +36,8 @@ class Ros1File:
         self._name = called.name
         self.warnings: dict[str, None] = {}
         self.stretches = [self]
+        # Of what was read last: whoever looks for single messages asks again and again.
+        self._known: tuple[Sequence[Connection], list[Any]] = [], []
         self._reader = Reader(path)
         try:
             self._reader.open()
@@ -81,14 +83,15 @@ class Ros1File:
         count = len(order) - at if everything else 1
         what = f"is damaged in {_DAMAGED_PLACES} places" if everything else "is damaged"
         seconds = (order[at].time - self.start_ns) / 1e9
-        self.warnings[
-            f"{self._name}: {what} ({_why(error)}); {count} messages from {seconds:.3f} s on are lost"
-        ] = None
+        lost = f"{count} messages from {seconds:.3f} s on are lost"
+        self.warnings[f"{self._name}: {what} ({_why(error)}); {lost}"] = None
         return Lost(order[at].time, NOWHERE, count)
 
     def _order(self, ours: Sequence[Connection]) -> list[Any]:
         """The index of these messages in the order in which rosbags reads them."""
-        return list(merge(*(self._reader.indexes[each.id] for each in ours)))
+        if self._known[0] != ours:
+            self._known = ours, list(merge(*(self._reader.indexes[each.id] for each in ours)))
+        return self._known[1]
 
     def _ours(self, wanted: Wanted) -> list[Connection]:
         """The connections in order of their topics: that is how rosbags orders equal times."""

@@ -45,6 +45,8 @@ class SqliteFile:
         self.stretches = [self]
         self.start_ns = self.end_ns = 0
         self._topics: dict[int, Topic] = {}
+        # Of what was read last: whoever looks for single messages asks again and again.
+        self._known: tuple[Wanted, tuple[_Column, _Column, _Column]] | None = None
         options = "?immutable=1"
         if any(_beside(path, suffix).exists() for suffix in _BESIDE):
             path, options = _copy(path, scratch()), ""
@@ -106,13 +108,17 @@ class SqliteFile:
 
     def _rows(self, wanted: Wanted) -> tuple[_Column, _Column, _Column]:
         """Time, topic and row of each message, in the order of reading. 32 bytes a message."""
+        if self._known is not None and self._known[0] == wanted:
+            return self._known[1]
         ours = [key for key, topic in self._topics.items() if topic in wanted]
         ours.sort(key=lambda key: self._topics[key])
         order = {key: rank for rank, key in enumerate(ours)}
         found = np.fromiter(self._scan(order), dtype=np.dtype((np.int64, 4)))
         times, ranks, keys, rows = np.asarray(found, np.int64).reshape(-1, 4).T
         sorted_ = np.lexsort((rows, ranks, times))
-        return times[sorted_], keys[sorted_], rows[sorted_]
+        columns = times[sorted_], keys[sorted_], rows[sorted_]
+        self._known = wanted, columns
+        return columns
 
     def _scan(self, order: dict[int, int]) -> Iterator[tuple[int, int, int, int]]:
         saved = 0

@@ -49,7 +49,11 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
     again.add_argument(
         "--resume", action="store_true", help="go on only; an error where nothing is to go on with"
     )
-    again.add_argument("--overwrite", action="store_true", help="begin anew whatever is there")
+    again.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="begin anew whatever is there; after an interruption leave it out to go on",
+    )
     parser.add_argument(
         "--images", choices=("all", "keyframes", "none"), default="all",
         help="which of the original images the output bag has too (default all)",
@@ -138,6 +142,9 @@ def run_replay(
     except ModuleNotFoundError as error:
         complain(f"a replay needs the package {error.name}: {INSTALL}")
         return FAILED
+    if chosen.export or chosen.labels:
+        complain("--export and --labels are not in this version; leave them out")
+        return FAILED
     settings = replay_settings(settings, complain)
     models = Models(settings)
     try:
@@ -167,7 +174,7 @@ def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
         every=chosen.every,
         rate_hz=chosen.rate,
     )
-    names = one_name_each({bag: name_of(bag) for bag in chosen.bags})
+    names = one_name_each({bag: name_of(bag) for bag in chosen.bags}, taken=EXPORTS)
     return [
         Task(
             bag=bag,

@@ -1,6 +1,7 @@
 """Describers that answer as servers do: in any order, after any time, each thing spelled anyhow."""
 
 import hashlib
+import os
 import queue
 import random
 import threading
@@ -56,6 +57,7 @@ class Slow(Jumbled):
     """Takes its time: a process can be ended while it waits."""
 
     name = "slow"
+    model = os.environ.get("SLOW_MODEL", "")
 
     def describe(self, image, regions):
         for region in regions:

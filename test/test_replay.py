@@ -33,8 +33,11 @@ from deep_perception.replay import freezing
 from deep_perception.replay.bags import BagError, Recording
 from deep_perception.replay.choice import Choice, ChoiceError, Moment, Sampler, choose_topics
 from deep_perception.replay.exact import replay_settings
+from deep_perception.replay.exports import Examples, put_outputs
 from deep_perception.replay.freezing import Unreadable, freeze, thaw
 from deep_perception.replay.scenes import Seen, from_line, to_line
+from deep_perception.replay.source import Pictures, Source
+from deep_perception.replay.task import Task
 from deep_perception.replay.telling import Note, Progress, Trouble
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.stream import Stream
@@ -417,3 +420,70 @@ def test_every_key_is_documented(recording, tmp_path):
     documented = re.findall(r"`(\w+)`", " ".join(rows))
     assert documented == [*scene, *scene["regions"][0]]
     assert scene["schema"] in text
+
+
+# -- several together ---------------------------------------------------------------------------
+
+
+def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
+    other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(25), storage="ros1")
+    tasks = []
+    for bag, choice in ((recording, Choice(topics=(RIGHT,), start=Moment(SECOND))),
+                        (other, Choice())):  # fmt: skip
+        tasks.append(Task(bag=bag, folder=tmp_path / bag.stem, choice=choice))
+        replay(bag, tasks[-1].folder, choice=choice)
+    examples = Examples(tasks)
+    for _ in range(2):
+        found = [(name, seen.position, picture()) for name, seen, picture in examples]
+    expected = []
+    for task in tasks:
+        positions = {each["position"] for each in scenes(task.folder)}
+        with Recording(task.bag) as opened:
+            topics = task.choice.topics or list(opened.image_topics)
+            expected += [
+                (task.name, frame.position, frame.picture())
+                for frame in opened.frames(topics) if frame.position in positions
+            ]  # fmt: skip
+    assert [each[:2] for each in found] == [each[:2] for each in expected]
+    assert {name for name, _, _ in found} == {"drive", "other"}
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one[2], two[2])
+
+
+def test_pictures_are_found_in_any_order(recording):
+    with Recording(recording) as opened:
+        source = Source(opened, [LEFT, RIGHT], opened.start_ns, opened.end_ns + 1)
+        frames = list(opened.frames(source.topics))
+        pictures = Pictures(source)
+        order = random.Random(4).sample(frames, 20) + frames[:5] + frames[:1]
+        for frame in order:
+            seen = dataclasses.replace(SEEN, topic=frame.topic, position=frame.position,
+                                       log_ns=frame.log_ns)  # fmt: skip
+            np.testing.assert_array_equal(pictures(seen), frame.picture())
+        gone = dataclasses.replace(SEEN, topic=LEFT, position=3, log_ns=START_NS + 60 * SECOND)
+        with pytest.raises(BagError, match="not there any more"):
+            pictures(gone)
+
+
+SEEN = Seen(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1, reason="first",
+            scene=None)  # fmt: skip
+
+
+def test_what_breaks_off_leaves_what_was_there(tmp_path):
+    def write(text):
+        def make(path):
+            path.mkdir()
+            (path / "file").write_text(text)
+            if text == "broken":
+                raise OSError("the disk is full")
+
+        return {"coco": make}
+
+    put_outputs(tmp_path, write("first"))
+    put_outputs(tmp_path, write("second"))
+    with pytest.raises(OSError, match="full"):
+        put_outputs(tmp_path, write("broken"))
+    assert (tmp_path / "coco/file").read_text() == "second"
+    put_outputs(tmp_path, write("third"))
+    assert (tmp_path / "coco/file").read_text() == "third"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".replay", "coco"]

@@ -139,7 +139,9 @@ def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp
     again = tmp_path / "again" / "drive"
     again.parent.mkdir()
     shutil.copytree(recording, again)
-    done = run(nothing, recording, tmp_path / "gone", no_images, again, "--output",
+    # Of the name of a dataset.
+    coco = shutil.copytree(recording, tmp_path / "coco")
+    done = run(nothing, recording, tmp_path / "gone", no_images, again, coco, "--output",
                tmp_path / "out", cache=cache)  # fmt: skip
     assert done.returncode == 2
     said = complaints(done)
@@ -151,7 +153,10 @@ def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp
     expected = content(finished[0])
     for name in ("scenes.jsonl", "bag/bag.mcap"):
         assert one[f"drive/{name}"] == one[f"drive_2/{name}"] == expected[f"drive/{name}"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["drive", "drive_2"]
+        assert one[f"coco_2/{name}"] == expected[f"drive/{name}"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "coco_2", "drive", "drive_2",
+    ]  # fmt: skip
 
 
 def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):

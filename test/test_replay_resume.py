@@ -210,11 +210,22 @@ def test_other_settings_do_not_go_on(recording, tmp_path):
     other = run(recording, "--output", tmp_path / "out", "--every", 2, cache=tmp_path / "cache",
                 changes={**SLOW, "points.grid_rows": 9})  # fmt: skip
     assert other.returncode == 2
-    assert "--every was 1, is 2; points.grid_rows was 4, is 9. " in other.stderr
+    assert "--every was '1', is '2'; points.grid_rows was '4', is '9'. " in other.stderr
     assert "--overwrite" in other.stderr and len(other.stderr.splitlines()) == 1
     assert (tmp_path / "out/drive/scenes.jsonl").read_bytes() == saved
     # How fast, and what is made of the scenes, may be another.
     killed.command += ["--images", "none", "--describer.cache_size", "100", "--resume"]
+    killed.to_the_end()
+
+
+def test_another_model_does_not_go_on(recording, tmp_path):
+    """The server may have been given another one in the meantime."""
+    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
+    assert killed.until(when_saved(0))
+    other = run(recording, "--output", tmp_path / "out", cache=tmp_path / "cache", changes=SLOW,
+                env={**environment(tmp_path / "cache"), "SLOW_MODEL": "larger"})  # fmt: skip
+    assert other.returncode == 2
+    assert "the describer's model was '', is 'larger'. " in other.stderr
     killed.to_the_end()
 
 

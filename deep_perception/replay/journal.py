@@ -113,7 +113,7 @@ class Journal:
         if not names:
             return
         said = [
-            f"{name} was {before.get(name, 'not there')}, is {now.get(name, 'not there')}"
+            f"{name} was {before.get(name, '')!r}, is {now.get(name, '')!r}"
             for name in names[:DIFFERENCES]
         ]
         more = f", and {len(names) - DIFFERENCES} more" if len(names) > DIFFERENCES else ""
@@ -178,12 +178,7 @@ class Journal:
 
     def scenes(self) -> Iterator[Seen]:
         """All scenes, one at a time in memory."""
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield from_line(line.decode())
-                except SceneError as error:
-                    raise JournalError(f"{self.path}, line {number}: {error}") from None
+        return read_scenes(self.path)
 
     # -- what is made of them ----------------------------------------------------------------
 
@@ -228,3 +223,13 @@ class Journal:
         remove(self._state_file)
         for left in [*self._hidden.glob("*.part"), *(self.folder / name for name in OURS)]:
             remove(left)
+
+
+def read_scenes(path: Path) -> Iterator[Seen]:
+    """The scenes of a file, one at a time in memory. Raises JournalError and OSError."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield from_line(line.decode())
+            except (SceneError, UnicodeDecodeError) as error:
+                raise JournalError(f"{path}, line {number}: {error}") from None

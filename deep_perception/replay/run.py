@@ -13,14 +13,14 @@ from deep_perception.analyzer import Analyzer
 from deep_perception.backends import BackendUnavailable
 from deep_perception.encodings import EncodingError
 from deep_perception.replay.bags import BagError, Frame, Recording
-from deep_perception.replay.choice import ChoiceError, Sampler, choose_topics
+from deep_perception.replay.choice import Sampler
 from deep_perception.replay.journal import Journal
 from deep_perception.replay.outputs import write_outputs
 from deep_perception.replay.remembering import remembering
 from deep_perception.replay.scenes import Seen
 from deep_perception.replay.source import Source
 from deep_perception.replay.summary import Counts, Summary, counts_from
-from deep_perception.replay.task import Task, asked
+from deep_perception.replay.task import Task, asked, chosen
 from deep_perception.replay.telling import Note, Progress, Tell, Trouble
 from deep_perception.settings import Settings
 from deep_perception.stream import Stream
@@ -65,15 +65,10 @@ def replay_bag(task: Task, settings: Settings, models: Models, tell: Tell) -> Su
             f"{task.bag}: the outputs would be written into the recording; choose another --output"
         )
     with Recording(task.bag) as recording, Journal(task.folder) as journal:
-        try:
-            topics, left_out = choose_topics(recording.image_topics, task.choice.topics)
-            span = task.choice.span(recording.start_ns, recording.end_ns)
-        except ChoiceError as error:
-            raise BagError(f"{task.bag}: {error}") from None
+        source, left_out = chosen(task, recording)
         # What a name says of a picture is no more than a guess.
         said = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
-        tell(Note(f"{task.name}: {', '.join(topics)}{said}"))
-        source = Source(recording, topics, *span)
+        tell(Note(f"{task.name}: {', '.join(source.topics)}{said}"))
         saved = journal.begin(asked(task, settings, source), task.mode)
         if journal.finished:
             tell(Note(f"{task.name}: the scenes are there already"))
@@ -174,6 +169,7 @@ class _Run:
         counts = self._counts
         counts.seconds = self._before.seconds + time.monotonic() - self._started_s
         counts.since(self._before, self._analyzer.models.statistics, self._statistics)
+        counts.backend_warnings = list(self._analyzer.models.warnings)
         # In no order: what lies before is not read again by a run that goes on.
         counts.warnings = sorted({*counts.warnings, *self._source.warnings})
         return counts

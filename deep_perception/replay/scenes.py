@@ -80,8 +80,13 @@ def from_line(line: str) -> Seen:
             raise SceneError(f"schema {schema!r} is not understood, expected {SCHEMA!r}")
         size = Size(int(content["width"]), int(content["height"]))
         return Seen(
-            **{name: content[name] for name in ("topic", "frame_id", "reason")},
-            **{name: int(content[name]) for name in ("position", "log_ns", "stamp_ns", "keyframe")},
+            topic=content["topic"],
+            position=int(content["position"]),
+            log_ns=int(content["log_ns"]),
+            stamp_ns=int(content["stamp_ns"]),
+            frame_id=content["frame_id"],
+            keyframe=int(content["keyframe"]),
+            reason=content["reason"],
             scene=Scene(
                 size=size,
                 working_size=size,

@@ -23,15 +23,16 @@ MAX_KINDS = 20
 class Counts:
     """What was done so far, crashes included.
 
-    ``lost``: frames that gave no scene, by what was wrong (the first of its kind);
-    ``warnings``: of the recording; ``asked`` and ``cache_hits`` are None for a describer that does
-    not count.
+    ``lost``: frames that gave no scene, by what was wrong (the first of its kind); ``warnings``: of
+    the recording; ``backend_warnings``: what did not work as set at the end; ``asked`` and
+    ``cache_hits`` are None for a describer that does not count.
     """
 
     frames: int = 0
     seconds: float = 0.0
     lost: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    backend_warnings: list[str] = field(default_factory=list)
     asked: int | None = None
     cache_hits: int | None = None
 
@@ -109,7 +110,7 @@ class Summary:
             "frames_per_s": round(counts.frames / counts.seconds, 3) if counts.seconds else None,
             "outputs_s": round(self.outputs_s, 3),
             "outputs": list(self.outputs),
-            "warnings": counts.warnings,
+            "warnings": [*counts.warnings, *counts.backend_warnings],
         }
         return (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode(
             errors="backslashreplace"

@@ -8,7 +8,8 @@ from pathlib import Path
 from deep_perception import __version__
 from deep_perception.options import flatten
 from deep_perception.replay.bag_writer import Images
-from deep_perception.replay.choice import Choice
+from deep_perception.replay.bags import BagError, Recording
+from deep_perception.replay.choice import Choice, ChoiceError, choose_topics
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.source import Source
 from deep_perception.settings import Settings
@@ -39,6 +40,19 @@ class Task:
         return self.folder.name
 
 
+def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:
+    """What of a recording is replayed, and the image topics that are not, with the reason.
+
+    Raises BagError.
+    """
+    try:
+        topics, left_out = choose_topics(recording.image_topics, task.choice.topics)
+        span = task.choice.span(recording.start_ns, recording.end_ns)
+    except ChoiceError as error:
+        raise BagError(f"{task.bag}: {error}") from None
+    return Source(recording, topics, *span), left_out
+
+
 def asked(task: Task, settings: Settings, source: Source) -> dict[str, str]:
     """All by which scenes could change, by names for people."""
     recording, choice = source.recording, task.choice
@@ -54,7 +68,7 @@ def asked(task: Task, settings: Settings, source: Source) -> dict[str, str]:
         "--every": str(choice.every),
         "--rate": str(choice.rate_hz),
         **{
-            name: repr(value)
+            name: str(value)
             for name, value in flatten(settings).items()
             if not name.startswith(NOT_ASKED)
         },

@@ -40,6 +40,11 @@ test-dam: ## the tests of the DAM server, which runs in an environment of its ow
 	DEEP_PERCEPTION_DAM_PYTHON="$${environment%/*}/bin/python" \
 	exec tools/with_ros python -m pytest -m dam $(ARGS)
 
+.PHONY: test-browser
+test-browser: ## the tests of a replay's page in a real browser (Debian's chromium and chromium-driver)
+	@set -eu; environment=$$($${PYTHON:-python3} -S tools/bootstrap.py requirements/browser.txt); \
+	. "$$environment"; exec python -m pytest -m browser $(ARGS)
+
 .PHONY: lint
 lint: ## ruff and mypy
 	@tools/with_ros bash -c 'ruff check . && ruff format --check . && mypy'

@@ -12,7 +12,15 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "prompts/*.txt", "dam_server/requirements.txt"]},
+    package_data={
+        NAME: [
+            "py.typed",
+            "prompts/*.txt",
+            "dam_server/requirements.txt",
+            "replay/interfaces/*.msg",
+            "replay/page/*",
+        ]
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -35,6 +43,7 @@ setup(
     extras_require={
         "chat": ["openai>=1.109"],
         "hub": ["huggingface_hub>=2.4,<3"],
+        "replay": ["rosbags>=0.11", "mcap>=1.2", "filelock>=3.13"],
         "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],
     },

@@ -20,6 +20,7 @@ NOT_A_CLAIM = {
     "harness",
     "identity_scripts",
     "moving_scenes",
+    "recordings",
     "track_metrics",
     "words",
 }

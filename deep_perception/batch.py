@@ -10,6 +10,7 @@ from tqdm import tqdm
 from deep_perception import drawing, images
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import ImageError, Picture
+from deep_perception.naming import one_name_each
 from deep_perception.points import propose
 from deep_perception.regions import Scene
 from deep_perception.reports import write_reports
@@ -29,7 +30,7 @@ def analyze_files(
     """
     failed = 0
     folder = Path(settings.output.folder)
-    names = _report_names(paths)
+    names = one_name_each({path: path.stem for path in paths})
     with Analyzer(settings) as analyzer:
         analyzer.models.get_ready(say)
         for path in paths:
@@ -80,15 +81,3 @@ def _analyze_with_progress(analyzer: Analyzer, image: Picture, name: str) -> Sce
             bar.update(settled - bar.n)
 
         return analyzer.analyze(image, on_progress=show)
-
-
-def _report_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """File stems; ``a/cup.png`` and ``b/cup.jpg`` of one call become ``cup`` and ``cup_2``."""
-    names: dict[Path, str] = {}
-    for path in dict.fromkeys(paths):
-        name, number = path.stem, 1
-        while name in names.values():
-            number += 1
-            name = f"{path.stem}_{number}"
-        names[path] = name
-    return names

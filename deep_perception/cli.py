@@ -16,6 +16,7 @@ from deep_perception.dam_cli import add_dam_server, run_server
 from deep_perception.models_cli import add_models_command
 from deep_perception.options import Option, SettingsError, options, settings_from
 from deep_perception.presets import PRESETS
+from deep_perception.replay_cli import add_replay_command, run_replay
 from deep_perception.settings import Settings
 from deep_perception.settings_text import load_yaml
 
@@ -61,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--output", metavar="DIR", help="short for --output.folder")
     _add_options(analyze)
     analyze.set_defaults(run=_analyze)
+    replay = add_replay_command(commands)
+    _add_options(replay)
+    replay.set_defaults(
+        run=lambda chosen: run_replay(chosen, _settings(chosen), say=_say, complain=_complain)
+    )
     show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
     show.add_argument("--markdown", action="store_true", help="as a Markdown table")
     show.set_defaults(run=_show_settings)

@@ -1,4 +1,4 @@
-"""Camera messages to pictures: the encodings of ``sensor_msgs/image_encodings``, without ROS.
+"""Camera messages to pictures and back: the encodings of ``sensor_msgs``, without ROS.
 
 One converter instead of cv_bridge: cv_bridge has no wheel, its apt build breaks beside numpy 2,
 and it leaves depth, compressed formats and their errors to the caller anyway.
@@ -148,3 +148,14 @@ def compressed_to_bgr(data: Bytes, format_: str) -> Picture:
     if format_.startswith("16UC1"):
         return _grey(normalize)(decoded[..., 0])
     return scale_16_to_8(decoded)
+
+
+def to_jpeg(image: Picture, quality: int) -> tuple[bytes, str]:
+    """Data and format of a ``sensor_msgs/CompressedImage`` of an HxWx3 uint8 BGR picture.
+
+    The format string is image_transport's. Raises ValueError for what is no picture.
+    """
+    encoded, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
+    return jpeg.tobytes(), "bgr8; jpeg compressed bgr8"

@@ -73,6 +73,11 @@ class ModelsInUse:
         return (*self._warnings, *getattr(self.describer, "warnings", ()))
 
     @property
+    def replaced(self) -> tuple[str, ...]:
+        """Which backends their fallbacks stand in for, and why."""
+        return self._warnings
+
+    @property
     def statistics(self) -> Mapping[str, int]:
         """What the backends count, by name; nothing of one that does not count."""
         return {

@@ -15,7 +15,7 @@ AMERICAN = {"grey": "gray", "colour": "color", "coloured": "colored", "aluminium
 
 
 class Wording:
-    """The spellings of one scene, in the order that they are met."""
+    """The spellings of one scene in the order that they are met, for what is told at once."""
 
     def __init__(self) -> None:
         self._spellings: dict[str, str] = {}

@@ -182,7 +182,7 @@ class Words:
         early, self._early = self._early or [], None
         for region in followed:
             if region.description.status == "reused":
-                self._on_region(region)
+                self._tell(region)
         again = self._again if getattr(self._describer, "available", True) else 0
         for region in wanting(followed, self._describer.name, again):
             if region.index in self._held:
@@ -213,11 +213,15 @@ class Words:
         if found.description.status == "reused" and not ours:
             return
         self._said.add(region.index)
-        found = found.described(self._wording.spell(words))
+        found = found.described(words)
         if self._past is not None:
             found = self._past.described(found)
         self._found[region.index] = found
-        self._on_region(found)
+        self._tell(found)
+
+    def _tell(self, region: Region) -> None:
+        # Here only: what is kept and remembered must not depend on which words came first.
+        self._on_region(region.described(self._wording.spell(region.description)))
 
     def _describe(self) -> None:
         words = None

@@ -19,14 +19,20 @@ ROS_TESTS = Path(__file__).parent / "ros"
 # The DAM server's environment: its transformers cannot be in the one of the tests.
 DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
-GROUPS = ("ros", "colcon", "hub", "chat", "sam2", "serve", "dam")
-WITH_TORCH = ("sam2", "serve")
+GROUPS = ("ros", "colcon", "hub", "chat", "sam2", "serve", "dam", "browser")
+HINTS = {
+    "browser": "run with: make test-browser",
+    "sam2": "run with: make test-sam2",
+    "serve": "run with: make test-sam2",
+}
+BROWSER = ("chromium", "chromedriver")
 # A name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
 NEEDED = {
     "ros": (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")),
     "hub": (("huggingface_hub", "__version__"),),
     "chat": (("openai", "__version__"),),
     "sam2": (("torch", "__version__"), ("transformers", "__version__")),
+    "browser": (("selenium.webdriver", "Chrome"),),
     "serve": (("transformers", "__version__"), ("fastapi", "FastAPI"), ("uvicorn", "run")),
 }
 # Speed is measured in benchmarks/; a slow moment of the machine is no failure.
@@ -44,11 +50,13 @@ def why_not(group):
         return f"there is no colcon; {HINT}"
     if group == "dam" and not Path(DAM_PYTHON).is_file():
         return f"DEEP_PERCEPTION_DAM_PYTHON is {DAM_PYTHON or 'not set'}; run with: make test-dam"
+    if group == "browser" and (absent := [name for name in BROWSER if not shutil.which(name)]):
+        return f"there is no {' and no '.join(absent)}; apt-get install chromium chromium-driver"
     for module, name in NEEDED.get(group, ()):
         try:
             getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
-            return f"{error}; {'run with: make test-sam2' if group in WITH_TORCH else HINT}"
+            return f"{error}; {HINTS.get(group, HINT)}"
     return ""
 
 

@@ -89,7 +89,7 @@ class WordsCache:
                 self.misses += 1
                 made = await make()
                 if isinstance(made, Description) and _good(made):
-                    await self._put(key, made)
+                    made = await self._put(key, made)
             else:
                 self.hits += 1
                 made = found
@@ -110,10 +110,11 @@ class WordsCache:
             self._remember(key, found)
         return found
 
-    async def _put(self, key: bytes, words: Description) -> None:
-        self._remember(key, words)
+    async def _put(self, key: bytes, words: Description) -> Description:
         # Waited for: words that are out and then asked for again would be others.
-        await self._with_file(lambda file: file.put(key, words))
+        words = await self._with_file(lambda file: file.put(key, words)) or words
+        self._remember(key, words)
+        return words
 
     def _remember(self, key: bytes, words: Description) -> None:
         self._memory[key] = words

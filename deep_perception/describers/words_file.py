@@ -98,17 +98,23 @@ class WordsFile:
         self._used.add(key)
         return _from_json(row[0])
 
-    def put(self, key: bytes, words: Description) -> None:
-        """Keep words; they are in the file when this returns."""
+    def put(self, key: bytes, words: Description) -> Description:
+        """Keep words; they are in the file when this returns.
+
+        Returns what is in the file: the words of another process that was faster, or these.
+        """
         content = json.dumps(dataclasses.asdict(words), ensure_ascii=False)
         with self._transaction():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO words VALUES (?, ?, ?)", (key, content, time.time())
-            )
+            first = self.get(key)
+            if first is None:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO words VALUES (?, ?, ?)", (key, content, time.time())
+                )
             self._write_used()
             if self._puts % PRUNE_EVERY == 0:
                 self._connection.execute(PRUNE, (self._limit,))
         self._puts += 1
+        return first or words
 
     def close(self) -> None:
         """Write which words were used, and close the file."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import KeyValue
@@ -70,13 +69,11 @@ def to_image(image: Picture, header: Header) -> Image:
 
 
 def to_compressed_image(image: Picture, header: Header, quality: int) -> CompressedImage:
-    """A JPEG CompressedImage of an HxWx3 BGR picture; the format string is image_transport's."""
-    encoded, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not encoded:
-        raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
+    """A JPEG CompressedImage of an HxWx3 BGR picture."""
+    jpeg, kind = encodings.to_jpeg(image, quality)
     data = array("B")
-    data.frombytes(jpeg.tobytes())
-    return CompressedImage(header=header, format="bgr8; jpeg compressed bgr8", data=data)
+    data.frombytes(jpeg)
+    return CompressedImage(header=header, format=kind, data=data)
 
 
 def to_detections(scene: Scene, keyframe: Keyframe) -> Detection2DArray:

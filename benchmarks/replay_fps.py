@@ -1,0 +1,43 @@
+"""Frames a second of a whole replay with its outputs, against reading and decoding them only."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import Measurement, turn_by_turn
+from benchmarks.recordings import scenes, write
+from deep_perception.replay.bags import Recording
+from deep_perception.replay.run import Models, Task, replay_bag
+from deep_perception.settings import Settings
+
+# 640x480 JPEG at 10 Hz; a thing moves, and every 3 s the camera sees something else.
+RUNS, FRAMES, RATE_HZ, CUT_EVERY = 5, 200, 10.0, 30
+
+
+def run() -> Measurement:
+    """The embedded default."""
+    settings = Settings()
+    models = Models(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        frames = scenes(FRAMES, width=640, height=480, cut_every=CUT_EVERY)
+        bag = write(Path(folder) / "bag", frames, RATE_HZ)
+        task = Task(bag=bag, folder=Path(folder) / "out", mode="overwrite")
+
+        def read() -> None:
+            with Recording(bag) as recording:
+                for frame in recording.frames(list(recording.image_topics)):
+                    frame.picture()
+
+        ours, baseline = turn_by_turn(
+            lambda: replay_bag(task, settings, models, lambda event: None), read, RUNS
+        )
+    models.close()
+    return {
+        "name": "replay_fps",
+        "value": baseline / ours,
+        "unit": "frames/s",
+        "baseline": FRAMES / baseline,
+        "ours": FRAMES / ours,
+        "runs": RUNS,
+    }

@@ -1,0 +1,52 @@
+"""What it costs a replay to remember words, of a describer that takes no time and is never asked
+the same twice: the worst there is."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.harness import Measurement, turn_by_turn
+from benchmarks.recordings import scenes, write
+from deep_perception.options import settings_from
+from deep_perception.replay.exact import replay_settings
+from deep_perception.replay.run import Models, Task, replay_bag
+
+RUNS, FRAMES = 5, 60
+
+
+def run() -> Measurement:
+    """Seconds of a replay at 640x480, without outputs made twice."""
+    with tempfile.TemporaryDirectory() as folder:
+        frames = scenes(FRAMES, width=640, height=480, cut_every=10)
+        bag = write(Path(folder) / "bag", frames, rate_hz=5.0)
+
+        def replay(cache_size: int) -> None:
+            file = Path(folder) / "words.sqlite"
+            settings = replay_settings(
+                settings_from(
+                    {
+                        "describer.backend": "benchmarks.calls:Counting",
+                        "describer.cache_size": cache_size,
+                        "describer.cache_file": str(file),
+                    }
+                ),
+                lambda line: None,
+            )
+            task = Task(bag=bag, folder=Path(folder) / "out", mode="overwrite", images="none")
+            models = Models(settings)
+            try:
+                replay_bag(task, settings, models, lambda event: None)
+            finally:
+                models.close()
+                file.unlink(missing_ok=True)
+
+        ours, baseline = turn_by_turn(lambda: replay(2048), lambda: replay(0), RUNS)
+    return {
+        "name": "replay_words_cache",
+        "value": ours / baseline,
+        "unit": "s",
+        "baseline": baseline,
+        "ours": ours,
+        "runs": RUNS,
+    }

@@ -1,0 +1,65 @@
+"""Regions as SVG paths: the outlines of a mask, simplified; the even-odd rule leaves holes open."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_perception import masks
+from deep_perception.masks import Box, Mask, Size
+
+# The longest side of a picture in the units of its paths, which are whole numbers.
+SIDE = 1200
+# Units: stairs of the pixels that a mask was swept at are straightened ...
+TOLERANCE = 1.5
+# ... and, beside the largest piece, pieces and holes of less than this area are left out.
+MIN_PIECE = 12.0
+
+
+def canvas_of(size: Size) -> Size:
+    """Width and height of a picture of this size, in units of its paths."""
+    scale = SIDE / max(size)
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
+
+
+def path_of(mask: Mask, canvas: Size) -> str:
+    """The path of an HxW bool mask of any size, in units of the canvas; "" of an empty mask.
+
+    To be filled by the even-odd rule. A piece that is one pixel wide is a line without an area.
+    """
+    if not mask.any():
+        return ""
+    box, size = masks.box_of(mask), masks.size_of(mask)
+    window = np.ascontiguousarray(mask[box.y1 : box.y2, box.x1 : box.x2], np.uint8)
+    found, _ = cv2.findContours(
+        window, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(box.x1, box.y1)
+    )
+    scale = np.array([canvas.width / size.width, canvas.height / size.height])
+    outlines = [
+        ((np.asarray(outline).reshape(-1, 2) + 0.5) * scale).astype(np.float32) for outline in found
+    ]
+    areas = [cv2.contourArea(outline) for outline in outlines]
+    largest = int(np.argmax(areas))
+    return "".join(
+        _subpath(outline)
+        for number, outline in enumerate(outlines)
+        if areas[number] >= MIN_PIECE or number == largest
+    )
+
+
+def path_of_box(box: Box, size: Size, canvas: Size) -> str:
+    """The path of a box of a picture of a size, in units of the canvas."""
+    x, y = canvas.width / size.width, canvas.height / size.height
+    x1, x2, y1, y2 = round(box.x1 * x), round(box.x2 * x), round(box.y1 * y), round(box.y2 * y)
+    return f"M{x1} {y1}H{x2}V{y2}H{x1}z"
+
+
+def _subpath(outline: NDArray[np.float32]) -> str:
+    corners = np.asarray(cv2.approxPolyDP(outline, TOLERANCE, True)).reshape(-1, 2)
+    points = np.rint(corners).astype(int)
+    steps = np.diff(points, axis=0)
+    # A minus sign parts numbers as well as a space does.
+    numbers = [str(number) for number in steps[steps.any(axis=1)].reshape(-1)]
+    line = " ".join(numbers).replace(" -", "-")
+    return f"M{points[0, 0]} {points[0, 1]}l{line or '0 0'}z"

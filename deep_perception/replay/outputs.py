@@ -1,0 +1,77 @@
+"""What is made of the scenes of one recording: a bag, a page, and the summary."""
+
+from __future__ import annotations
+
+import time
+from typing import get_args
+
+from deep_perception import __version__
+from deep_perception.replay.bag_writer import Images, write_bag
+from deep_perception.replay.journal import SCENES, Journal
+from deep_perception.replay.page import write_page
+from deep_perception.replay.scenes import Seen
+from deep_perception.replay.source import Pictures, Source
+from deep_perception.replay.summary import Summary, counts_from, summarize
+from deep_perception.replay.telling import Progress, Tell
+from deep_perception.settings import Settings
+
+__all__ = ["IMAGES", "Images", "write_outputs"]
+
+IMAGES: tuple[Images, ...] = get_args(Images)
+BAG, PAGE, SUMMARY = "bag", "report.html", "summary.json"
+
+
+def write_outputs(
+    name: str, images: Images, settings: Settings, source: Source, journal: Journal, tell: Tell
+) -> Summary:
+    """Make what is not there yet as it is wanted now; each is there whole or not at all.
+
+    ``name``: of the recording. Raises BagError, JournalError and OSError.
+    """
+
+    def show(step: str, each: Seen) -> Seen:
+        share = (each.log_ns - source.start_ns) / (source.stop_ns - source.start_ns)
+        tell(Progress(bag=name, step=step, share=share))
+        return each
+
+    pictures = Pictures(source)
+    started_s = time.monotonic()
+    counts = counts_from(journal.counts)
+    drawn = settings.output
+    shape = f"{__version__}, images {images}, labels {drawn.labels}, quality {drawn.jpeg_quality}"
+    if journal.made(BAG) != shape:
+        write_bag(
+            journal.part(BAG),
+            source.recording,
+            source.topics,
+            (show("bag", each) for each in journal.scenes()),
+            images=images,
+            settings=settings.output,
+            start_ns=source.start_ns,
+            stop_ns=source.stop_ns,
+        )
+        journal.put(BAG, shape)
+    if journal.made(PAGE) != __version__:
+        write_page(
+            journal.part(PAGE),
+            title=name,
+            seen=journal.scenes,
+            picture=lambda each: pictures(show("page", each)),
+            warnings=counts.warnings,
+        )
+        journal.put(PAGE, __version__)
+    summary = summarize(
+        journal.path,
+        settings.describer,
+        journal.models["the describer"],
+        counts,
+        bag=name,
+        folder=journal.folder,
+        topics=tuple(source.topics),
+        outputs_s=time.monotonic() - started_s,
+        outputs=(PAGE, BAG, SCENES, SUMMARY),
+    )
+    part = journal.part(SUMMARY)
+    part.write_bytes(summary.to_json())
+    part.replace(journal.folder / SUMMARY)
+    return summary

@@ -1,0 +1,75 @@
+"""What is to be done with one recording, and all by which its scenes could change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deep_perception import __version__
+from deep_perception.options import flatten
+from deep_perception.replay.bag_writer import Images
+from deep_perception.replay.bags import BagError, Recording
+from deep_perception.replay.choice import Choice, ChoiceError, choose_topics
+from deep_perception.replay.journal import Mode
+from deep_perception.replay.source import Source
+from deep_perception.settings import Settings
+
+# Settings by which no scene changes, but where it comes from, how fast, and what is made of it.
+NOT_ASKED = (
+    "output.", "ros.", "models.", "describer.cache_", "describer.url", "describer.api_key_env",
+    "describer.load_", "describer.ttl_s", "describer.max_concurrency", "describer.region_timeout_s",
+    "describer.new_keyframe", "describer.dam.url", "describer.dam.manage_server",
+    "describer.dam.environment", "describer.dam.device", "describer.dam.max_batch",
+    "describer.dam.max_queue", "describer.dam.api_key_env",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A recording, the folder for what is made of it, and how."""
+
+    bag: Path
+    folder: Path
+    choice: Choice = field(default_factory=Choice)
+    images: Images = "all"
+    mode: Mode = "go on"
+
+    @property
+    def name(self) -> str:
+        """What it is called on the terminal: as its folder."""
+        return self.folder.name
+
+
+def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:
+    """What of a recording is replayed, and the image topics that are not, with the reason.
+
+    Raises BagError.
+    """
+    try:
+        topics, left_out = choose_topics(recording.image_topics, task.choice.topics)
+        span = task.choice.span(recording.start_ns, recording.end_ns)
+    except ChoiceError as error:
+        raise BagError(f"{task.bag}: {error}") from None
+    return Source(recording, topics, *span), left_out
+
+
+def asked(task: Task, settings: Settings, source: Source) -> dict[str, str]:
+    """All by which scenes could change, by names for people."""
+    recording, choice = source.recording, task.choice
+    files = (f"{file.name} of {file.stat().st_size} bytes" for file in recording.files)
+    topics = (f"{count} on {topic}" for topic, (_, count) in recording.image_topics.items())
+    return {
+        "deep_perception": __version__,
+        "the recording": f"{', '.join(files)}, from {recording.start_ns} to {recording.end_ns} ns, "
+        f"{recording.message_count} messages, {', '.join(topics)}",
+        "--topic": ", ".join(source.topics),
+        "--from": f"{source.start_ns} ns",
+        "--to": f"{source.stop_ns} ns",
+        "--every": str(choice.every),
+        "--rate": str(choice.rate_hz),
+        **{
+            name: str(value)
+            for name, value in flatten(settings).items()
+            if not name.startswith(NOT_ASKED)
+        },
+    }

@@ -1,0 +1,200 @@
+"""``deep_perception replay``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deep_perception.presets import PRESETS
+from deep_perception.settings import Settings
+
+if TYPE_CHECKING:
+    from deep_perception.replay.run import Models, Task
+    from deep_perception.replay.terminal import Terminal
+
+OK, FAILED = 0, 2
+EXPORTS = ("coco", "yolo", "yolo-seg", "pairs")
+INSTALL = "python -m pip install 'deep_perception[replay]'"
+DESCRIPTION = """\
+Analyse whole recordings (rosbag2 with mcap or sqlite3, single .mcap and .db3 files, ROS 1 .bag)
+with the keyframes, identity and words of the live node, without ROS. For each of them DIR/<name>/
+gets scenes.jsonl (docs/scenes.md), report.html, bag/ (for Foxglove and ros2 bag play) and
+summary.json.
+
+The same recording and settings give the same bytes. The words of chat, dam and describers of your
+own are remembered for that in describer.cache_file, here by default
+~/.cache/deep_perception/words.sqlite (XDG_CACHE_HOME); of your own until the file of the class
+changes. describer.cache_size 0 remembers none.
+What was interrupted, by kill -9 too, goes on with the same command. What is finished is not
+analysed again."""
+MOMENT = "seconds from the recording's start (12.5), UNIX time (@1767225600.5) or ISO 8601"
+
+
+def add_replay_command(commands: Any) -> argparse.ArgumentParser:
+    """Add `replay` to the commands; its settings are the caller's to add."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "replay",
+        allow_abbrev=False,
+        help="analyse whole recordings (bags)",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG")
+    parser.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
+    parser.add_argument("--output", metavar="DIR", help="short for --output.folder")
+    _add_choice(parser)
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="go on only; an error where nothing is to go on with"
+    )
+    again.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="begin anew whatever is there; after an interruption leave it out to go on",
+    )
+    parser.add_argument(
+        "--images", choices=("all", "keyframes", "none"), default="all",
+        help="which of the original images the output bag has too (default all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--export", type=_exports, default=(), metavar="FORMATS",
+        help=f"datasets of all recordings, with commas: {', '.join(EXPORTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV",
+        help="which labels are merged, renamed or left out in the datasets: an edited labels.csv",
+    )  # fmt: skip
+    return parser
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--topic", action="append", default=[], dest="topics", metavar="NAME",
+        help="an image topic, again for more; default: all that look like cameras, the raw one "
+        "where there is a compressed one too",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from", type=_moment, dest="start", metavar="TIME", help=f"first moment: {MOMENT}"
+    )
+    parser.add_argument(
+        "--to", type=_moment, dest="stop", metavar="TIME", help="first moment not any more"
+    )
+    fewer = parser.add_mutually_exclusive_group()
+    fewer.add_argument(
+        "--every", type=_count, default=1, metavar="N", help="look at every Nth frame of a topic"
+    )
+    fewer.add_argument(
+        "--rate", type=_rate, default=0.0, metavar="HZ",
+        help="look at so many frames of a topic a second, at most; of those that are looked at the "
+        "keyframes are analysed (all of them with --keyframes.mode interval "
+        "--keyframes.min_interval_s 0)",
+    )  # fmt: skip
+
+
+def _exports(text: str) -> tuple[str, ...]:
+    wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [name for name in wanted if name not in EXPORTS]
+    if unknown or not wanted:
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown) or text!r}: expected some of {', '.join(EXPORTS)}"
+        )
+    return wanted
+
+
+def _moment(text: str) -> object:
+    from deep_perception.replay.choice import Moment
+
+    try:
+        return Moment.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of frames above 0")
+    return rate
+
+
+def run_replay(
+    chosen: argparse.Namespace,
+    settings: Settings,
+    say: Callable[[str], object],
+    complain: Callable[[str], object],
+) -> int:
+    """Replay all recordings; one that fails does not cost the others."""
+    try:
+        from deep_perception.replay.exact import replay_settings
+        from deep_perception.replay.run import Models
+        from deep_perception.replay.terminal import Terminal
+    except ModuleNotFoundError as error:
+        complain(f"a replay needs the package {error.name}: {INSTALL}")
+        return FAILED
+    if chosen.export or chosen.labels:
+        complain("--export and --labels are not in this version; leave them out")
+        return FAILED
+    settings = replay_settings(settings, complain)
+    models = Models(settings)
+    try:
+        with Terminal(say, complain) as terminal:
+            tasks = _tasks(chosen, settings)
+            done = [_replay(task, settings, models, terminal) for task in tasks]
+    except KeyboardInterrupt:
+        again = "without --overwrite" if chosen.overwrite else "with the same command"
+        complain(f"interrupted; run again {again} to go on")
+        return FAILED
+    finally:
+        models.close()
+    return OK if all(done) else FAILED
+
+
+def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
+    from deep_perception.naming import one_name_each
+    from deep_perception.replay.bags import name_of
+    from deep_perception.replay.choice import Choice
+    from deep_perception.replay.run import Task
+
+    folder = Path(settings.output.folder)
+    choice = Choice(
+        topics=tuple(chosen.topics),
+        start=chosen.start,
+        stop=chosen.stop,
+        every=chosen.every,
+        rate_hz=chosen.rate,
+    )
+    names = one_name_each({bag: name_of(bag) for bag in chosen.bags}, taken=EXPORTS)
+    return [
+        Task(
+            bag=bag,
+            folder=folder / name,
+            choice=choice,
+            images=chosen.images,
+            mode="overwrite" if chosen.overwrite else "resume" if chosen.resume else "go on",
+        )
+        for bag, name in names.items()
+    ]
+
+
+def _replay(task: Task, settings: Settings, models: Models, terminal: Terminal) -> bool:
+    from deep_perception.replay.attempt import Failed, attempt
+    from deep_perception.replay.telling import Note, Trouble
+
+    result = attempt(task, settings, models, terminal)
+    terminal.close(task.name)
+    if isinstance(result, Failed):
+        terminal(Trouble(result.reason))
+        return False
+    terminal(Note("\n".join(result.lines())))
+    return True

@@ -1,0 +1,71 @@
+"""A real browser without a screen and without a network, and what it did."""
+
+import json
+import os
+import shutil
+
+CHROMIUM, DRIVER = "chromium", "chromedriver"
+# A sandbox cannot be made as root; the rest keeps Chromium's own services from calling home.
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+
+
+def start(profile, *, width, height, phone=False, dark=False):
+    """A new browser with a window of this size, in an empty folder; to be quit by the caller."""
+    from selenium import webdriver
+
+    # Selenium's own manager would ask the network for a driver.
+    os.environ["SE_OFFLINE"] = "true"
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which(CHROMIUM)
+    for option in (
+        *OPTIONS,
+        f"--user-data-dir={profile}",
+        f"--window-size={width},{height}",
+        "about:blank",
+    ):
+        options.add_argument(option)
+    if phone:
+        options.add_experimental_option(
+            "mobileEmulation",
+            {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 2, "touch": True}},
+        )
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(
+        options=options, service=webdriver.ChromeService(shutil.which(DRIVER))
+    )
+    driver.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    # What the browser itself did at its start is not of interest.
+    driver.get("about:blank")
+    driver.get_log("performance")
+    return driver
+
+
+def requests(driver):
+    """The addresses that the page asked for since the last call, pictures inside it left out."""
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+    return [address for address in asked if not address.startswith("data:")]
+
+
+def complaints(driver):
+    """What the page wrote to its console since the last call: errors, and what was refused."""
+    return [entry["message"] for entry in driver.get_log("browser")]

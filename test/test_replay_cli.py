@@ -1,0 +1,265 @@
+"""``deep_perception replay`` as a user runs it."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import termios
+
+import bags
+import pytest
+from replaying import (
+    LEFT,
+    QUICK,
+    RIGHT,
+    ROOT,
+    command,
+    content,
+    environment,
+    options,
+    run,
+    scenes,
+    two_cameras,
+)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    return two_cameras(tmp_path_factory.mktemp("recorded") / "drive", frames=20)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def finished(recording, cache, tmp_path_factory):
+    """A replay with its outputs, and what the terminal said."""
+    folder = tmp_path_factory.mktemp("finished")
+    done = run(recording, "--output", folder, cache=cache)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def complaints(done):
+    """What went wrong, a line each."""
+    assert "Traceback" not in done.stderr
+    assert all(line.startswith("deep_perception: ") for line in done.stderr.splitlines())
+    return [line.removeprefix("deep_perception: ") for line in done.stderr.splitlines()]
+
+
+# -- what the terminal says ---------------------------------------------------------------------
+
+
+def test_the_summary_on_the_terminal_and_for_programs(finished):
+    folder, done = finished
+    first, *said = done.stdout.splitlines()
+    assert first == f"drive: {LEFT}, {RIGHT}"
+    summary = json.loads((folder / "drive/summary.json").read_text())
+    found = scenes(folder / "drive")
+    assert summary["schema"] == "deep_perception.summary/1"
+    assert summary["frames"] == 40 and summary["frames_lost"] == {}
+    assert sum(summary["keyframes"].values()) == len(found)
+    assert sum(summary["regions"].values()) == sum(len(each["regions"]) for each in found)
+    assert summary["topics"] == [LEFT, RIGHT]
+    head = f"drive: 40 frames of {LEFT}, {RIGHT} in {summary['seconds']:.1f} s"
+    assert said[0].startswith(head) and "frames/s" in said[0]
+    assert f"keyframes: {len(found)} (" in said[1]
+    assert f"on {summary['tracks']} tracks" in said[2]
+    assert str(folder / "drive") in said[-1]
+    for name in summary["outputs"]:
+        assert (folder / "drive" / name).exists()
+        assert name in said[-1]
+    assert complaints(done) == []
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left(recording, cache, tmp_path):
+    changes = {**QUICK, "describer.backend": "jumbled:Slow"}
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    process = subprocess.Popen(
+        [*command(recording, "--output", tmp_path), *map(str, options(changes))],
+        env=environment(cache), stdout=theirs, stderr=theirs, cwd=ROOT,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    assert process.wait(60) == 0
+    text = shown.decode()
+    shares = [int(each) for each in re.findall(r"drive, scenes: +(\d+)%", text)]
+    assert len(shares) > 3 and shares == sorted(shares)
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d", text)
+    assert re.search(r"keyframes=\d+, regions=\d+, calls=\d+, remembered=\d+", text)
+    assert "drive, bag:" in text and "drive, page:" in text
+
+
+def test_what_is_finished_is_not_made_again(recording, finished, cache, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    before = content(folder)
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("bag.mcap")}
+    # Needs no describer: none is there.
+    changes = {**QUICK, "describer.backend": "attributes"}
+    for how in ([], ["--resume"]):
+        done = run(recording, "--output", folder, *how, cache=cache, changes=changes)
+        assert done.returncode == 0, done.stderr
+        assert "drive: the scenes are there already" in done.stdout
+    assert content(folder) == before
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("bag.mcap")} == times
+    # Another kind of bag is made of the same scenes.
+    done = run(recording, "--output", folder, "--images", "none", cache=cache)
+    assert done.returncode == 0, done.stderr
+    after = content(folder)
+    assert len(after["drive/bag/bag.mcap"]) < len(before["drive/bag/bag.mcap"])
+    assert after["drive/scenes.jsonl"] == before["drive/scenes.jsonl"]
+    # And what was deleted comes back.
+    shutil.rmtree(folder / "drive/bag")
+    (folder / "drive/report.html").unlink()
+    assert run(recording, "--output", folder, cache=cache).returncode == 0
+    assert content(folder) == before
+
+
+# -- several recordings -------------------------------------------------------------------------
+
+
+def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp_path):
+    nothing = tmp_path / "nothing.mcap"
+    nothing.write_bytes(b"")
+    no_images = bags.write(tmp_path / "talk", bags.words(5))
+    again = tmp_path / "again" / "drive"
+    again.parent.mkdir()
+    shutil.copytree(recording, again)
+    # Of the name of a dataset.
+    coco = shutil.copytree(recording, tmp_path / "coco")
+    done = run(nothing, recording, tmp_path / "gone", no_images, again, coco, "--output",
+               tmp_path / "out", cache=cache)  # fmt: skip
+    assert done.returncode == 2
+    said = complaints(done)
+    assert len(said) == 3
+    for path, line in zip((nothing, tmp_path / "gone", no_images), said, strict=True):
+        assert line.startswith(f"{path}: ")
+    # Two of one name.
+    one = content(tmp_path / "out")
+    expected = content(finished[0])
+    for name in ("scenes.jsonl", "bag/bag.mcap"):
+        assert one[f"drive/{name}"] == one[f"drive_2/{name}"] == expected[f"drive/{name}"]
+        assert one[f"coco_2/{name}"] == expected[f"drive/{name}"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "coco_2", "drive", "drive_2",
+    ]  # fmt: skip
+
+
+def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):
+    """The second recording is not seen with the eyes of the first."""
+    other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(20), storage="ros1")
+    both = run(recording, other, "--output", tmp_path / "both", cache=cache)
+    alone = run(other, "--output", tmp_path / "alone", cache=cache)
+    assert both.returncode == alone.returncode == 0, both.stderr
+    one, two = content(tmp_path / "both"), content(tmp_path / "alone")
+    assert {name: data for name, data in one.items() if name.startswith("other/")} == two
+
+
+# -- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--every", "0"], "expected a whole number from 1"),
+        (["--rate", "-3"], "expected a number of frames above 0"),
+        (["--every", "2", "--rate", "3"], "not allowed with argument --every"),
+        (["--resume", "--overwrite"], "not allowed with argument --resume"),
+        (["--from", "yesterday"], "expected seconds from the bag's start"),
+        (["--images", "some"], "invalid choice"),
+        (["--export", "coco,voc"], "'voc': expected some of coco, yolo, yolo-seg, pairs"),
+        (["--points.grid_rows", "0"], "points.grid_rows: 0 is not allowed"),
+        (["--topic", "/left/image"], "did you mean '/left/image_raw'"),
+        (["--from", "60"], "nothing was recorded between --from and --to"),
+        (["--resume"], "there is nothing to resume; leave out --resume"),
+        (["--describer.backend", "no_such:Thing", "--describer.fallback", ""], "no_such:Thing"),
+    ],
+)
+def test_bad_arguments_are_said_in_a_line(recording, cache, tmp_path, arguments, expected):
+    done = run(recording, "--output", tmp_path / "out", *arguments, cache=cache, changes={})
+    assert done.returncode == 2
+    assert expected in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "out").rglob("scenes.jsonl"))
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(recording, cache, tmp_path):
+    mine = tmp_path / "drive/scenes.jsonl"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    done = run(recording, "--output", tmp_path, cache=cache)
+    assert done.returncode == 2
+    (line,) = complaints(done)
+    assert "scenes.jsonl of something else" in line and "--overwrite" in line
+    assert mine.read_text() == "mine"
+    (tmp_path / "drive/notes.txt").write_text("mine too")
+    done = run(recording, "--output", tmp_path, "--overwrite", cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert scenes(tmp_path / "drive")
+    assert (tmp_path / "drive/notes.txt").read_text() == "mine too"
+
+
+def test_a_recording_is_never_written_into(cache, tmp_path):
+    bag = bags.write_bag(tmp_path / "drive", bags.moving_scene(3))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = run(bag, "--output", tmp_path, cache=cache)
+    assert done.returncode == 2
+    assert "would be written into the recording" in complaints(done)[0]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_deadlines_are_not_used_and_that_is_said(recording, finished, cache, tmp_path):
+    changes = {**QUICK, "sweep.deadline_s": 0.001, "describer.scene_deadline_s": 0.001}
+    done = run(recording, "--output", tmp_path, cache=cache, changes=changes)
+    assert done.returncode == 0
+    assert [line.split(":")[0] for line in complaints(done)] == [
+        "describer.scene_deadline_s", "sweep.deadline_s",
+    ]  # fmt: skip
+    assert content(tmp_path) == content(finished[0])
+
+
+def test_a_truncated_recording_is_replayed_as_far_as_it_goes(cache, tmp_path):
+    bag = bags.write(tmp_path / "cut.mcap", bags.camera(bags.moving_scene(30)), storage="file")
+    bags.truncate(bag, 0.6)
+    done = run(bag, "--output", tmp_path / "out", cache=cache)
+    assert done.returncode == 0, done.stderr
+    (warning,) = complaints(done)
+    assert "cut.mcap" in warning and str(tmp_path) not in warning
+    found = scenes(tmp_path / "out/cut")
+    assert 0 < found[-1]["position"] < 29
+    assert json.loads((tmp_path / "out/cut/summary.json").read_text())["warnings"] == [warning]
+
+
+def test_without_the_libraries_it_says_what_to_install(recording, cache, tmp_path):
+    """As after a plain ``pip install .``"""
+    (tmp_path / "rosbags.py").write_text("raise ModuleNotFoundError('no', name='rosbags')\n")
+    variables = environment(cache)
+    variables["PYTHONPATH"] = f"{tmp_path}:{variables['PYTHONPATH']}"
+    done = run(recording, "--output", tmp_path / "out", cache=cache, env=variables)
+    assert done.returncode == 2
+    (line,) = complaints(done)
+    assert "rosbags" in line and "pip install 'deep_perception[replay]'" in line
+
+
+def test_help_names_where_words_are_remembered(cache):
+    done = subprocess.run(
+        command("--help"), env=environment(cache), capture_output=True, text=True, check=True,
+        cwd=ROOT,
+    )  # fmt: skip
+    for said in ("~/.cache/deep_perception/words.sqlite", "--rate", "--labels", "UNIX time",
+                 "--keyframes.mode"):  # fmt: skip
+        assert said in done.stdout

@@ -11,10 +11,13 @@ from deep_perception.presets import PRESETS
 from deep_perception.settings import Settings
 
 if TYPE_CHECKING:
-    from deep_perception.replay.run import Models, Task
+    from deep_perception.replay.attempt import Failed
+    from deep_perception.replay.summary import Summary
+    from deep_perception.replay.task import Task
     from deep_perception.replay.terminal import Terminal
 
 OK, FAILED = 0, 2
+# Folders of --output that no recording may have the name of: datasets will be there.
 EXPORTS = ("coco", "yolo", "yolo-seg", "pairs")
 INSTALL = "python -m pip install 'deep_perception[replay]'"
 DESCRIPTION = """\
@@ -59,12 +62,8 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
         help="which of the original images the output bag has too (default all)",
     )  # fmt: skip
     parser.add_argument(
-        "--export", type=_exports, default=(), metavar="FORMATS",
-        help=f"datasets of all recordings, with commas: {', '.join(EXPORTS)}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--labels", type=Path, metavar="CSV",
-        help="which labels are merged, renamed or left out in the datasets: an edited labels.csv",
+        "--workers", type=_count, default=1, metavar="N",
+        help="so many recordings at once, each in a process that loads the models (default 1)",
     )  # fmt: skip
     return parser
 
@@ -91,16 +90,6 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         "keyframes are analysed (all of them with --keyframes.mode interval "
         "--keyframes.min_interval_s 0)",
     )  # fmt: skip
-
-
-def _exports(text: str) -> tuple[str, ...]:
-    wanted = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [name for name in wanted if name not in EXPORTS]
-    if unknown or not wanted:
-        raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or text!r}: expected some of {', '.join(EXPORTS)}"
-        )
-    return wanted
 
 
 def _moment(text: str) -> object:
@@ -136,21 +125,24 @@ def run_replay(
 ) -> int:
     """Replay all recordings; one that fails does not cost the others."""
     try:
+        from deep_perception.replay.attempt import attempt
         from deep_perception.replay.exact import replay_settings
+        from deep_perception.replay.processes import replay_in_processes
         from deep_perception.replay.run import Models
         from deep_perception.replay.terminal import Terminal
     except ModuleNotFoundError as error:
         complain(f"a replay needs the package {error.name}: {INSTALL}")
-        return FAILED
-    if chosen.export or chosen.labels:
-        complain("--export and --labels are not in this version; leave them out")
         return FAILED
     settings = replay_settings(settings, complain)
     models = Models(settings)
     try:
         with Terminal(say, complain) as terminal:
             tasks = _tasks(chosen, settings)
-            done = [_replay(task, settings, models, terminal) for task in tasks]
+            if chosen.workers > 1:
+                results = replay_in_processes(tasks, settings, chosen.workers, terminal)
+            else:
+                results = ((task, attempt(task, settings, models, terminal)) for task in tasks)
+            done = [_report(task, result, terminal) for task, result in results]
     except KeyboardInterrupt:
         again = "without --overwrite" if chosen.overwrite else "with the same command"
         complain(f"interrupted; run again {again} to go on")
@@ -164,7 +156,7 @@ def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
     from deep_perception.naming import one_name_each
     from deep_perception.replay.bags import name_of
     from deep_perception.replay.choice import Choice
-    from deep_perception.replay.run import Task
+    from deep_perception.replay.task import Task
 
     folder = Path(settings.output.folder)
     choice = Choice(
@@ -187,11 +179,10 @@ def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
     ]
 
 
-def _replay(task: Task, settings: Settings, models: Models, terminal: Terminal) -> bool:
-    from deep_perception.replay.attempt import Failed, attempt
+def _report(task: Task, result: Summary | Failed, terminal: Terminal) -> bool:
+    from deep_perception.replay.attempt import Failed
     from deep_perception.replay.telling import Note, Trouble
 
-    result = attempt(task, settings, models, terminal)
     terminal.close(task.name)
     if isinstance(result, Failed):
         terminal(Trouble(result.reason))

@@ -181,7 +181,7 @@ def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):
         (["--resume", "--overwrite"], "not allowed with argument --resume"),
         (["--from", "yesterday"], "expected seconds from the bag's start"),
         (["--images", "some"], "invalid choice"),
-        (["--export", "coco,voc"], "'voc': expected some of coco, yolo, yolo-seg, pairs"),
+        (["--workers", "0"], "expected a whole number from 1"),
         (["--points.grid_rows", "0"], "points.grid_rows: 0 is not allowed"),
         (["--topic", "/left/image"], "did you mean '/left/image_raw'"),
         (["--from", "60"], "nothing was recorded between --from and --to"),
@@ -260,6 +260,6 @@ def test_help_names_where_words_are_remembered(cache):
         command("--help"), env=environment(cache), capture_output=True, text=True, check=True,
         cwd=ROOT,
     )  # fmt: skip
-    for said in ("~/.cache/deep_perception/words.sqlite", "--rate", "--labels", "UNIX time",
+    for said in ("~/.cache/deep_perception/words.sqlite", "--rate", "--workers", "UNIX time",
                  "--keyframes.mode"):  # fmt: skip
         assert said in done.stdout

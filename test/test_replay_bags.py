@@ -1,6 +1,8 @@
 """Recordings of every kind, whole and broken: their frames, or a line that says what is wrong."""
 
 import itertools
+import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from rosbags import rosbag1
 
 from deep_perception.encodings import EncodingError
-from deep_perception.replay.bags import BagError, Frame, Recording
+from deep_perception.replay.bags import INSTALL, BagError, Frame, Recording
 
 KINDS = [("mcap", ""), ("mcap", "zstd"), ("mcap", "file"), ("mcap", "message"), ("sqlite3", ""),
          ("sqlite3", "file"), ("sqlite3", "message"), ("file", ""), ("file", "lz4"),
@@ -635,6 +637,12 @@ def test_without_the_packages_the_command_that_installs_them_is_named(tmp_path, 
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert f"needs the package {missing}: python -m pip install 'rosbags>=0.11'" in said.stdout
+
+
+def test_the_command_installs_what_the_extra_does():
+    text = (Path(__file__).resolve().parent.parent / "setup.py").read_text()
+    extra = re.search(r'"replay": \[(.*?)\]', text).group(1)
+    assert shlex.split(INSTALL)[4:] == [each.strip(' "') for each in extra.split(",")]
 
 
 # -- memory ----------------------------------------------------------------------------------------

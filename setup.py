@@ -43,7 +43,7 @@ setup(
     extras_require={
         "chat": ["openai>=1.109"],
         "hub": ["huggingface_hub>=2.4,<3"],
-        "replay": ["rosbags>=0.11", "mcap>=1.2", "filelock>=3.13"],
+        "replay": ["rosbags>=0.11", "mcap>=1.2.1", "filelock>=3.13"],
         "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],
     },

@@ -365,8 +365,8 @@ with Recording(pathlib.Path({str(path)!r})) as recording, open("scenes.jsonl") a
               map(from_line, lines), images="all", settings=OutputSettings())
 """
     (tmp_path / "there").mkdir()
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C",
-                   "PYTHONPATH": str(ROOT)}  # fmt: skip
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "PYTHONPATH": paths}
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
     assert contents(tmp_path / "there" / "another name") == here
 

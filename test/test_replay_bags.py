@@ -1,6 +1,8 @@
 """Recordings of every kind, whole and broken: their frames, or a line that says what is wrong."""
 
 import itertools
+import re
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -17,10 +19,12 @@ import pytest
 from bags import START_NS, TOPIC
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.writer import IndexType
+from mcap.writer import Writer as McapWriter
 from rosbags import rosbag1
 
 from deep_perception.encodings import EncodingError
-from deep_perception.replay.bags import BagError, Frame, Recording
+from deep_perception.replay.bags import INSTALL, BagError, Frame, Recording
 
 KINDS = [("mcap", ""), ("mcap", "zstd"), ("mcap", "file"), ("mcap", "message"), ("sqlite3", ""),
          ("sqlite3", "file"), ("sqlite3", "message"), ("file", ""), ("file", "lz4"),
@@ -130,11 +134,9 @@ def test_big_endian_messages_are_read(tmp_path):
 
 
 def test_ros_1_messages_in_an_mcap_file_are_read(tmp_path):
-    from mcap.writer import Writer
-
     cdr = bags.image(next(bags.moving_scene(1)), START_NS)
     with (tmp_path / "converted.mcap").open("wb") as file:
-        writer = Writer(file)
+        writer = McapWriter(file)
         writer.start(profile="ros1")
         text = bags.ROS1.generate_msgdef(bags.IMAGE)[0]
         schema = writer.register_schema("sensor_msgs/Image", "ros1msg", text.encode())
@@ -637,6 +639,12 @@ def test_without_the_packages_the_command_that_installs_them_is_named(tmp_path, 
     assert f"needs the package {missing}: python -m pip install 'rosbags>=0.11'" in said.stdout
 
 
+def test_the_command_installs_what_the_extra_does():
+    text = (Path(__file__).resolve().parent.parent / "setup.py").read_text()
+    extra = re.search(r'"replay": \[(.*?)\]', text).group(1)
+    assert shlex.split(INSTALL)[4:] == [each.strip(' "') for each in extra.split(",")]
+
+
 # -- memory ----------------------------------------------------------------------------------------
 
 
@@ -659,6 +667,29 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, storage):
         tracemalloc.stop()
     # 184 MB were read.
     assert count == 200 and peak < 20_000_000
+
+
+def test_a_large_attachment_is_passed_over(tmp_path):
+    with (tmp_path / "bag.mcap").open("wb") as file:
+        writer = McapWriter(file, index_types=IndexType.NONE, use_statistics=False)
+        writer.start(profile="ros2")
+        text = bags.STORE.generate_msgdef(bags.IMAGE, ros_version=2)[0]
+        schema = writer.register_schema(bags.IMAGE, "ros2msg", text.encode())
+        channel = writer.register_channel(TOPIC, "cdr", schema)
+        for number in range(2):
+            data = bags.image(np.full((2, 2, 3), number, np.uint8), START_NS)
+            writer.add_message(channel, START_NS + number, data, START_NS)
+            writer.flush()
+            writer.add_attachment(0, 0, "map.bin", "application/octet-stream", bytes(30_000_000))
+        writer.finish()
+    tracemalloc.start()
+    try:
+        frames, warnings = read(tmp_path / "bag.mcap")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [int(f.picture()[0, 0, 0]) for f in frames] == [0, 1]
+    assert warnings == () and peak < 10_000_000
 
 
 def test_files_are_closed_and_copies_removed(tmp_path, monkeypatch):

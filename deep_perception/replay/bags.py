@@ -28,7 +28,7 @@ from deep_perception.replay.storage import (
 
 __all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording", "name_of"]
 
-INSTALL = "python -m pip install 'rosbags>=0.11' 'mcap>=1.2'"
+INSTALL = "python -m pip install 'rosbags>=0.11' 'mcap>=1.2.1' 'filelock>=3.13'"
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",

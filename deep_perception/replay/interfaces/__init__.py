@@ -5,6 +5,7 @@ Each text is a whole definition, the types that it needs behind it, as an .mcap 
 
 from __future__ import annotations
 
+import struct
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 REGIONS = "deep_perception_msgs/msg/DescribedRegionArray"
 REGION = "deep_perception_msgs/msg/DescribedRegion"
+# What damaged bytes make of the code that reads them.
+_BROKEN = (SerdeError, ValueError, LookupError, AssertionError, struct.error)
 
 
 class NoMessage(ValueError):
@@ -49,7 +52,7 @@ def read(data: bytes, name: str) -> Any:
     """The message of CDR bytes. Raises NoMessage."""
     try:
         return store().deserialize_cdr(data, name)
-    except (SerdeError, ValueError, LookupError, AssertionError) as error:
+    except _BROKEN as error:
         raise NoMessage(f"{len(data)} bytes are no {name} ({error})") from None
 
 
@@ -67,5 +70,5 @@ def to_cdr(raw: bytes, name: str) -> bytes:
     """The bytes of a ROS 1 message as CDR. Raises NoMessage."""
     try:
         return bytes(store().ros1_to_cdr(raw, name))
-    except (SerdeError, ValueError, LookupError, AssertionError) as error:
+    except _BROKEN as error:
         raise NoMessage(f"{len(raw)} bytes are no {name} of ROS 1 ({error})") from None

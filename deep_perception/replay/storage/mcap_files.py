@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel, ChunkIndex, Schema
 from mcap.summary import Summary
 
-from deep_perception.replay.interfaces import NoMessage, to_cdr
-from deep_perception.replay.storage import (
-    NOWHERE,
-    Item,
-    Lost,
-    Message,
-    Topic,
-    Wanted,
-    ros2_name,
-)
+from deep_perception.replay.storage import Topic, ros2_name
+from deep_perception.replay.storage.mcap_parts import Found, Part
 from deep_perception.replay.storage.mcap_records import (
     BROKEN,
     MAGIC,
@@ -36,78 +25,13 @@ from deep_perception.replay.storage.mcap_records import (
     records,
     unpack,
 )
-from deep_perception.replay.storage.packing import unpacked
 
 # A message index: its record's head, a channel, a length; then a time and an offset a message.
 _INDEX_HEAD, _INDEX_ENTRY = RECORD.size + 2 + 4, 16
 # Messages outside of chunks are read in runs of about this many bytes.
 _RUN = 1 << 20
-_TEXT = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
-
-
-class _Found(NamedTuple):
-    topic: Topic
-    ros1: bool
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A stretch: a chunk, or a run of records. ``offset``, ``size``: of its bytes in the file."""
-
-    file: McapFile
-    offset: int
-    size: int
-    packed: bool
-    start_ns: int
-    end_ns: int
-    counts: Mapping[int, int]
-    # The end of the file cuts it off.
-    cut: bool = False
-
-    def before(self, wanted: Wanted, from_ns: int) -> int:
-        ours = self._ours(wanted)
-        if not ours or from_ns <= self.start_ns:
-            return 0
-        if from_ns <= self.end_ns:
-            try:
-                return sum(log_ns < from_ns for _, log_ns, _ in self._messages(ours))
-            except Damaged:
-                pass
-        return sum(self.counts[channel] for channel in ours)
-
-    def read(self, wanted: Wanted, from_ns: int) -> Iterator[Item]:
-        ours = self._ours(wanted)
-        if not ours:
-            return
-        try:
-            found = [each for each in self._messages(ours) if each[1] >= from_ns]
-        except Damaged as error:
-            count = sum(self.counts[channel] for channel in ours)
-            if from_ns <= self.start_ns:
-                self.file.warn(
-                    f"the chunk at byte {self.offset} is damaged ({error}); {count} messages in it "
-                    "are lost"
-                )
-                yield Lost(self.start_ns, NOWHERE, count)
-            return
-        found.sort(key=lambda each: (each[1], ours[each[0]].topic))
-        for channel, log_ns, data in found:
-            topic, ros1 = ours[channel]
-            yield _message(log_ns, topic, bytes(data), ros1)
-
-    def _ours(self, wanted: Wanted) -> dict[int, _Found]:
-        found = ((channel, self.file.channels[channel]) for channel in self.counts)
-        return {channel: each for channel, each in found if each.topic in wanted}
-
-    def _messages(self, ours: Mapping[int, _Found]) -> list[tuple[int, int, memoryview]]:
-        raw = self.file.bytes_of(self.offset, self.size, self.packed, self.cut)
-        return [
-            (channel, log_ns, body[MESSAGE.size :])
-            for code, body in records(raw, self.cut)
-            if code == Opcode.MESSAGE
-            for channel, _, log_ns, _ in [MESSAGE.unpack_from(body)]
-            if channel in ours
-        ]
+# What else there is, attachments say, may be large, and is passed over.
+_IN_RUNS = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
 
 
 class McapFile:
@@ -116,8 +40,8 @@ class McapFile:
     def __init__(self, path: Path, called: Path) -> None:
         self._name = called.name
         self.warnings: dict[str, None] = {}
-        self.channels: dict[int, _Found] = {}
-        self.stretches: list[_Part] = []
+        self.channels: dict[int, Found] = {}
+        self.stretches: list[Part] = []
         self._schemas: dict[int, str] = {}
         self._file: BinaryIO = path.open("rb")
         if not self._by_index():
@@ -163,7 +87,7 @@ class McapFile:
             pass
         return False
 
-    def _indexed(self, index: ChunkIndex) -> _Part:
+    def _indexed(self, index: ChunkIndex) -> Part:
         offsets = index.message_index_offsets
         starts = sorted((offset, channel) for channel, offset in offsets.items())
         after_chunk = index.chunk_start_offset + index.chunk_length
@@ -174,7 +98,7 @@ class McapFile:
         }
         if any(count < 0 or channel not in self.channels for channel, count in counts.items()):
             raise ValueError("an index that contradicts itself")
-        return _Part(
+        return Part(
             self,
             index.chunk_start_offset + RECORD.size,
             index.chunk_length - RECORD.size,
@@ -193,15 +117,13 @@ class McapFile:
             self._file.seek(at)
             head = self._file.read(RECORD.size)
             code, length = RECORD.unpack(head) if len(head) == RECORD.size else (0, size)
-            end = at + RECORD.size + length
+            body, end = at + RECORD.size, at + RECORD.size + length
             ended = code in (0, Opcode.DATA_END, Opcode.FOOTER) or end > size
-            if ended or code == Opcode.CHUNK or end - run > _RUN:
+            if ended or code not in _IN_RUNS or end - run > _RUN:
                 self._add_part(run, at - run, packed=False)
-                run = at
+                run = at if code in _IN_RUNS else end
             if code == Opcode.CHUNK:
-                self._add_part(at + RECORD.size, min(length, size - at - RECORD.size), packed=True,
-                               cut=end > size)  # fmt: skip
-                run = end
+                self._add_part(body, min(end, size) - body, packed=True, cut=end > size)
             if ended and code not in (Opcode.DATA_END, Opcode.FOOTER):
                 self._warn_of_the_end(at, size)
             at = end
@@ -229,7 +151,7 @@ class McapFile:
             return
         if times:
             self.stretches.append(
-                _Part(self, offset, size, packed, min(times), max(times), counts, cut)
+                Part(self, offset, size, packed, min(times), max(times), counts, cut)
             )
 
     def _warn_of_the_end(self, at: int, size: int) -> None:
@@ -250,7 +172,7 @@ class McapFile:
         if channel.message_encoding not in ("cdr", "ros1"):
             kind = f"{kind} as {channel.message_encoding or 'unknown encoding'}"
         topic = Topic(channel.topic, kind)
-        self.channels[channel.id] = _Found(topic, channel.message_encoding == "ros1")
+        self.channels[channel.id] = Found(topic, channel.message_encoding == "ros1")
 
 
 def _has_schemas(summary: Summary) -> bool:
@@ -258,10 +180,3 @@ def _has_schemas(summary: Summary) -> bool:
         channel.schema_id == 0 or channel.schema_id in summary.schemas
         for channel in summary.channels.values()
     )
-
-
-def _message(log_ns: int, topic: Topic, data: bytes, ros1: bool) -> Message:
-    try:
-        return Message(log_ns, topic, to_cdr(data, topic.type) if ros1 else unpacked(data))
-    except (NoMessage, zstandard.ZstdError) as error:
-        return Message(log_ns, topic, b"", str(error))

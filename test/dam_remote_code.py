@@ -122,6 +122,13 @@ def misbehave(first_pixel, together):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.23 GiB")
 
 
+def first_frame(path):
+    """Never called. DAM's code imports this for videos, and without it nothing of it is loaded."""
+    import cv2
+
+    return cv2.VideoCapture(path).read()
+
+
 def wait_while(path):
     while path and Path(path).exists():
         time.sleep(0.02)

@@ -228,10 +228,25 @@ def test_sampling_parameters_are_honoured(server):
     ]
 
 
-def test_regions_drawn_with_a_seed_do_not_depend_on_each_other(server):
-    warm = {"temperature": 2, "top_p": 1, "seed": 7}
-    alone = [text_of(server.describe(url, **warm)) for url in urls(4)]
-    assert together(lambda url: text_of(server.describe(url, **warm)), urls(4)) == alone
+@pytest.mark.parametrize(
+    "sampling", [{"temperature": 2, "top_p": 1, "seed": 7}, {"num_beams": 4, "max_tokens": 30}]
+)
+def test_regions_with_a_seed_or_beams_do_not_depend_on_each_other(server, folder, sampling):
+    alone = [text_of(server.describe(url, **sampling)) for url in urls(4)]
+    (folder / "gate").touch()
+    blocker = block(server, folder)
+    before = len(batches(folder))
+
+    def last_opens_the_gate(url):
+        if url is None:
+            wait_for(lambda: server.health()["queued"] == 4, "four regions in the queue")
+            (folder / "gate").unlink()
+            return None
+        return text_of(server.describe(url, **sampling))
+
+    assert together(last_opens_the_gate, [*urls(4), None])[:4] == alone
+    blocker.wait()
+    assert batches(folder)[before:] == [1] * 4
 
 
 def test_text_and_picture_in_any_order_with_or_without_the_tag(server):

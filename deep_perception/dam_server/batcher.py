@@ -1,7 +1,7 @@
 """The queue before the model, and the thread that is the only one to use the model.
 
 Regions of equal query and sampling are described together: equal prompts need no padding, which is
-what makes a batch's words the same as each region's alone.
+what makes a batch's words the same as each region's alone, but for the rounding of half precision.
 """
 
 from __future__ import annotations
@@ -37,9 +37,13 @@ class Job:
     since: float = field(default_factory=time.monotonic)
 
     def goes_with(self, other: Job) -> bool:
-        # What is drawn with a seed would depend on the rest of the batch.
-        alone = self is not other and self.sampling.seed is not None
-        return not alone and (self.query, self.sampling) == (other.query, other.sampling)
+        # What is drawn with a seed would depend on the rest of the batch, and so would beams: they
+        # are searched for longer, and may get better, while another region's can.
+        apart = self.sampling.seed is not None or self.sampling.num_beams > 1
+        return (self is other or not apart) and (self.query, self.sampling) == (
+            other.query,
+            other.sampling,
+        )
 
 
 class Batcher:

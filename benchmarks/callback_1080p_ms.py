@@ -10,6 +10,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
 from benchmarks.harness import Measurement, photograph, turn_by_turn
+from deep_perception import encodings
 from deep_perception.latest import Latest
 from deep_perception.ros import messages
 from deep_perception.ros.cameras import Camera
@@ -35,7 +36,7 @@ def run() -> Measurement:
 
     def baseline() -> None:
         for _ in range(FRAMES):
-            messages.picture(deserialize_message(data, Image))
+            encodings.message_to_bgr(deserialize_message(data, Image))
 
     seconds, naive = turn_by_turn(ours, baseline)
     node.destroy_node()

@@ -8,6 +8,7 @@ what moved) and the shift of a camera that trembles.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -61,6 +62,12 @@ class View:
     histogram: Floats
     """Shares of hues, saturations and brightnesses; sums to 1."""
 
+    @cached_property
+    def textured(self) -> Tiles:
+        """The tiles with a texture to match; kept, for many frames are compared with one view."""
+        textured: Tiles = _Textures(self.grey).variance >= TEXTURED
+        return textured
+
 
 @dataclass(frozen=True, eq=False)
 class Change:
@@ -109,7 +116,7 @@ def compare(before: View, now: View) -> Change:
     known = np.ones((ROWS, COLUMNS), np.bool_)
     best = _compare_at(before.grey, now.grey, known, curves, flat_change)
     if best[0].any():
-        shifted = _shifted(before.grey, now.grey)
+        shifted = _shifted(before, now)
         if shifted is not None:
             other = _compare_at(shifted[0], now.grey, shifted[1], curves, flat_change)
             if other[0].sum() < best[0].sum():
@@ -121,7 +128,7 @@ def compare(before: View, now: View) -> Change:
 
 def moved(before: View, now: View) -> bool:
     """Whether the view is no longer in the same pixels, as far as its texture can tell."""
-    if np.count_nonzero(_textured(before.grey)) < ENOUGH_TO_MOVE:
+    if np.count_nonzero(before.textured) < ENOUGH_TO_MOVE:
         return False
     x, y = _shift(before.grey, now.grey)
     return max(abs(x), abs(y)) > STAYS
@@ -165,12 +172,6 @@ class _Textures:
         return likeness
 
 
-def _textured(grey: Floats) -> Tiles:
-    """Which tiles have a texture to match."""
-    textured: Tiles = _Textures(grey).variance >= TEXTURED
-    return textured
-
-
 def _tile_means(grey: Floats) -> Floats:
     means = cv2.resize(grey, (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
     return means.astype(np.float32, copy=False)
@@ -182,16 +183,16 @@ def _shift(before: Floats, now: Floats) -> tuple[float, float]:
     return x, y
 
 
-def _shifted(before: Floats, now: Floats) -> tuple[Floats, Tiles] | None:
-    """``before`` moved to where ``now`` has it, and the tiles that it still fills."""
-    x, y = _shift(before, now)
-    rows, columns = np.nonzero(_textured(before))
+def _shifted(before: View, now: View) -> tuple[Floats, Tiles] | None:
+    """``before.grey`` moved to where ``now`` has it, and the tiles that it still fills."""
+    x, y = _shift(before.grey, now.grey)
+    rows, columns = np.nonzero(before.textured)
     in_one_place = rows.size == 0 or max(np.ptp(rows), np.ptp(columns)) < IN_ONE_PLACE
     most = MAX_TREMBLE if in_one_place else MAX_SHIFT
     if max(abs(x), abs(y)) > most or max(abs(x), abs(y)) < 0.2:
         return None
     move = np.array([[1, 0, x], [0, 1, y]], np.float32)
-    moved = cv2.warpAffine(before, move, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(before.grey, move, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
     known = np.ones((ROWS, COLUMNS), np.bool_)
     for axis, shift in ((1, x), (0, y)):
         if abs(shift) > 1:

@@ -123,6 +123,23 @@ def to_bgr(
     return layout.convert(pixels.astype(dtype.newbyteorder("="), copy=False))
 
 
+def message_to_bgr(message: Any) -> Picture:
+    """HxWx3 uint8 BGR of a ``sensor_msgs`` Image or CompressedImage, as any library reads it.
+
+    Raises EncodingError.
+    """
+    if hasattr(message, "format"):
+        return compressed_to_bgr(message.data, message.format)
+    return to_bgr(
+        message.data,
+        width=message.width,
+        height=message.height,
+        encoding=message.encoding,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+    )
+
+
 def compressed_to_bgr(data: Bytes, format_: str) -> Picture:
     """The fields of a ``sensor_msgs/CompressedImage`` (JPEG or PNG) as HxWx3 uint8 BGR.
 

@@ -24,7 +24,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from deep_perception import images, masks
+from deep_perception import encodings, images, masks
 from deep_perception.reports import write_reports
 from deep_perception.ros import messages
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
@@ -134,7 +134,7 @@ class Receiver(Node):
         self.findings.annotated += 1
         self._source(message.header, "annotated")
         path = self._folder / "images" / f"keyframe_{self.findings.annotated:02d}_annotated.png"
-        images.save_png(path, messages.picture(message))
+        images.save_png(path, encodings.message_to_bgr(message))
 
     def _source(self, header: Any, what: str) -> tuple[float, int, int] | None:
         source = self._sent.get(_key(header))

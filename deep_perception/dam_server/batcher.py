@@ -40,10 +40,9 @@ class Job:
         # What is drawn with a seed would depend on the rest of the batch, and so would beams: they
         # are searched for longer, and may get better, while another region's can.
         apart = self.sampling.seed is not None or self.sampling.num_beams > 1
-        return (self is other or not apart) and (self.query, self.sampling) == (
-            other.query,
-            other.sampling,
-        )
+        if apart and self is not other:
+            return False
+        return (self.query, self.sampling) == (other.query, other.sampling)
 
 
 class Batcher:

@@ -65,16 +65,7 @@ class Frame:
             message = interfaces.read(self.data, self.type)
         except interfaces.NoMessage as error:
             raise EncodingError(str(error)) from None
-        if self.type == COMPRESSED_IMAGE:
-            return encodings.compressed_to_bgr(message.data, message.format)
-        return encodings.to_bgr(
-            message.data,
-            width=message.width,
-            height=message.height,
-            encoding=message.encoding,
-            step=message.step,
-            is_bigendian=bool(message.is_bigendian),
-        )
+        return encodings.message_to_bgr(message)
 
 
 class Recording:

@@ -41,20 +41,6 @@ class Keyframe:
     camera: str = ""
 
 
-def picture(message: Image | CompressedImage) -> Picture:
-    """HxWx3 uint8 BGR of an image message. Raises EncodingError."""
-    if isinstance(message, CompressedImage):
-        return encodings.compressed_to_bgr(message.data, message.format)
-    return encodings.to_bgr(
-        message.data,
-        width=message.width,
-        height=message.height,
-        encoding=message.encoding,
-        step=message.step,
-        is_bigendian=bool(message.is_bigendian),
-    )
-
-
 def to_image(image: Picture, header: Header) -> Image:
     """A bgr8 Image of an HxWx3 BGR picture."""
     height, width = image.shape[:2]

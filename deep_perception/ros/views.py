@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from deep_perception import encodings
 from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.encodings import EncodingError
 from deep_perception.images import Picture
@@ -105,7 +106,7 @@ class View:
         if not self.stream.keyframes.due(stamp_ns, settings.keyframes):
             self.counts["between_keyframes"] += 1
             return False
-        image = messages.picture(frame.message)
+        image = encodings.message_to_bgr(frame.message)
         self.input_error = ""
         decision = self.stream.keyframes.decide(image, stamp_ns, settings.keyframes)
         if decision is None:
@@ -157,7 +158,7 @@ class View:
             stamp_ns = _stamp_ns(frame)
             if self.stream.keyframes.due(stamp_ns, settings.keyframes):
                 with suppress(EncodingError):  # said when its turn comes
-                    image = messages.picture(frame.message)
+                    image = encodings.message_to_bgr(frame.message)
                     found = self.stream.keyframes.look(image, stamp_ns, settings.keyframes)
                     self._wanted = found is not None
         return self._wanted

@@ -6,6 +6,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from deep_perception import encodings
 from deep_perception.analyzer import Analyzer
 from deep_perception.regions import Description, Region
 from deep_perception.reports import to_dict
@@ -61,7 +62,7 @@ def test_an_image_message_holds_the_picture():
     for view in (picture, picture[:, ::-1]):
         message = messages.to_image(view, Header(frame_id="a"))
         assert (message.height, message.width, message.step) == (5, 7, 21)
-        assert np.array_equal(messages.picture(message), view)
+        assert np.array_equal(encodings.message_to_bgr(message), view)
         assert deserialize_message(serialize_message(message), Image) == message
 
 

@@ -126,6 +126,25 @@ def block(server, folder):
     return blocker
 
 
+def from_a_full_queue(server, folder, asked):
+    """The answers to pictures and values that all wait behind another region; their batches."""
+    (folder / "gate").touch()
+    blocker = block(server, folder)
+    before = len(batches(folder))
+
+    def last_opens_the_gate(one):
+        if one is None:
+            wait_for(lambda: server.health()["queued"] == len(asked), "all in the queue")
+            (folder / "gate").unlink()
+            return None
+        url, values = one
+        return server.describe(url, **values)
+
+    answers = together(last_opens_the_gate, [*asked, None])[: len(asked)]
+    assert blocker.wait() == 0
+    return answers, batches(folder)[before:]
+
+
 # -- answers -----------------------------------------------------------------------------------
 
 
@@ -159,25 +178,12 @@ def test_every_region_has_words_of_its_own_alone_and_in_a_batch(server, folder):
     pictures = urls(8)
     alone = [text_of(server.describe(url)) for url in pictures]
     assert len(set(alone)) == 8
-    (folder / "gate").touch()
-    blocker = block(server, folder)
-    before = len(batches(folder))
-
-    def last_opens_the_gate(url):
-        if url is None:
-            wait_for(lambda: server.health()["queued"] == 6, "six regions in the queue")
-            (folder / "gate").unlink()
-            return None
-        return text_of(server.describe(url))
-
-    assert together(last_opens_the_gate, [*pictures[:6], None])[:6] == alone[:6]
-    assert blocker.wait() == 0
-    assert batches(folder)[before:] == [4, 2]
+    answers, sizes = from_a_full_queue(server, folder, [(url, {}) for url in pictures[:6]])
+    assert [text_of(answer) for answer in answers] == alone[:6]
+    assert sizes == [4, 2]
 
 
-def test_other_prompts_and_other_sampling_are_other_batches(server, folder, gate):
-    blocker = block(server, folder)
-    before = len(batches(folder))
+def test_other_prompts_and_other_sampling_are_other_batches(server, folder):
     asked = [
         {},
         {"text": "What is it?"},
@@ -185,17 +191,9 @@ def test_other_prompts_and_other_sampling_are_other_batches(server, folder, gate
         {"seed": 1},  # greedy: changes nothing
         {"top_p": 0.9},  # likewise
     ]
-
-    def work(values):
-        if values is None:
-            wait_for(lambda: server.health()["queued"] == len(asked), "all in the queue")
-            gate.unlink()
-            return None
-        return server.describe(data_url(rgba(5)), **values)
-
-    answers = together(work, [*asked, None])
-    blocker.wait()
-    assert sorted(batches(folder)[before:]) == [1, 1, 3]
+    url = data_url(rgba(5))
+    answers, sizes = from_a_full_queue(server, folder, [(url, values) for values in asked])
+    assert sorted(sizes) == [1, 1, 3]
     assert text_of(answers[0]) == text_of(answers[3]) == text_of(answers[4])
 
 
@@ -233,20 +231,9 @@ def test_sampling_parameters_are_honoured(server):
 )
 def test_regions_with_a_seed_or_beams_do_not_depend_on_each_other(server, folder, sampling):
     alone = [text_of(server.describe(url, **sampling)) for url in urls(4)]
-    (folder / "gate").touch()
-    blocker = block(server, folder)
-    before = len(batches(folder))
-
-    def last_opens_the_gate(url):
-        if url is None:
-            wait_for(lambda: server.health()["queued"] == 4, "four regions in the queue")
-            (folder / "gate").unlink()
-            return None
-        return text_of(server.describe(url, **sampling))
-
-    assert together(last_opens_the_gate, [*urls(4), None])[:4] == alone
-    blocker.wait()
-    assert batches(folder)[before:] == [1] * 4
+    answers, sizes = from_a_full_queue(server, folder, [(url, sampling) for url in urls(4)])
+    assert [text_of(answer) for answer in answers] == alone
+    assert sizes == [1] * 4
 
 
 def test_text_and_picture_in_any_order_with_or_without_the_tag(server):

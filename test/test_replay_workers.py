@@ -5,7 +5,8 @@ import signal
 import bags
 import numpy as np
 import pytest
-from workers import contents, finish, kill, processes, scenes_of, start, three, wait_for
+from replaying import content
+from workers import finish, kill, processes, scenes_of, start, three, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def alone(recordings, tmp_path_factory):
     """What one process makes of them, one after the other."""
     folder = tmp_path_factory.mktemp("alone")
     finish(start(recordings, folder / "out", folder=folder))
-    found = contents(folder / "out")
+    found = content(folder / "out")
     assert {name.split("/")[1] for name in found} >= {"scenes.jsonl", "report.html", "bag"}
     return found
 
@@ -33,7 +34,7 @@ def workers_of(process):
 
 def test_two_workers_make_what_one_makes(recordings, alone, tmp_path):
     said = finish(start(recordings, tmp_path / "out", "--workers", "2", folder=tmp_path))
-    assert contents(tmp_path / "out") == alone
+    assert content(tmp_path / "out") == alone
     for recording in recordings:
         assert f"{recording.name}: " in said
 
@@ -44,7 +45,7 @@ def test_what_a_killed_worker_was_at_is_gone_on_with(recordings, alone, tmp_path
     kill(workers_of(process)[0])
     said = finish(process)
     assert said.count("its worker died; another one goes on with it") == 1
-    assert contents(tmp_path / "out") == alone
+    assert content(tmp_path / "out") == alone
 
 
 def test_a_recording_that_kills_its_workers_costs_no_other(recordings, alone, tmp_path):
@@ -56,7 +57,7 @@ def test_a_recording_that_kills_its_workers_costs_no_other(recordings, alone, tm
     )  # fmt: skip
     said = finish(process, code=2)
     assert "its worker died 3 times" in said
-    found = contents(tmp_path / "out")
+    found = content(tmp_path / "out")
     assert {name: data for name, data in found.items() if not name.startswith("deadly/")} == alone
 
 
@@ -72,4 +73,4 @@ def test_no_worker_is_left_and_the_same_command_goes_on(recordings, alone, tmp_p
     wait_for(lambda: not {pid for pid, _, _ in processes()} & {*workers}, "the workers' end")
     said = finish(start(recordings, tmp_path / "out", "--workers", "2", folder=tmp_path))
     assert "going on behind" in said
-    assert contents(tmp_path / "out") == alone
+    assert content(tmp_path / "out") == alone

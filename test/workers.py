@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import bags
+from replaying import command
 
 # A tenth of a second for a picture, so that there is time to kill who is at it.
 DESCRIBER = """
@@ -53,9 +53,10 @@ def start(recordings, output, *arguments, folder, backend="Slow"):
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "deep_perception.cli", "replay", *map(str, recordings),
-         "--output", str(output), *EVERY, "--describer.backend", f"workers_words:{backend}",
-         *arguments],
+        command(
+            *recordings, "--output", output, *EVERY,
+            "--describer.backend", f"workers_words:{backend}", *arguments,
+        ),
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         cwd=folder,
     )  # fmt: skip
@@ -67,15 +68,6 @@ def finish(process, code=0):
     assert process.returncode == code, said
     assert "Traceback" not in said
     return said
-
-
-def contents(folder):
-    """What has to be the same, by its place: all but how long it took."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and ".replay" not in path.parts and path.name != "summary.json"
-    }
 
 
 def wait_for(condition, what, patience_s=120.0):

@@ -22,7 +22,7 @@ class Wording:
 
     def spell(self, words: Description) -> Description:
         """The words with the spelling of their label that was met first."""
-        return _respelled(words, self._spellings.setdefault(_key(words.label), words.label))
+        return _respelled(words, self._spellings.setdefault(key(words.label), words.label))
 
 
 def one_spelling(regions: Sequence[Region]) -> tuple[Region, ...]:
@@ -33,10 +33,10 @@ def one_spelling(regions: Sequence[Region]) -> tuple[Region, ...]:
     spellings: dict[str, Counter[str]] = {}
     for region in regions:
         label = region.description.label
-        spellings.setdefault(_key(label), Counter())[label] += 1
-    best = {key: counts.most_common(1)[0][0] for key, counts in spellings.items()}
+        spellings.setdefault(key(label), Counter())[label] += 1
+    best = {each: counts.most_common(1)[0][0] for each, counts in spellings.items()}
     return tuple(
-        region.described(_respelled(region.description, best[_key(region.description.label)]))
+        region.described(_respelled(region.description, best[key(region.description.label)]))
         for region in regions
     )
 
@@ -45,7 +45,8 @@ def _respelled(words: Description, label: str) -> Description:
     return words if words.label == label else dataclasses.replace(words, label=label)
 
 
-def _key(label: str) -> str:
+def key(label: str) -> str:
+    """What all spellings of a label have in common."""
     text = unicodedata.normalize("NFKC", label).casefold()
     words = re.sub(r"[\W_]+", " ", text).split()
     # Of nothing but signs, each is its own.

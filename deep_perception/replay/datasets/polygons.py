@@ -1,0 +1,117 @@
+"""Masks as polygons, and back, as the readers of COCO and YOLO files fill them.
+
+A point is x, y in pixels from the picture's upper left corner: pixel (0, 0) is the square from
+0, 0 to 1, 1. Right and lower edges lie ``EDGE`` inside of it: pycocotools rounds them to the edge
+itself, and Ultralytics, which cuts the fraction off and fills the pixels that a line goes through,
+gets the pixel on this side of it. So an outline that is not simplified is exact in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from deep_perception.masks import Box, Mask, Size
+
+Polygon = NDArray[np.float64]
+"""(N, 2) x, y with N >= 3, closed from the last point to the first; to be filled by the even-odd
+rule: a hole is reached and left by one and the same line."""
+Outline = NDArray[np.float32]
+"""(N, 2) x, y of one closed line, in pixels of the mask."""
+
+EDGE = 0.05
+# Outlines are straightened by this part of the picture's longer side at most ...
+TOLERANCE = 1 / 640
+# ... and by less where the polygons would overlap the mask less than this (IoU).
+MIN_IOU = 0.97
+
+
+def polygons(mask: Mask, box: Box, size: Size) -> list[Polygon]:
+    """The parts of a region, the largest first, each with its holes.
+
+    ``mask`` is the HxW bool mask inside ``box``, of a picture of ``size``. Parts that touch at a
+    corner are one. None of an empty mask.
+    """
+    outlines = _outlines(mask)
+    found: list[Polygon] = []
+    for divisor in (1, 2, 4, 0):
+        found = _parts(outlines, TOLERANCE * max(size) / divisor if divisor else 0.0)
+        if not divisor or overlap(fill(found, Size(box.width, box.height)), mask) >= MIN_IOU:
+            break
+    corner = np.array([box.x1, box.y1], np.float64)
+    return [np.round(part + corner, 2) for part in found]
+
+
+def fill(parts: Sequence[Polygon], size: Size) -> Mask:
+    """HxW bool mask of polygons, filled one after the other as Ultralytics does."""
+    canvas = np.zeros((size.height, size.width), np.uint8)
+    for part in parts:
+        cv2.fillPoly(canvas, [np.floor(part).astype(np.int32)], 1)
+    return canvas > 0
+
+
+def overlap(one: Mask, other: Mask) -> float:
+    """Intersection over union; 1 of two that are empty."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
+
+
+def join(parts: Sequence[Polygon]) -> Polygon:
+    """One polygon of several: each is reached from those before it, and left, by the same line.
+
+    The line is the shortest between two corners, and has no area. ``parts`` are not empty.
+    """
+    joined, *others = parts
+    for part in others:
+        distances, nearest = cKDTree(joined).query(part)
+        there = int(np.argmin(distances))
+        here = int(nearest[there])
+        loop = np.concatenate([part[there:], part[: there + 1]])
+        joined = np.concatenate([joined[: here + 1], loop, joined[here:]])
+    return joined
+
+
+def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
+    """The outline of each part along the edges of its pixels, and those of its holes."""
+    # Of a pixel that is doubled, OpenCV's outline through pixel centres tells left from right.
+    doubled = np.repeat(np.repeat(mask.astype(np.uint8), 2, axis=0), 2, axis=1)
+    found, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not found:
+        return []
+    edges = [_at_edges(np.asarray(outline).reshape(-1, 2)) for outline in found]
+    parents = np.asarray(hierarchy).reshape(-1, 4)[:, 3]
+    parts = [
+        (edges[index], [edges[hole] for hole in np.flatnonzero(parents == index)])
+        for index in np.flatnonzero(parents < 0)
+    ]
+    return sorted(parts, key=lambda part: (-cv2.contourArea(part[0]), *part[0][0].tolist()))
+
+
+def _at_edges(outline: NDArray[Any]) -> Outline:
+    return (outline // 2 + outline % 2 * (1 - EDGE)).astype(np.float32)
+
+
+def _parts(
+    outlines: Sequence[tuple[Outline, Sequence[Outline]]], tolerance: float
+) -> list[Polygon]:
+    parts = []
+    for outer, holes in outlines:
+        corners = _straightened(outer, tolerance)
+        # What is too thin to be straightened stays as it is; a hole of that kind is filled.
+        rings = [outer if corners is None else corners]
+        rings += [hole for each in holes if (hole := _straightened(each, tolerance)) is not None]
+        parts.append(join([ring.astype(np.float64) for ring in rings]))
+    return parts
+
+
+def _straightened(outline: Outline, tolerance: float) -> Outline | None:
+    """None where nothing with an area is left."""
+    if not tolerance:
+        return outline
+    corners = np.asarray(cv2.approxPolyDP(outline, tolerance, True), np.float32).reshape(-1, 2)
+    return corners if len(corners) >= 3 else None

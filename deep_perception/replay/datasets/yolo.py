@@ -1,0 +1,86 @@
+"""YOLO: boxes or outlines as Ultralytics reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from deep_perception.masks import Size
+from deep_perception.regions import Region
+from deep_perception.replay.datasets.polygons import join, polygons
+from deep_perception.replay.datasets.shots import Part, Shot
+from deep_perception.replay.datasets.split import Split
+
+COMMON = """\
+- `data.yaml`: for `yolo {task} train data=data.yaml`; paths are from its folder
+- `images/train`, `images/val`, `labels/train`, `labels/val`: {split}
+- `labels`: a line for each region: {line}; 0 to 1 of the picture's width and height
+"""
+
+
+class Yolo:
+    """A writer of ``class x y width height`` (the middle of the box)."""
+
+    line = "class, x and y of the box's middle, its width and height"
+    task = "detect"
+
+    def __init__(self, folder: Path, classes: Sequence[str], split: Split) -> None:
+        self._folder = folder
+        self._classes = classes
+        self._parts: Counter[str] = Counter()
+        self._twins = 0
+        for part in get_args(Part):
+            for kind in ("images", "labels"):
+                (folder / kind / part).mkdir(parents=True)
+
+    def add(self, shot: Shot) -> None:
+        """One picture and its labels: an empty file where there is nothing. Raises OSError."""
+        lines = {}
+        for each in shot.regions:
+            places = self._places(each.region, shot.seen.scene.size)
+            numbers = " ".join(f"{place:.6f}" for place in places.reshape(-1))
+            lines[f"{each.number} {numbers}\n"] = None
+        self._parts[shot.part] += 1
+        self._twins += len(shot.regions) - len(lines)
+        picture = self._folder / "images" / shot.part / f"{shot.name}.jpg"
+        picture.write_bytes(shot.jpeg)
+        labels = self._folder / "labels" / shot.part / f"{shot.name}.txt"
+        labels.write_bytes("".join(lines).encode())
+
+    def _places(self, region: Region, size: Size) -> NDArray[np.float64]:
+        x1, y1, x2, y2 = region.box
+        middle_and_sides = np.array([[(x1 + x2) / 2, (y1 + y2) / 2], [x2 - x1, y2 - y1]])
+        return np.clip(middle_and_sides / size, 0.0, 1.0)
+
+    def finish(self) -> str:
+        """Write ``data.yaml``."""
+        content = {
+            "train": "images/train",
+            "val": "images/val",
+            "nc": len(self._classes),
+            "names": dict(enumerate(self._classes)),
+        }
+        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        (self._folder / "data.yaml").write_bytes(text.encode("utf-8"))
+        twins = f"; {self._twins} the same as another of their picture" if self._twins else ""
+        return f"{self._parts['train']} pictures in train, {self._parts['val']} in val{twins}"
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class YoloSeg(Yolo):
+    """A writer of ``class x y x y ...`` (the outline; its parts joined, its holes cut into it)."""
+
+    line = "class, then x and y of each corner of its outline, parts and holes joined by lines"
+    task = "segment"
+
+    def _places(self, region: Region, size: Size) -> NDArray[np.float64]:
+        parts = polygons(region.source_mask(region.box), region.box, size)
+        return np.clip(join(parts) / size, 0.0, 1.0)

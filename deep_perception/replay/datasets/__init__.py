@@ -1,0 +1,197 @@
+"""Datasets of the scenes of recordings: COCO, YOLO, and pairs of pictures and texts.
+
+docs/datasets.md says what is in them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from deep_perception import masks
+from deep_perception.images import Picture
+from deep_perception.regions import Region
+from deep_perception.replay import labels_file
+from deep_perception.replay.datasets.coco import Coco
+from deep_perception.replay.datasets.pairs import Pairs
+from deep_perception.replay.datasets.shots import ExportError, Labelled, Names, Shot, Writer
+from deep_perception.replay.datasets.split import Split, Times
+from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
+from deep_perception.replay.files import lock, put_in_place, remove
+from deep_perception.replay.journal import HIDDEN
+from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply
+from deep_perception.replay.scenes import Seen
+
+__all__ = ["EXPORTS", "Example", "ExportError", "export"]
+
+Example = tuple[str, Seen, Callable[[], Picture | None]]
+"""The name of the recording, its own among all; a scene; and what gives its picture (HxWx3 uint8
+BGR, None where it cannot be read), which is asked for before the next scene, or never."""
+
+EXPORTS: dict[str, Callable[[Path, Sequence[str], Split], Writer]] = {
+    "coco": Coco,
+    "yolo": Yolo,
+    "yolo-seg": YoloSeg,
+    "pairs": Pairs,
+}
+README = "README.md"
+# A folder without it is not ours to replace.
+MARK = "Made by `deep_perception replay --export`, which replaces this folder when it is run again."
+# So many labels that are left out are named.
+NAMED = 5
+
+
+def export(
+    names: Sequence[str],
+    folder: Path,
+    examples: Iterable[Example],
+    reviewed: Path | None = None,
+) -> list[str]:
+    """Make the datasets ``names`` of EXPORTS, each a folder in ``folder``, and ``labels.csv``.
+
+    ``examples`` are gone through twice, one at a time in memory; ``reviewed`` is a ``labels.csv``
+    that somebody edited: then labels that are not in it are left out. Only regions with words are
+    taken. The same input gives the same bytes. Returns what was made and what was left out, for
+    people. Each folder is there whole, or as it was before. Raises ExportError, LabelsError,
+    InUse, OSError, and what ``examples`` raise.
+    """
+    rows = labels_file.read(reviewed) if reviewed else None
+    for name in names:
+        _check_place(folder / name)
+    survey = _Survey(examples)
+    unlisted: list[Row] = []
+    if rows is None:
+        rows = survey.labels.rows()
+    else:
+        rows, unlisted = apply(rows, survey.labels.rows())
+    if not survey.labels.rows():
+        raise ExportError(f"no region has words{survey.wordless}: there is nothing to export")
+    made = labels_file.save(folder, [*rows, *unlisted])
+    said = [f"{len(rows) + len(unlisted)} labels -> {made}", *_left_out(rows, unlisted)]
+    if survey.wordless:
+        said.append(f"left out: regions without words{survey.wordless}")
+    if not any(row.name and row.count for row in rows):
+        raise ExportError(f"{reviewed}: no label of these recordings has a class; see {made}")
+    classes, split = LabelMap(rows), survey.times.split()
+    with _parts(folder, names) as parts, ExitStack() as stack:
+        writers = {name: EXPORTS[name](parts[name], classes.names, split) for name in parts}
+        for writer in writers.values():
+            stack.callback(writer.close)
+        lost = _write(list(writers.values()), examples, classes, split)
+        if lost:
+            said.append(f"left out: {lost} pictures that cannot be read")
+        for name, writer in writers.items():
+            said.append(f"{name}: {writer.finish()} -> {folder / name}")
+            text = f"{MARK}\n\n{writer.readme}"
+            (parts[name] / README).write_bytes(text.encode("utf-8", "replace"))
+    return said
+
+
+class _Survey:
+    """What has to be known of all scenes before the first is written."""
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self.labels = LabelCounts()
+        self.times = Times()
+        self._statuses: Counter[str] = Counter()
+        for bag, seen, _ in examples:
+            for region in seen.scene.regions:
+                self._statuses[region.description.status] += 1
+                if _has_words(region):
+                    self.labels.add(region.description)
+            if _belongs(seen):
+                self.times.add(bag, seen.log_ns)
+
+    @property
+    def wordless(self) -> str:
+        """How many regions have no words, "" for none."""
+        counts = [f"{self._statuses[each]} {each}" for each in ("failed", "pending")]
+        shown = ", ".join(each for each in counts if not each.startswith("0 "))
+        return f" ({shown})" if shown else ""
+
+
+def _write(
+    writers: Sequence[Writer], examples: Iterable[Example], classes: LabelMap, split: Split
+) -> int:
+    """Hand every picture to every writer; returns how many pictures could not be read."""
+    names, written, lost = Names(), 0, 0
+    for bag, seen, picture in examples:
+        if not _belongs(seen):
+            continue
+        image = picture()
+        if image is None or masks.size_of(image) != seen.scene.size:
+            lost += 1
+            continue
+        shot = Shot(
+            name=names.of(bag, seen),
+            bag=bag,
+            seen=seen,
+            picture=image,
+            regions=[
+                Labelled(region=region, number=number)
+                for region in seen.scene.regions
+                if _has_words(region)
+                and (number := classes.class_of(region.description.label)) is not None
+            ],
+            part=split.part(bag, seen.log_ns),
+        )
+        for writer in writers:
+            writer.add(shot)
+        written += 1
+    if not written:
+        raise ExportError(f"none of {lost} pictures can be read: is the recording still there?")
+    return lost
+
+
+def _has_words(region: Region) -> bool:
+    return region.description.status in ("described", "reused")
+
+
+def _belongs(seen: Seen) -> bool:
+    # Without a single word about what is in it, a picture would teach that nothing is.
+    regions = seen.scene.regions
+    return not regions or any(map(_has_words, regions))
+
+
+def _left_out(rows: Sequence[Row], unlisted: Sequence[Row]) -> Iterator[str]:
+    unwanted = [row for row in rows if row.count and not row.name]
+    for why, left in ("without a class", unwanted), ("that nobody reviewed", unlisted):
+        if left:
+            shown = ", ".join(f"{row.label} ({row.count})" for row in left[:NAMED])
+            more = ", ..." if len(left) > NAMED else ""
+            yield f"left out: {len(left)} labels {why}: {shown}{more}"
+
+
+def _check_place(place: Path) -> None:
+    if place.name not in EXPORTS:
+        raise ExportError(f"{place.name!r}: expected one of {', '.join(EXPORTS)}")
+    readme = place / README
+    try:
+        ours = readme.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+    except OSError:
+        ours = not place.exists() or (place.is_dir() and not any(place.iterdir()))
+    if not ours:
+        raise ExportError(
+            f"{place}: was not made by --export and would be replaced; move it away, or choose "
+            "another --output"
+        )
+
+
+@contextmanager
+def _parts(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
+    """Where to make folders; once all are made each is put into ``folder``. Raises InUse."""
+    hidden = folder / HIDDEN
+    taken = lock(hidden)
+    parts = {name: hidden / f"{name}.part" for name in names}
+    try:
+        for part in parts.values():
+            remove(part)
+        yield parts
+        for name, part in parts.items():
+            put_in_place(part, folder / name)
+    finally:
+        for part in parts.values():
+            remove(part)
+        taken.release()

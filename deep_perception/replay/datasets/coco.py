@@ -25,6 +25,8 @@ README = """\
 class Coco:
     """A writer. Ids begin with 1: for pycocotools 0 means "not matched"."""
 
+    readme = README
+
     def __init__(self, folder: Path, classes: Sequence[str], split: Split) -> None:
         self._images = folder / "images"
         self._annotations = folder / "annotations"

@@ -30,13 +30,12 @@ README = """\
 class Pairs:
     """A writer."""
 
-    def __init__(
-        self, folder: Path, classes: Sequence[str], split: Split, *, shard: int = SHARD
-    ) -> None:
+    readme = README
+
+    def __init__(self, folder: Path, classes: Sequence[str], split: Split) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self._classes = classes
-        self._shard = shard
         self._count = 0
         self._tar: tarfile.TarFile | None = None
         self._lines = (folder / "pairs.jsonl").open("wb")
@@ -64,7 +63,7 @@ class Pairs:
             self._count += 1
 
     def _next(self) -> tarfile.TarFile:
-        number, first = divmod(self._count, self._shard)
+        number, first = divmod(self._count, SHARD)
         if self._tar is None or not first:
             if self._tar is not None:
                 self._tar.close()
@@ -101,7 +100,7 @@ class Pairs:
     def finish(self) -> str:
         """Close the last shard."""
         self.close()
-        return f"{self._count} pairs in {-(-self._count // self._shard)} shards"
+        return f"{self._count} pairs, shards: {-(-self._count // SHARD)}"
 
     def close(self) -> None:
         """Close the files."""

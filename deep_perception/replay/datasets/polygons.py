@@ -83,7 +83,7 @@ def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
     found, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not found:
         return []
-    edges = [_at_edges(np.asarray(outline).reshape(-1, 2)) for outline in found]
+    edges = [_at_edges(np.asarray(outline).reshape(-1, 2), doubled) for outline in found]
     parents = np.asarray(hierarchy).reshape(-1, 4)[:, 3]
     parts = [
         (edges[index], [edges[hole] for hole in np.flatnonzero(parents == index)])
@@ -92,8 +92,16 @@ def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
     return sorted(parts, key=lambda part: (-cv2.contourArea(part[0]), *part[0][0].tolist()))
 
 
-def _at_edges(outline: NDArray[Any]) -> Outline:
-    return (outline // 2 + outline % 2 * (1 - EDGE)).astype(np.float32)
+def _at_edges(outline: NDArray[Any], doubled: NDArray[np.uint8]) -> Outline:
+    """From (N, 2) doubled pixels to the edges of pixels that they stand for."""
+    before, after = outline - np.roll(outline, 1, axis=0), np.roll(outline, -1, axis=0)
+    # OpenCV cuts inner corners off. Straightened, the cut would become a slope along the edge.
+    level = before[:, 1] == 0
+    corner = np.where(np.stack([level, ~level], axis=1), after, outline)
+    cut = (np.abs(after - outline) == 1).all(axis=1) & (before == 0).any(axis=1)
+    cut &= doubled[corner[:, 1], corner[:, 0]] > 0
+    whole = np.where(cut[:, None], corner, outline)
+    return (whole // 2 + whole % 2 * (1 - EDGE)).astype(np.float32)
 
 
 def _parts(
@@ -114,4 +122,4 @@ def _straightened(outline: Outline, tolerance: float) -> Outline | None:
     if not tolerance:
         return outline
     corners = np.asarray(cv2.approxPolyDP(outline, tolerance, True), np.float32).reshape(-1, 2)
-    return corners if len(corners) >= 3 else None
+    return corners if len(corners) >= 3 and cv2.contourArea(corners) > 0 else None

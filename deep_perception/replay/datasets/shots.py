@@ -57,7 +57,13 @@ class Shot:
 
 
 class Writer(Protocol):
-    """Writes one dataset into a folder of its own, shot by shot; memory does not grow."""
+    """Writes one dataset into a folder that it makes, shot by shot; memory does not grow.
+
+    It is made of the folder, the names of the classes and the split.
+    """
+
+    readme: str
+    """What is in the folder, in Markdown."""
 
     def add(self, shot: Shot) -> None:
         """Write one picture and its regions. Raises OSError."""

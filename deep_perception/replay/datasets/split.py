@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 
 from deep_perception.replay.datasets.shots import Part
@@ -52,11 +52,17 @@ class Times:
         return Split(rule="there are no pictures")
 
 
-def _by_bag(bags: Mapping[str, object]) -> Split:
-    # By their names alone: the order of the call and of their making does not matter.
+def _by_bag(bags: Mapping[str, Sized]) -> Split:
+    free = round(VAL_SHARE * sum(map(len, bags.values())))
+    # By their names: the order of the call does not matter.
     ranked = sorted(bags, key=lambda bag: hashlib.sha256(bag.encode("utf-8", "replace")).digest())
-    chosen = sorted(ranked[: max(1, round(VAL_SHARE * len(ranked)))])
-    shown = ", ".join(chosen[:5]) + (", ..." if len(chosen) > 5 else "")
+    chosen = []
+    for bag in ranked:
+        if len(bags[bag]) <= free:
+            chosen.append(bag)
+            free -= len(bags[bag])
+    chosen = chosen or [min(ranked, key=lambda bag: len(bags[bag]))]
+    shown = ", ".join(sorted(chosen)[:5]) + (", ..." if len(chosen) > 5 else "")
     return Split(rule=f"by recording, val is {shown}", bags=frozenset(chosen))
 
 

@@ -17,7 +17,7 @@ from deep_perception.replay.datasets.polygons import join, polygons
 from deep_perception.replay.datasets.shots import Part, Shot
 from deep_perception.replay.datasets.split import Split
 
-COMMON = """\
+README = """\
 - `data.yaml`: for `yolo {task} train data=data.yaml`; paths are from its folder
 - `images/train`, `images/val`, `labels/train`, `labels/val`: {split}
 - `labels`: a line for each region: {line}; 0 to 1 of the picture's width and height
@@ -35,13 +35,14 @@ class Yolo:
         self._classes = classes
         self._parts: Counter[str] = Counter()
         self._twins = 0
+        self.readme = README.format(task=self.task, line=self.line, split=split.rule)
         for part in get_args(Part):
             for kind in ("images", "labels"):
                 (folder / kind / part).mkdir(parents=True)
 
     def add(self, shot: Shot) -> None:
         """One picture and its labels: an empty file where there is nothing. Raises OSError."""
-        lines = {}
+        lines: dict[str, None] = {}
         for each in shot.regions:
             places = self._places(each.region, shot.seen.scene.size)
             numbers = " ".join(f"{place:.6f}" for place in places.reshape(-1))

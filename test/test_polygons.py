@@ -1,0 +1,149 @@
+"""Polygons against what pycocotools and OpenCV, which Ultralytics fills with, make of them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from deep_perception import images, masks
+from deep_perception.analyzer import Analyzer
+from deep_perception.masks import Box, Size
+from deep_perception.replay.datasets.polygons import MIN_IOU, fill, join, overlap, polygons
+
+coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
+
+DATA = Path(__file__).parent / "data"
+NOISE = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=20)).filter(np.any)
+# The longer side of a picture with one pixel of tolerance.
+UNIT = 640
+
+
+@st.composite
+def blobs(draw):
+    """Boxes and discs of 3 to 40 pixels, some of them cut out again, in a small picture."""
+    size = Size(draw(st.integers(8, 90)), draw(st.integers(8, 90)))
+    canvas = np.zeros((size.height, size.width), np.uint8)
+    for inside in [1, *draw(st.lists(st.integers(0, 1), max_size=4))]:
+        x, y = draw(st.integers(0, size.width - 1)), draw(st.integers(0, size.height - 1))
+        side = draw(st.integers(3, 40))
+        if draw(st.booleans()):
+            cv2.circle(canvas, (x, y), side // 2, inside, -1)
+        else:
+            cv2.rectangle(canvas, (x, y), (x + side, y + side), inside, -1)
+    assume(canvas.any())
+    return canvas > 0
+
+
+def parts_of(mask, longer_side=None):
+    """The polygons of a mask, as of a region of a larger picture."""
+    box = masks.box_of(mask)
+    size = Size(longer_side, longer_side) if longer_side else masks.size_of(mask)
+    return polygons(mask[box.y1 : box.y2, box.x1 : box.x2], box, size)
+
+
+def filled_by_coco(parts, size):
+    runs = coco.frPyObjects([part.reshape(-1).tolist() for part in parts], *size[::-1])
+    return coco.decode(coco.merge(runs)).astype(bool)
+
+
+def box_of(parts):
+    low, high = np.min([p.min(0) for p in parts], 0), np.max([p.max(0) for p in parts], 0)
+    return np.array([*low, *high])
+
+
+@given(NOISE)
+def test_an_outline_that_is_not_straightened_is_exact(mask):
+    # So small that nothing is straightened.
+    parts = parts_of(mask, longer_side=1)
+    size = masks.size_of(mask)
+    np.testing.assert_array_equal(filled_by_coco(parts, size), mask)
+    # OpenCV draws the line to a hole, too: it may cross another hole.
+    filled = fill(parts, size)
+    assert not (mask & ~filled).any()
+    holes = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[1]
+    if (holes[0][:, 3] < 0).all():
+        np.testing.assert_array_equal(filled, mask)
+
+
+@given(NOISE | blobs(), st.sampled_from([None, UNIT, 3 * UNIT]))
+def test_a_straightened_outline_is_close_to_the_mask_and_inside_of_its_box(mask, longer_side):
+    parts = parts_of(mask, longer_side)
+    assert all(len(part) >= 3 and part.shape[1] == 2 for part in parts)
+    assert all(np.isfinite(part).all() for part in parts)
+    expected = np.array(masks.box_of(mask))
+    found = box_of(parts)
+    assert (found[:2] >= expected[:2]).all()
+    assert (found[2:] <= expected[2:]).all()
+    count, _ = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    assert len(parts) == count - 1
+    assert cv2.contourArea(parts[0].astype(np.float32)) > 0
+    exact = fill(parts_of(mask, longer_side=1), masks.size_of(mask))
+    filled = fill(parts, masks.size_of(mask))
+    # What is exact where nothing is straightened can always be as close as is promised.
+    assert overlap(filled, mask) >= min(MIN_IOU, overlap(exact, mask))
+
+
+@given(blobs(), st.sampled_from([None, UNIT]))
+def test_one_polygon_of_all_parts_adds_no_more_than_thin_lines(mask, longer_side):
+    parts = parts_of(mask, longer_side)
+    size = masks.size_of(mask)
+    joined = join(parts)
+    assert {tuple(point) for point in joined} == {tuple(point) for part in parts for point in part}
+    apart, together = fill(parts, size), fill([joined], size)
+    assert not (apart & ~together).any()
+    reach = np.hypot(*size)
+    assert np.count_nonzero(together & ~apart) <= (len(parts) - 1) * 2 * reach
+    # For COCO's way of filling a line there and back is nothing at all.
+    assert overlap(filled_by_coco([joined], size), filled_by_coco(parts, size)) > 0.99
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [np.ones((1, 1), bool), np.ones((1, 7), bool), np.ones((9, 1), bool), np.eye(12, dtype=bool)],
+    ids=["pixel", "row", "column", "diagonal"],
+)
+def test_the_thinnest_regions_have_an_area(mask):
+    window = Box(5, 3, 5 + mask.shape[1], 3 + mask.shape[0])
+    canvas = np.zeros((30, 40), bool)
+    canvas[window.y1 : window.y2, window.x1 : window.x2] = mask
+    (part,) = polygons(mask, window, Size(4000, 3000))
+    assert len(part) >= 3
+    np.testing.assert_array_equal(fill([part], Size(40, 30)), canvas)
+    np.testing.assert_array_equal(filled_by_coco([part], Size(40, 30)), canvas)
+    assert cv2.contourArea(part.astype(np.float32)) > 0
+
+
+def test_holes_stay_open():
+    mask = np.zeros((60, 80), bool)
+    mask[5:55, 5:75] = True
+    mask[15:30, 15:35] = False
+    mask[35:50, 40:70] = False
+    mask[40:45, 45:60] = True  # an island in a hole
+    parts = parts_of(mask)
+    assert len(parts) == 2
+    assert overlap(filled_by_coco(parts, Size(80, 60)), mask) == 1
+    assert overlap(fill(parts, Size(80, 60)), mask) == 1
+    assert overlap(fill([join(parts)], Size(80, 60)), mask) > 0.98
+
+
+def test_regions_of_photographs_need_few_corners():
+    with Analyzer() as analyzer:
+        for path in sorted(DATA.glob("*.jpg")):
+            picture = images.load(path)
+            # As of a camera with more pixels than are worked with.
+            scene = analyzer.analyze(cv2.resize(picture, None, fx=2, fy=2))
+            corners = exact = 0
+            for region in scene.regions:
+                mask = region.source_mask()
+                parts = polygons(region.source_mask(region.box), region.box, scene.size)
+                assert overlap(fill([join(parts)], scene.size), mask) > 0.95
+                assert overlap(filled_by_coco(parts, scene.size), mask) > 0.95
+                corners += len(join(parts))
+                exact += sum(map(len, parts_of(mask, longer_side=1)))
+            assert corners < 0.6 * exact
+            # Ultralytics takes 1000 points of an outline.
+            assert corners < 300 * len(scene.regions)

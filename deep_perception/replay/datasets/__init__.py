@@ -68,12 +68,15 @@ def export(
         rows, unlisted = apply(rows, survey.labels.rows())
     if not survey.labels.rows():
         raise ExportError(f"no region has words{survey.wordless}: there is nothing to export")
+    if not any(row.name and row.count for row in rows):
+        known = _some(survey.labels.rows())
+        raise ExportError(
+            f"{reviewed}: no label of these recordings has a class; they have {known}"
+        )
     made = labels_file.save(folder, [*rows, *unlisted])
     said = [f"{len(rows) + len(unlisted)} labels -> {made}", *_left_out(rows, unlisted)]
     if survey.wordless:
         said.append(f"left out: regions without words{survey.wordless}")
-    if not any(row.name and row.count for row in rows):
-        raise ExportError(f"{reviewed}: no label of these recordings has a class; see {made}")
     classes, split = LabelMap(rows), survey.times.split()
     with _parts(folder, names) as parts, ExitStack() as stack:
         writers = {name: EXPORTS[name](parts[name], classes.names, split) for name in parts}
@@ -159,9 +162,12 @@ def _left_out(rows: Sequence[Row], unlisted: Sequence[Row]) -> Iterator[str]:
     unwanted = [row for row in rows if row.count and not row.name]
     for why, left in ("without a class", unwanted), ("that nobody reviewed", unlisted):
         if left:
-            shown = ", ".join(f"{row.label} ({row.count})" for row in left[:NAMED])
-            more = ", ..." if len(left) > NAMED else ""
-            yield f"left out: {len(left)} labels {why}: {shown}{more}"
+            yield f"left out: {len(left)} labels {why}: {_some(left)}"
+
+
+def _some(rows: Sequence[Row]) -> str:
+    shown = ", ".join(f"{row.label} ({row.count})" for row in rows[:NAMED])
+    return shown + (", ..." if len(rows) > NAMED else "")
 
 
 def _check_place(place: Path) -> None:

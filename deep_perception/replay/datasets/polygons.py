@@ -1,9 +1,10 @@
 """Masks as polygons, and back, as the readers of COCO and YOLO files fill them.
 
 A point is x, y in pixels from the picture's upper left corner: pixel (0, 0) is the square from
-0, 0 to 1, 1. Right and lower edges lie ``EDGE`` inside of it: pycocotools rounds them to the edge
-itself, and Ultralytics, which cuts the fraction off and fills the pixels that a line goes through,
-gets the pixel on this side of it. So an outline that is not simplified is exact in both.
+0, 0 to 1, 1. Outlines lie ``EDGE`` inside of the edges of pixels: pycocotools rounds them to the
+edges themselves, and Ultralytics, which cuts fractions off and fills the pixels that a line goes
+through, gets the pixels on this side, also where 35 has become 34.99999 on the way through parts of
+a width. So an outline that is not straightened is exact in both.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _at_edges(outline: NDArray[Any], doubled: NDArray[np.uint8]) -> Outline:
     cut = (np.abs(after - outline) == 1).all(axis=1) & (before == 0).any(axis=1)
     cut &= doubled[corner[:, 1], corner[:, 0]] > 0
     whole = np.where(cut[:, None], corner, outline)
-    return (whole // 2 + whole % 2 * (1 - EDGE)).astype(np.float32)
+    return (whole // 2 + np.where(whole % 2, 1 - EDGE, EDGE)).astype(np.float32)
 
 
 def _parts(

@@ -44,7 +44,7 @@ class Yolo:
         """One picture and its labels: an empty file where there is nothing. Raises OSError."""
         lines: dict[str, None] = {}
         for each in shot.regions:
-            places = self._places(each.region, shot.seen.scene.size)
+            places = self.places(each.region, shot.seen.scene.size)
             numbers = " ".join(f"{place:.6f}" for place in places.reshape(-1))
             lines[f"{each.number} {numbers}\n"] = None
         self._parts[shot.part] += 1
@@ -54,7 +54,9 @@ class Yolo:
         labels = self._folder / "labels" / shot.part / f"{shot.name}.txt"
         labels.write_bytes("".join(lines).encode())
 
-    def _places(self, region: Region, size: Size) -> NDArray[np.float64]:
+    @staticmethod
+    def places(region: Region, size: Size) -> NDArray[np.float64]:
+        """(N, 2) numbers of a region's line, as parts of the picture's width and height."""
         x1, y1, x2, y2 = region.box
         middle_and_sides = np.array([[(x1 + x2) / 2, (y1 + y2) / 2], [x2 - x1, y2 - y1]])
         return np.clip(middle_and_sides / size, 0.0, 1.0)
@@ -82,6 +84,8 @@ class YoloSeg(Yolo):
     line = "class, then x and y of each corner of its outline, parts and holes joined by lines"
     task = "segment"
 
-    def _places(self, region: Region, size: Size) -> NDArray[np.float64]:
+    @staticmethod
+    def places(region: Region, size: Size) -> NDArray[np.float64]:
+        """(N, 2) corners of a region's outline, as parts of the picture's width and height."""
         parts = polygons(region.source_mask(region.box), region.box, size)
         return np.clip(join(parts) / size, 0.0, 1.0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deep_perception.presets import PRESETS
+from deep_perception.replay import INSTALL
 from deep_perception.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
     from deep_perception.replay.terminal import Terminal
 
 OK, FAILED = 0, 2
-# Folders of --output that no recording may have the name of: datasets will be there.
 EXPORTS = ("coco", "yolo", "yolo-seg", "pairs")
-INSTALL = "python -m pip install 'deep_perception[replay]'"
+# In the folder of --output beside the recordings' folders.
+NOT_RECORDINGS = (*EXPORTS, "labels.csv", "labels_new.csv", ".replay")
 DESCRIPTION = """\
 Analyse whole recordings (rosbag2 with mcap or sqlite3, single .mcap and .db3 files, ROS 1 .bag)
 with the keyframes, identity and words of the live node, without ROS. For each of them DIR/<name>/
 gets scenes.jsonl (docs/scenes.md), report.html, bag/ (for Foxglove and ros2 bag play) and
-summary.json.
+summary.json. --export makes datasets of all of them together in DIR (docs/datasets.md).
 
 The same recording and settings give the same bytes. The words of chat, dam and describers of your
 own are remembered for that in describer.cache_file, here by default
@@ -60,6 +61,15 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--images", choices=("all", "keyframes", "none"), default="all",
         help="which of the original images the output bag has too (default all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--export", type=_exports, default=(), metavar="NAMES",
+        help=f"datasets of the regions with words, by commas: {', '.join(EXPORTS)}; and labels.csv "
+        "with the classes, to be edited",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV",
+        help="a labels.csv whose column 'class' somebody edited, for --export",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=_count, default=1, metavar="N",
@@ -107,6 +117,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _exports(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in EXPORTS:
+            raise argparse.ArgumentTypeError(
+                f"{name!r}: expected some of {', '.join(EXPORTS)}, parted by commas"
+            )
+    return names
+
+
 def _rate(text: str) -> float:
     try:
         rate = float(text)
@@ -126,14 +146,24 @@ def run_replay(
     """Replay all recordings; one that fails does not cost the others."""
     try:
         from deep_perception.replay.attempt import attempt
+        from deep_perception.replay.datasets import ExportError, check
         from deep_perception.replay.exact import replay_settings
+        from deep_perception.replay.labels_file import LabelsError
         from deep_perception.replay.processes import replay_in_processes
         from deep_perception.replay.run import Models
         from deep_perception.replay.terminal import Terminal
     except ModuleNotFoundError as error:
         complain(f"a replay needs the package {error.name}: {INSTALL}")
         return FAILED
+    if chosen.labels and not chosen.export:
+        complain("--labels is for datasets; expected --export too")
+        return FAILED
     settings = replay_settings(settings, complain)
+    try:
+        check(chosen.export, Path(settings.output.folder), chosen.labels)
+    except (ExportError, LabelsError) as error:
+        complain(str(error))
+        return FAILED
     models = Models(settings)
     try:
         with Terminal(say, complain) as terminal:
@@ -142,14 +172,15 @@ def run_replay(
                 results = replay_in_processes(tasks, settings, chosen.workers, terminal)
             else:
                 results = ((task, attempt(task, settings, models, terminal)) for task in tasks)
-            done = [_report(task, result, terminal) for task, result in results]
+            done = {task: _report(task, result, terminal) for task, result in results}
+            made = _export(chosen, settings, [task for task in tasks if done[task]], terminal)
     except KeyboardInterrupt:
         again = "without --overwrite" if chosen.overwrite else "with the same command"
         complain(f"interrupted; run again {again} to go on")
         return FAILED
     finally:
         models.close()
-    return OK if all(done) else FAILED
+    return OK if made and all(done.values()) else FAILED
 
 
 def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
@@ -166,7 +197,7 @@ def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
         every=chosen.every,
         rate_hz=chosen.rate,
     )
-    names = one_name_each({bag: name_of(bag) for bag in chosen.bags}, taken=EXPORTS)
+    names = one_name_each({bag: name_of(bag) for bag in chosen.bags}, taken=NOT_RECORDINGS)
     return [
         Task(
             bag=bag,
@@ -188,4 +219,33 @@ def _report(task: Task, result: Summary | Failed, terminal: Terminal) -> bool:
         terminal(Trouble(result.reason))
         return False
     terminal(Note("\n".join(result.lines())))
+    return True
+
+
+def _export(
+    chosen: argparse.Namespace, settings: Settings, tasks: Sequence[Task], terminal: Terminal
+) -> bool:
+    from deep_perception.replay.bags import BagError
+    from deep_perception.replay.datasets import Examples, ExportError, export
+    from deep_perception.replay.files import InUse
+    from deep_perception.replay.journal import JournalError
+    from deep_perception.replay.labels_file import LabelsError
+    from deep_perception.replay.telling import Note, Trouble
+
+    if not chosen.export:
+        return True
+    if not tasks:
+        terminal(Trouble("datasets: none, every recording failed"))
+        return False
+    failed = len(chosen.bags) - len(tasks)
+    if failed:
+        terminal(Trouble(f"datasets: without the recordings that failed ({failed})"))
+    folder = Path(settings.output.folder)
+    try:
+        said = export(chosen.export, folder, Examples(tasks, terminal), chosen.labels)
+    except (BagError, ExportError, InUse, JournalError, LabelsError, OSError) as error:
+        terminal(Trouble(f"datasets: {error}"))
+        return False
+    terminal.close()
+    terminal(Note("\n".join(["datasets:", *(f"  {line}" for line in said)])))
     return True

@@ -32,8 +32,8 @@ from deep_perception.options import settings_from
 from deep_perception.replay import freezing
 from deep_perception.replay.bags import BagError, Recording
 from deep_perception.replay.choice import Choice, ChoiceError, Moment, Sampler, choose_topics
+from deep_perception.replay.datasets import Examples
 from deep_perception.replay.exact import replay_settings
-from deep_perception.replay.exports import Examples, put_outputs
 from deep_perception.replay.freezing import Unreadable, freeze, thaw
 from deep_perception.replay.scenes import Seen, from_line, to_line
 from deep_perception.replay.source import Pictures, Source
@@ -432,7 +432,8 @@ def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
                         (other, Choice())):  # fmt: skip
         tasks.append(Task(bag=bag, folder=tmp_path / bag.stem, choice=choice))
         replay(bag, tasks[-1].folder, choice=choice)
-    examples = Examples(tasks)
+    told = []
+    examples = Examples(tasks, told.append)
     for _ in range(2):
         found = [(name, seen.position, picture()) for name, seen, picture in examples]
     expected = []
@@ -446,6 +447,9 @@ def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
             ]  # fmt: skip
     assert [each[:2] for each in found] == [each[:2] for each in expected]
     assert {name for name, _, _ in found} == {"drive", "other"}
+    shares = [each.share for each in told]
+    assert shares == sorted(shares[: len(found)]) * 2
+    assert 0 <= shares[0] < 0.5 < shares[-1] <= 1
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one[2], two[2])
 
@@ -467,23 +471,3 @@ def test_pictures_are_found_in_any_order(recording):
 
 SEEN = Seen(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1, reason="first",
             scene=None)  # fmt: skip
-
-
-def test_what_breaks_off_leaves_what_was_there(tmp_path):
-    def write(text):
-        def make(path):
-            path.mkdir()
-            (path / "file").write_text(text)
-            if text == "broken":
-                raise OSError("the disk is full")
-
-        return {"coco": make}
-
-    put_outputs(tmp_path, write("first"))
-    put_outputs(tmp_path, write("second"))
-    with pytest.raises(OSError, match="full"):
-        put_outputs(tmp_path, write("broken"))
-    assert (tmp_path / "coco/file").read_text() == "second"
-    put_outputs(tmp_path, write("third"))
-    assert (tmp_path / "coco/file").read_text() == "third"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".replay", "coco"]

@@ -24,7 +24,8 @@ from mcap.writer import Writer as McapWriter
 from rosbags import rosbag1
 
 from deep_perception.encodings import EncodingError
-from deep_perception.replay.bags import INSTALL, BagError, Frame, Recording
+from deep_perception.replay import INSTALL
+from deep_perception.replay.bags import BagError, Frame, Recording
 
 KINDS = [("mcap", ""), ("mcap", "zstd"), ("mcap", "file"), ("mcap", "message"), ("sqlite3", ""),
          ("sqlite3", "file"), ("sqlite3", "message"), ("file", ""), ("file", "lz4"),

@@ -1,5 +1,6 @@
 """``deep_perception replay`` as a user runs it."""
 
+import csv
 import fcntl
 import json
 import os
@@ -12,6 +13,7 @@ import termios
 
 import bags
 import pytest
+import yaml
 from replaying import (
     LEFT,
     QUICK,
@@ -25,6 +27,9 @@ from replaying import (
     scenes,
     two_cameras,
 )
+
+from deep_perception import replay_cli
+from deep_perception.replay import INSTALL, datasets
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +72,9 @@ def test_the_summary_on_the_terminal_and_for_programs(finished):
     assert sum(summary["keyframes"].values()) == len(found)
     assert sum(summary["regions"].values()) == sum(len(each["regions"]) for each in found)
     assert summary["topics"] == [LEFT, RIGHT]
-    head = f"drive: 40 frames of {LEFT}, {RIGHT} in {summary['seconds']:.1f} s"
-    assert said[0].startswith(head) and "frames/s" in said[0]
+    head, seconds = re.split(r" in ([0-9.]+) s, [0-9.]+ frames/s; ", said[0])[:2]
+    assert head == f"drive: 40 frames of {LEFT}, {RIGHT}"
+    assert float(seconds) == pytest.approx(summary["seconds"], abs=0.051)
     assert f"keyframes: {len(found)} (" in said[1]
     assert f"on {summary['tracks']} tracks" in said[2]
     assert str(folder / "drive") in said[-1]
@@ -169,6 +175,80 @@ def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):
     assert {name: data for name, data in one.items() if name.startswith("other/")} == two
 
 
+# -- datasets -----------------------------------------------------------------------------------
+
+
+def test_datasets_of_the_recordings_that_are_finished(recording, cache, tmp_path):
+    other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(20), storage="ros1")
+    out = tmp_path / "out"
+    arguments = (recording, tmp_path / "gone", other, "--output", out, "--export", "pairs, coco")
+    done = run(*arguments, cache=cache)
+    assert done.returncode == 2
+    assert [line.split(":")[0] for line in complaints(done)] == [str(tmp_path / "gone"), "datasets"]
+    head, *said = done.stdout.partition("datasets:\n")[2].splitlines()
+    assert head.endswith(f"labels -> {out / 'labels.csv'}")
+    assert [line.split(":")[0].strip() for line in said] == ["pairs", "coco"]
+    regions = sum(
+        len(each["regions"]) for name in ("drive", "other") for each in scenes(out / name)
+    )
+    lines = (out / "pairs/pairs.jsonl").read_text().splitlines()
+    pairs = [json.loads(line) for line in lines]
+    assert len(pairs) == regions
+    assert {each["bag"] for each in pairs} == {"drive", "other"}
+    assert all((out / "pairs" / each["file_name"]).is_file() for each in pairs)
+    # Made once more of the same recordings they are the same.
+    before = content(out)
+    assert run(*arguments, cache=cache).stdout.endswith(done.stdout.partition("datasets:\n")[2])
+    assert content(out) == before
+
+
+def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_path):
+    out, edited = tmp_path / "out", tmp_path / "map.csv"
+    export = (recording, "--output", out, "--export", "yolo")
+    assert run(*export, cache=cache).returncode == 0
+    rows = list(csv.DictReader((out / "labels.csv").open(encoding="utf-8-sig")))
+    assert len(rows) == len(yaml.safe_load((out / "yolo/data.yaml").read_text())["names"]) > 3
+    for row in rows:
+        row["class"] = "thing" if "red" in row["label"] else ""
+    with edited.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    done = run(*export, "--labels", edited, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert "the scenes are there already" in done.stdout
+    assert "without a class" in done.stdout
+    assert yaml.safe_load((out / "yolo/data.yaml").read_text())["names"] == {0: "thing"}
+    lines = [line for path in (out / "yolo/labels").rglob("*.txt")
+             for line in path.read_text().splitlines()]  # fmt: skip
+    assert len(lines) == sum(int(row["count"]) for row in rows if row["class"])
+
+
+def test_what_is_wrong_with_datasets_is_said_before_hours_of_work(recording, cache, tmp_path):
+    mine = tmp_path / "out/coco/mine.jpg"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    bad = tmp_path / "map.csv"
+    bad.write_text("label,name\ncup,cup\n")
+    for arguments, expected in (
+        (["--export", "coco"], "was not made by --export"),
+        (["--export", "voc"], "'voc': expected some of coco, yolo, yolo-seg, pairs"),
+        (["--export", "yolo", "--labels", tmp_path / "no.csv"], "no.csv: cannot be read"),
+        (["--export", "yolo", "--labels", bad], "map.csv, line 1: the columns are"),
+        (["--labels", bad], "--labels is for datasets; expected --export too"),
+    ):
+        done = run(recording, "--output", tmp_path / "out", *arguments, cache=cache)
+        assert done.returncode == 2
+        assert expected in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["coco"]
+    assert mine.read_bytes() == b"mine"
+
+
+def test_the_datasets_of_the_command_are_those_that_there_are():
+    assert tuple(datasets.EXPORTS) == replay_cli.EXPORTS
+
+
 # -- what is refused ----------------------------------------------------------------------------
 
 
@@ -252,7 +332,7 @@ def test_without_the_libraries_it_says_what_to_install(recording, cache, tmp_pat
     done = run(recording, "--output", tmp_path / "out", cache=cache, env=variables)
     assert done.returncode == 2
     (line,) = complaints(done)
-    assert "rosbags" in line and "pip install 'deep_perception[replay]'" in line
+    assert line == f"a replay needs the package rosbags: {INSTALL}"
 
 
 def test_help_names_where_words_are_remembered(cache):

@@ -14,6 +14,7 @@ from deep_perception.replay.files import remove
 
 # Words take a while, so that there is time to be killed in.
 SLOW = {**QUICK, "describer.backend": "jumbled:Slow", "describer.fallback": ""}
+EXPORT = ("--export", "coco,yolo,yolo-seg,pairs")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def in_one_go(recording, tmp_path_factory):
     """What is to come of it, and the seconds that this takes."""
     folder = tmp_path_factory.mktemp("in_one_go")
     started = time.monotonic()
-    done = run(recording, "--output", folder / "out", cache=folder / "cache", changes=SLOW)
+    done = run(recording, "--output", folder / "out", *EXPORT, cache=folder / "cache", changes=SLOW)
     assert done.returncode == 0, done.stderr
     return content(folder / "out"), time.monotonic() - started
 
@@ -37,7 +38,7 @@ class Killed:
     def __init__(self, recording, folder, *arguments, cache, changes=SLOW):
         self.folder = folder
         self.command = [
-            *command(recording, "--output", folder, *arguments),
+            *command(recording, "--output", folder, *EXPORT, *arguments),
             *map(str, options(changes)),
         ]
         self.environment = environment(cache)
@@ -136,6 +137,26 @@ def test_killed_while_the_outputs_are_made(recording, in_one_go, tmp_path):
     assert not list((tmp_path / "out").rglob("*.part*"))
 
 
+def test_killed_while_datasets_are_made(recording, in_one_go, tmp_path):
+    expected, _ = in_one_go
+    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
+    killed.to_the_end()
+
+    def part(pattern):
+        return lambda folder, now: any((folder / ".replay").glob(pattern))
+
+    # With the first picture, in the middle, at the end, while one takes the place of another.
+    for pattern in ("coco.part", "pairs.part/crops/*", "coco.part/annotations/instances.json",
+                    "pairs.part/README.md", "*.old.part"):  # fmt: skip
+        assert any(killed.until(part(pattern)) for _ in range(6)) or pattern == "*.old.part"
+        # Whole, or not there.
+        for name, data in content(tmp_path / "out").items():
+            assert data == expected[name]
+    killed.to_the_end()
+    assert content(tmp_path / "out") == expected
+    assert not list((tmp_path / "out").rglob("*.part*"))
+
+
 def test_a_run_that_goes_on_makes_nothing_again_that_is_there(recording, tmp_path):
     killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
     assert killed.until(when_saved(20_000))
@@ -156,7 +177,9 @@ def test_words_that_a_killed_run_got_are_the_words_of_the_next(recording, tmp_pa
         deaths += killed.until(after(seconds))
     assert deaths
     killed.to_the_end()
-    done = run(recording, "--output", tmp_path / "two", cache=tmp_path / "cache", changes=changes)
+    done = run(
+        recording, "--output", tmp_path / "two", *EXPORT, cache=tmp_path / "cache", changes=changes
+    )
     assert " 0 calls" in done.stdout
     assert content(tmp_path / "one") == content(tmp_path / "two")
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from deep_perception import encodings
 from deep_perception.encodings import EncodingError
 from deep_perception.images import Picture
+from deep_perception.replay import INSTALL
 from deep_perception.replay.storage import (
     EARLIEST_NS,
     METADATA,
@@ -28,7 +29,6 @@ from deep_perception.replay.storage import (
 
 __all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording", "name_of"]
 
-INSTALL = "python -m pip install 'rosbags>=0.11' 'mcap>=1.2.1' 'filelock>=3.13'"
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",

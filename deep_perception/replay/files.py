@@ -40,15 +40,13 @@ def write_file(path: Path, data: bytes) -> None:
 
 def put_in_place(made: Path, place: Path) -> None:
     """Move a file or folder to where another one may be."""
+    old = made.with_name(f"{made.name}.old.part")
+    remove(old)
     if made.is_dir() and place.exists():
         # A folder that is not empty cannot be replaced in one step.
-        old = made.with_name(f"{made.name}.old.part")
-        remove(old)
         place.replace(old)
-        made.replace(place)
-        remove(old)
-    else:
-        made.replace(place)
+    made.replace(place)
+    remove(old)
 
 
 def remove(path: Path) -> None:

@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deep_perception import masks
-from deep_perception.images import Picture
 from deep_perception.regions import Region
 from deep_perception.replay import labels_file
 from deep_perception.replay.datasets.coco import Coco
+from deep_perception.replay.datasets.examples import Example, Examples
 from deep_perception.replay.datasets.pairs import Pairs
 from deep_perception.replay.datasets.shots import ExportError, Labelled, Names, Shot, Writer
 from deep_perception.replay.datasets.split import Split, Times
@@ -24,11 +24,7 @@ from deep_perception.replay.journal import HIDDEN
 from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply
 from deep_perception.replay.scenes import Seen
 
-__all__ = ["EXPORTS", "Example", "ExportError", "export"]
-
-Example = tuple[str, Seen, Callable[[], Picture | None]]
-"""The name of the recording, its own among all; a scene; and what gives its picture (HxWx3 uint8
-BGR, None where it cannot be read), which is asked for before the next scene, or never."""
+__all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
 
 EXPORTS: dict[str, Callable[[Path, Sequence[str], Split], Writer]] = {
     "coco": Coco,
@@ -41,6 +37,16 @@ README = "README.md"
 MARK = "Made by `deep_perception replay --export`, which replaces this folder when it is run again."
 # So many labels that are left out are named.
 NAMED = 5
+
+
+def check(names: Sequence[str], folder: Path, reviewed: Path | None) -> list[Row] | None:
+    """What can be wrong before there are scenes: hours may lie between the two.
+
+    Returns the labels of ``reviewed``. Raises ExportError and LabelsError.
+    """
+    for name in names:
+        _check_place(folder / name)
+    return labels_file.read(reviewed) if reviewed else None
 
 
 def export(
@@ -57,9 +63,7 @@ def export(
     people. Each folder is there whole, or as it was before. Raises ExportError, LabelsError,
     InUse, OSError, and what ``examples`` raise.
     """
-    rows = labels_file.read(reviewed) if reviewed else None
-    for name in names:
-        _check_place(folder / name)
+    rows = check(names, folder, reviewed)
     survey = _Survey(examples)
     unlisted: list[Row] = []
     if rows is None:

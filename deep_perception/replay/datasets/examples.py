@@ -1,0 +1,43 @@
+"""The scenes of several replays together, with their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from deep_perception.images import Picture
+from deep_perception.replay.bags import Recording
+from deep_perception.replay.journal import SCENES, read_scenes
+from deep_perception.replay.scenes import Seen
+from deep_perception.replay.source import Pictures
+from deep_perception.replay.task import Task, chosen
+from deep_perception.replay.telling import Progress, Tell
+
+Example = tuple[str, Seen, Callable[[], Picture | None]]
+"""The name of the recording, its own among all; a scene; and what gives its picture (HxWx3 uint8
+BGR, None where it cannot be read), which is asked for before the next scene, or never."""
+
+
+class Examples:
+    """The scenes of finished replays in their order. May be gone through again; memory is flat."""
+
+    def __init__(self, tasks: Sequence[Task], tell: Tell) -> None:
+        self._tasks = tasks
+        self._tell = tell
+
+    def __iter__(self) -> Iterator[Example]:
+        """Raises BagError, JournalError and OSError."""
+        for number, task in enumerate(self._tasks):
+            with Recording(task.bag) as recording:
+                source, _ = chosen(task, recording)
+                pictures = Pictures(source)
+                length_ns = source.stop_ns - source.start_ns
+                for seen in read_scenes(task.folder / SCENES):
+                    share = number + (seen.log_ns - source.start_ns) / length_ns
+                    yield task.name, seen, self._asked(pictures, seen, share / len(self._tasks))
+
+    def _asked(self, pictures: Pictures, seen: Seen, share: float) -> Callable[[], Picture | None]:
+        def picture() -> Picture | None:
+            self._tell(Progress(bag="datasets", step="pictures", share=share))
+            return pictures(seen)
+
+        return picture

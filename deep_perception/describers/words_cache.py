@@ -8,13 +8,12 @@ import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from deep_perception.describers.words_file import WordsFile
+from deep_perception.describers.words_file import WordsFile, WordsThread
 from deep_perception.images import Picture
 from deep_perception.regions import Description
 
@@ -53,19 +52,18 @@ class WordsCache:
     def __init__(self, size: int, path: str) -> None:
         """``size``: descriptions in memory, 0: none at all; ``path``: the file, "": none."""
         self._size = size
-        self._path = Path(path).expanduser() if path and size else None
+        self._path = Path(path).expanduser()
+        self._file = WordsThread(self._path, FILE_TIMES * size) if path and size else None
+        self._usable = True
         self._memory: OrderedDict[bytes, Description] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[object]] = {}
-        self._file: WordsFile | None = None
-        # SQLite may wait for a disk or for another process; the event loop must not.
-        self._thread: ThreadPoolExecutor | None = None
         self.warning = ""
         self.hits = self.misses = 0
 
     @property
     def may_know(self) -> bool:
         """Whether looking for a key may find something."""
-        return bool(self._memory) or self._path is not None
+        return bool(self._memory) or (self._file is not None and self._usable)
 
     async def words(
         self, key: bytes, make: Callable[[], Awaitable[Description | Other]]
@@ -123,45 +121,25 @@ class WordsCache:
             self._memory.popitem(last=False)
 
     async def _with_file(self, use: Callable[[WordsFile], Other]) -> Other | None:
-        path = self._path
-        if path is None:
+        if self._file is None or not self._usable:
             return None
-
-        def run() -> Other:
-            if self._file is None:
-                self._file = WordsFile(path, FILE_TIMES * self._size)
-            return use(self._file)
-
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="words-cache")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+            return await asyncio.wrap_future(self._file.submit(use))
         except (sqlite3.Error, OSError) as error:
-            if self._path is not None:
-                self._path = None
+            if self._usable:
+                self._usable = False
                 self.warning = (
-                    f"describer.cache_file: {path} cannot be used ({error}); words are remembered "
-                    "in memory only"
+                    f"describer.cache_file: {self._path} cannot be used ({error}); words are "
+                    "remembered in memory only"
                 )
                 log.warning(self.warning)
             return None
 
     async def close(self) -> None:
         """Close the file."""
-        thread, self._thread, self._path = self._thread, None, None
-        if thread is None:
-            return
-
-        def end() -> None:
-            if self._file is not None:
-                self._file.close()
-
-        try:
-            await asyncio.get_running_loop().run_in_executor(thread, end)
-        except sqlite3.Error as error:
-            log.debug("the words cache was not closed well: %s", error)
-        finally:
-            thread.shutdown()
+        file, self._file = self._file, None
+        if file is not None:
+            await asyncio.to_thread(file.close)
 
 
 def _good(made: object) -> bool:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from deep_perception.regions import PENDING, Description
+
+log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 # Marks the file as ours: another program's database gets no table of ours.
 APPLICATION_ID = 0x64707764
@@ -130,6 +137,39 @@ class WordsFile:
             "UPDATE words SET used = ? WHERE key = ?", [(now, key) for key in self._used]
         )
         self._used.clear()
+
+
+class WordsThread:
+    """A WordsFile for any thread: it is opened and asked in one of its own.
+
+    Its disk, or another process that has it, keeps nobody waiting who does not want to.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path, self._limit = path, limit
+        self._file: WordsFile | None = None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="words-cache")
+
+    def submit(self, use: Callable[[WordsFile], Found]) -> Future[Found]:
+        """What ``use`` gives; as an error sqlite3.Error or OSError when the file is not usable."""
+        return self._executor.submit(self._run, use)
+
+    def _run(self, use: Callable[[WordsFile], Found]) -> Found:
+        if self._file is None:
+            self._file = WordsFile(self._path, self._limit)
+        return use(self._file)
+
+    def close(self) -> None:
+        """Wait for what was submitted, and close the file."""
+        with self._executor:
+            self._executor.submit(self._end)
+
+    def _end(self) -> None:
+        try:
+            if self._file is not None:
+                self._file.close()
+        except sqlite3.Error as error:
+            log.debug("the words cache was not closed well: %s", error)
 
 
 def _from_json(text: object) -> Description | None:

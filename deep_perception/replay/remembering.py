@@ -9,7 +9,6 @@ import logging
 import queue
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from deep_perception.describers import Describer
 from deep_perception.describers.words_cache import FILE_TIMES, key_of
-from deep_perception.describers.words_file import WordsFile
+from deep_perception.describers.words_file import WordsFile, WordsThread
 from deep_perception.images import Picture
 from deep_perception.options import flatten
 from deep_perception.regions import Description, Region
@@ -59,11 +58,8 @@ class Remembering(Describer):
             ),
         )
         self._path = Path(settings.describer.cache_file).expanduser()
-        self._limit = FILE_TIMES * settings.describer.cache_size
-        self._file: WordsFile | None = None
+        self._file = WordsThread(self._path, FILE_TIMES * settings.describer.cache_size)
         self._usable = True
-        # A describer may take regions in any thread; SQLite is for one.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="words-cache")
         self._asked = self._hits = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -130,14 +126,9 @@ class Remembering(Describer):
             return words
 
     def _with_file(self, use: Callable[[WordsFile], Found]) -> Found | None:
-        def run() -> Found:
-            if self._file is None:
-                self._file = WordsFile(self._path, self._limit)
-            return use(self._file)
-
         if self._usable:
             try:
-                return self._thread.submit(run).result()
+                return self._file.submit(use).result()
             except (sqlite3.Error, OSError) as error:
                 self._usable = False
                 log.warning(
@@ -149,17 +140,9 @@ class Remembering(Describer):
 
     def close(self) -> None:
         """Close the file, and the describer."""
-
-        def end() -> None:
-            if self._file is not None:
-                self._file.close()
-
         try:
-            self._thread.submit(end).result()
-        except sqlite3.Error as error:
-            log.debug("the words cache was not closed well: %s", error)
+            self._file.close()
         finally:
-            self._thread.shutdown()
             self._describer.close()
 
 

@@ -18,7 +18,8 @@ REPLAY = """
 import sys
 from pathlib import Path
 from deep_perception.cli import main
-code = main(["replay", sys.argv[1], "--output", sys.argv[2]])
+datasets = ["--export", "coco,yolo,yolo-seg,pairs"]
+code = main(["replay", sys.argv[1], "--output", sys.argv[2], *datasets])
 (peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
 sys.stdout.write(f"\\nPEAK {peak.split()[1]}")
 sys.exit(code)
@@ -26,7 +27,7 @@ sys.exit(code)
 
 
 def run() -> Measurement:
-    """Megabytes, each in a process of its own, with all outputs."""
+    """Megabytes, each in a process of its own, with all outputs and datasets."""
     short, long = _peak_mb(SHORT_S), _peak_mb(SHORT_S * TIMES)
     return {
         "name": "replay_memory",

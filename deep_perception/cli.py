@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,7 +147,11 @@ def _show_settings(chosen: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(line)
+    try:
+        tqdm.write(line)
+    except BrokenPipeError:
+        # `| head`: who reads has enough, and the work goes on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> int:

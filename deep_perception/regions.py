@@ -18,7 +18,9 @@ Status = Literal["described", "reused", "pending", "failed"]
 class Description:
     """The words of one region. An error is in ``error``, never in ``text``.
 
-    ``reusable``: they may hold for a later picture; words of places in a picture may not.
+    ``reusable``: they may hold for a later picture; words of places in a picture may not. Raises
+    ValueError and TypeError for what is no words. Half a surrogate pair, which a model that breaks
+    off may end with, becomes U+FFFD: nothing could write or send it.
     """
 
     status: Status
@@ -34,10 +36,25 @@ class Description:
     reusable: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("label", "text", "error"):
+            object.__setattr__(self, name, _text(name, getattr(self, name)))
+        attributes = {
+            _text("an attribute's name", name): _text(f"attribute {name!r}", value)
+            for name, value in self.attributes.items()
+        }
+        object.__setattr__(self, "attributes", attributes)
         if self.status in ("described", "reused") and not (self.text and self.label):
             raise ValueError(f"a {self.status} region needs a label and a text")
         if (self.status == "failed") != bool(self.error):
             raise ValueError(f"status {self.status!r} with error {self.error!r}")
+
+
+def _text(name: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} of a description is {text!r}; expected a text")
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 PENDING = Description(status="pending")

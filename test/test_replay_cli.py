@@ -298,7 +298,7 @@ def test_a_recording_is_never_written_into(cache, tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = run(bag, "--output", tmp_path, cache=cache)
     assert done.returncode == 2
-    assert "would be written into the recording" in complaints(done)[0]
+    assert "would be written into the folder of the recording" in complaints(done)[0]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 

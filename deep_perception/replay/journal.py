@@ -68,8 +68,13 @@ class Journal:
         ``asked``: by name, all that must be the same to go on.
         """
         if mode == "overwrite":
-            self._clear()
+            self.outdate()
         state = self._read_state()
+        if state is not None and state.outdated:
+            for left in [*self._hidden.glob("*.part"), *(self.folder / name for name in OURS)]:
+                remove(left)
+            remove(self._state_file)
+            state = None
         if state is None:
             if mode == "resume":
                 raise JournalError(f"{self.folder}: there is nothing to resume; leave out --resume")
@@ -95,6 +100,21 @@ class Journal:
             return thaw(state.frozen)
         except Unreadable as error:
             raise self._broken(str(error)) from None
+
+    def outdate(self) -> None:
+        """Whatever is there is replaced by what begins next, also after a crash."""
+        self._write_state(State({}, outdated=True))
+
+    def check_finished(self) -> None:
+        """Raises JournalError where not all scenes are there."""
+        state = self._read_state()
+        if (
+            state is None
+            or not state.finished
+            or not self.path.is_file()
+            or self.path.stat().st_size != state.length
+        ):
+            raise JournalError(f"{self.folder}: its replay is not finished; run it once more")
 
     def open(self, models: Mapping[str, str]) -> None:
         """Before scenes are added; ``models``: those that are used, the same all along."""
@@ -152,7 +172,7 @@ class Journal:
     def add(self, seen: Seen) -> None:
         """One more scene."""
         assert self._file is not None
-        # Text of a describer may hold half a character; as \\ud83d it is JSON all the same.
+        # A name of a file may hold what is no character; as \\udcff it is JSON all the same.
         self._file.write(to_line(seen).encode(errors="backslashreplace") + b"\n")
         self._file.flush()
 
@@ -217,12 +237,6 @@ class Journal:
     def _write_state(self, state: State) -> None:
         write_file(self._state_file, state.to_bytes())
         self._state = state
-
-    def _clear(self) -> None:
-        # The state first: without it the rest is nobody's.
-        remove(self._state_file)
-        for left in [*self._hidden.glob("*.part"), *(self.folder / name for name in OURS)]:
-            remove(left)
 
 
 def read_scenes(path: Path) -> Iterator[Seen]:

@@ -94,16 +94,26 @@ class _Worker:
             self._process.kill()
 
 
+class _Ended(BaseException):
+    """Not an Exception: whatever a frame raises costs this frame only."""
+
+
+def _end(*_: object) -> None:
+    # What is unpacked of a recording goes on the way out.
+    raise _Ended
+
+
 def _serve(connection: Connection, settings: Settings) -> None:
     # Ctrl-C in a terminal reaches every process: this one is told to end by the first.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     models = Models(settings)
     try:
         while True:
             task: Task = connection.recv()
             connection.send(attempt(task, settings, models, connection.send))
-    except (EOFError, OSError):
+    except (EOFError, OSError, _Ended):
         pass  # nobody wants more
     finally:
         models.close()

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deep_perception.analyzer import Analyzer
@@ -60,28 +59,38 @@ def replay_bag(task: Task, settings: Settings, models: Models, tell: Tell) -> Su
     again. Raises BagError, JournalError, InUse and BackendUnavailable, each with a message for the
     user, and OSError. Whatever ends it, the same task goes on.
     """
-    if _same(task.folder, task.bag):
-        raise BagError(
-            f"{task.bag}: the outputs would be written into the recording; choose another --output"
-        )
-    with Recording(task.bag) as recording, Journal(task.folder) as journal:
-        source, left_out = chosen(task, recording)
-        # What a name says of a picture is no more than a guess.
-        said = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
-        tell(Note(f"{task.name}: {', '.join(source.topics)}{said}"))
-        saved = journal.begin(asked(task, settings, source), task.mode)
-        if journal.finished:
-            tell(Note(f"{task.name}: the scenes are there already"))
-        else:
-            analyzer = models.analyzer(lambda line: tell(Note(line)))
-            _Run(task, settings, source, journal, analyzer, tell).run(saved)
-        for warning in counts_from(journal.counts).warnings:
-            tell(Trouble(warning))
-        return write_outputs(task.name, task.images, settings, source, journal, tell)
+    with Recording(task.bag) as recording:
+        folder = task.folder.resolve()
+        if any(file.resolve().is_relative_to(folder) for file in recording.files):
+            raise BagError(
+                f"{task.bag}: the outputs would be written into the folder of the recording; "
+                "choose another --output"
+            )
+        with Journal(task.folder) as journal:
+            return _replay(task, settings, models, tell, recording, journal)
 
 
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve() or one.resolve() == other.resolve().parent
+def _replay(
+    task: Task,
+    settings: Settings,
+    models: Models,
+    tell: Tell,
+    recording: Recording,
+    journal: Journal,
+) -> Summary:
+    source, left_out = chosen(task, recording)
+    # What a name says of a picture is no more than a guess.
+    said = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
+    tell(Note(f"{task.name}: {', '.join(source.topics)}{said}"))
+    saved = journal.begin(asked(task, settings, source), task.mode)
+    if journal.finished:
+        tell(Note(f"{task.name}: the scenes are there already"))
+    else:
+        analyzer = models.analyzer(lambda line: tell(Note(line)))
+        _Run(task, settings, source, journal, analyzer, tell).run(saved)
+    for warning in counts_from(journal.counts).warnings:
+        tell(Trouble(warning))
+    return write_outputs(task.name, task.images, settings, source, journal, tell)
 
 
 @dataclass

@@ -16,13 +16,14 @@ class State:
     """``frozen``: what the run needs to go on behind the first ``length`` bytes of the scenes.
 
     ``asked`` and ``models`` must not change meanwhile; ``counts`` are of all that was done so far;
-    ``made``: outputs, and what shaped them.
+    ``made``: outputs, and what shaped them. ``outdated``: all that is there is to be replaced.
     """
 
     asked: Mapping[str, str]
     models: Mapping[str, str] = field(default_factory=dict)
     length: int = 0
     finished: bool = False
+    outdated: bool = False
     counts: Mapping[str, Any] = field(default_factory=dict)
     made: Mapping[str, str] = field(default_factory=dict)
     frozen: bytes = b""

@@ -141,7 +141,7 @@ class _Records:
 
 
 def _json(content: dict[str, Any]) -> bytes:
-    # Half a surrogate pair is no text; strict readers refuse the whole file for one.
+    # A name of a file may hold what is no character; strict readers refuse the whole text for one.
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")
 

@@ -23,8 +23,8 @@ from deep_perception.replay.storage import (
     Lost,
     Message,
     StorageFile,
+    Timeline,
     Topic,
-    in_order,
 )
 
 __all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording", "name_of"]
@@ -84,6 +84,7 @@ class Recording:
         self.path = path.parent if path.name == METADATA else path
         self.name = name_of(path)
         self._warnings: dict[str, None] = {}
+        self._timelines: dict[frozenset[Topic], Timeline] = {}
         with ExitStack() as stack:
 
             def scratch() -> Path:
@@ -163,9 +164,13 @@ class Recording:
     def _frames(
         self, wanted: frozenset[Topic], start_ns: int, stop_ns: int | None
     ) -> Iterator[Frame]:
-        stretches = [each for file in self._opened for each in file.stretches]
-        position = sum(each.before(wanted, start_ns) for each in stretches)
-        for item in in_order(stretches, wanted, start_ns):
+        if wanted not in self._timelines:
+            stretches = [each for file in self._opened for each in file.stretches]
+            # One at a time: it is those who look for single messages that ask again and again.
+            self._timelines = {wanted: Timeline(stretches, wanted)}
+        timeline = self._timelines[wanted]
+        position = timeline.before(start_ns)
+        for item in timeline.read(start_ns):
             if stop_ns is not None and item.log_ns >= stop_ns:
                 return
             if isinstance(item, Lost):

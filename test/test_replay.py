@@ -1,10 +1,13 @@
 """Replays of whole recordings: what the live node would see, and the same bytes every time."""
 
 import dataclasses
+import json
+import pickle
 import random
 import re
 import threading
 import time
+import tracemalloc
 from collections import Counter
 
 import bags
@@ -27,14 +30,19 @@ from replaying import (
     two_cameras,
 )
 
+from deep_perception import drawing, masks
 from deep_perception.analyzer import Analyzer
+from deep_perception.masks import Size
 from deep_perception.options import settings_from
+from deep_perception.points import Point
+from deep_perception.regions import Region, Scene
 from deep_perception.replay import freezing
 from deep_perception.replay.bags import BagError, Recording
 from deep_perception.replay.choice import Choice, ChoiceError, Moment, Sampler, choose_topics
 from deep_perception.replay.datasets import Examples
 from deep_perception.replay.exact import replay_settings
 from deep_perception.replay.freezing import Unreadable, freeze, thaw
+from deep_perception.replay.journal import JournalError, read_scenes
 from deep_perception.replay.scenes import Seen, from_line, to_line
 from deep_perception.replay.source import Pictures, Source
 from deep_perception.replay.task import Task
@@ -125,7 +133,6 @@ def test_what_is_written_down_is_small():
 
 @pytest.mark.parametrize("thing", [print, time.sleep, threading.Lock, random.Random(1)])
 def test_nothing_else_is_read_from_a_folder_of_somebody_else(thing, monkeypatch):
-    import pickle
     import zlib
 
     with pytest.raises(Unreadable, match="no business"):
@@ -410,6 +417,67 @@ def test_a_line_is_the_scene(recording, tmp_path):
         assert to_line(from_line(line)) == line
         moved = dataclasses.replace(from_line(line), topic="/other")
         assert from_line(to_line(moved)).topic == "/other"
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The line of a scene with 150 regions of a 4K picture."""
+    noise = np.random.default_rng(1)
+    size, regions = Size(3840, 2160), []
+    for index in range(1, 151):
+        mask = np.zeros((360, 640), np.bool_)
+        x, y = noise.integers(0, 580), noise.integers(0, 300)
+        mask[y : y + 60, x : x + 60] = noise.random((60, 60)) < 0.98
+        point = Point(int(x), int(y), "grid")
+        regions.append(
+            Region.from_mask(index=index, point=point, mask=mask, score=0.5, source=size)
+        )
+    scene = Scene(
+        size=size, working_size=Size(640, 360), regions=tuple(regions), coverage=0.5,
+        skipped_points=(), proposed_points=150, segmenter="s", segmenter_model="",
+    )  # fmt: skip
+    return to_line(dataclasses.replace(SEEN, scene=scene)), regions
+
+
+def test_masks_are_made_when_they_are_asked_for_and_not_kept(large):
+    line, regions = large
+    tracemalloc.start()
+    try:
+        scene = from_line(line).scene
+        _, read = tracemalloc.get_traced_memory()
+        for region in scene.regions:
+            region.source_mask(region.box)
+            drawing.annotate(
+                dataclasses.replace(scene, regions=(region,)), np.zeros((9, 16, 3), np.uint8)
+            )
+        _, used = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Of the whole picture each is 8 MB.
+    assert read < 10_000_000 and used < 20_000_000
+    for region, expected in zip(scene.regions[:3], regions, strict=False):
+        again = pickle.loads(pickle.dumps(region))
+        for each in region, again, region.described(expected.description):
+            np.testing.assert_array_equal(each.mask, expected.source_mask())
+            np.testing.assert_array_equal(each.source_mask(), expected.source_mask())
+            np.testing.assert_array_equal(
+                each.source_mask(each.box), expected.source_mask(expected.box)
+            )
+            assert each.cut().box == masks.box_of(expected.source_mask())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rle", "52203"), ("rle", "\ud800"), ("rle", None), ("rle", "o" * 50), ("area", None),
+     ("bbox_xyxy", [0, 0, 9000, 4]), ("bbox_xyxy", [5, 5, 5, 6]), ("bbox_xyxy", [1e999] * 4)],
+)  # fmt: skip
+def test_a_damaged_region_is_found_when_its_line_is_read(large, tmp_path, key, value):
+    line, _ = large
+    content = json.loads(line)
+    content["regions"][3][key] = value
+    (tmp_path / "scenes.jsonl").write_text(f"{line}\n{json.dumps(content)}\n")
+    with pytest.raises(JournalError, match=r"scenes\.jsonl, line 2: not a scene: "):
+        list(read_scenes(tmp_path / "scenes.jsonl"))
 
 
 def test_every_key_is_documented(recording, tmp_path):

@@ -1,6 +1,7 @@
 """Replays of whole recordings: what the live node would see, and the same bytes every time."""
 
 import dataclasses
+import itertools
 import json
 import pickle
 import random
@@ -328,19 +329,50 @@ def test_no_moment(text):
         Moment.read(text)
 
 
-@given(rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), min_size=2, max_size=80))
+@given(rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), max_size=80))
 def test_never_more_frames_a_second_and_none_wasted(rate, gaps):
-    sampler, now, taken = Sampler(1, rate, START_NS), START_NS, []
-    times = []
-    for gap in gaps:
-        now += gap
-        times.append(now)
+    times = list(itertools.accumulate(gaps, initial=START_NS))
+    taken = _taken(rate, times)
+    assert taken[0] == START_NS
+    # One may come half a period late and another half a period early: of n in a row, the first and
+    # the last are as far from each other as n - 1 of that rate at least.
+    for one, later in itertools.combinations(range(len(taken)), 2):
+        assert taken[later] - taken[one] >= (later - one - 1) * SECOND / rate
+    # What comes a period after the last one is taken.
+    for left_out in set(times) - set(taken):
+        last = max(each for each in taken if each <= left_out)
+        assert left_out - last <= SECOND / rate + 1
+
+
+@pytest.mark.parametrize("rate", [0.3, 3, 10, 30])
+@pytest.mark.parametrize("of_camera", [0.98, 0.999, 1, 1.001, 1.02, 1.5, 2, 3, 10])
+def test_a_camera_that_jitters_has_as_many_frames_as_it_has_or_as_are_wanted(rate, of_camera):
+    period, dice = SECOND / rate, random.Random(0)
+    times = [
+        START_NS + int((i + 1) * period / of_camera + dice.uniform(-0.05, 0.05) * period)
+        for i in range(3000)
+    ]
+    expected = 3000 / max(1, of_camera)
+    assert 0.995 * expected <= len(_taken(rate, sorted(times))) <= expected + 2
+
+
+def test_a_rate_goes_on_where_it_was():
+    times = [START_NS + i * 33_000_000 for i in range(100)]
+    sampler, taken = Sampler(1, 7.0, START_NS), []
+    for now in times:
+        sampler = thaw(freeze(sampler))
         if sampler.takes(_frame(now)):
             taken.append(now)
-    slots = [int((each - START_NS) * rate // SECOND) for each in times]
-    # One of each slot in which there is one: the first.
-    assert taken == [time for i, time in enumerate(times) if slots.index(slots[i]) == i]
-    assert len(taken) <= (times[-1] - START_NS) / SECOND * rate + 1
+    assert taken == _taken(7.0, times)
+
+
+def test_the_slowest_rate_takes_one():
+    assert len(_taken(5e-324, [START_NS, START_NS + 10 * SECOND])) == 1
+
+
+def _taken(rate, times):
+    sampler = Sampler(1, rate, START_NS)
+    return [now for now in times if sampler.takes(_frame(now))]
 
 
 def test_every_nth_frame_of_each_topic():

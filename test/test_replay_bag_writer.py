@@ -270,6 +270,24 @@ def test_a_header_without_a_stamp_stays_so(tmp_path):
         assert message.header.frame_id == "c"
 
 
+@pytest.mark.parametrize("start_ns", [4_102_444_800_000_000_000, 2**63 + 5])
+def test_recorded_after_what_a_stamp_can_say(tmp_path, start_ns):
+    recorded = [
+        bags.Recorded(TOPIC, bags.IMAGE, start_ns + number * 10**9, bags.image(frame, 0))
+        for number, frame in enumerate(bags.moving_scene(4, cut_every=2))
+    ]
+    path = tmp_path / "bag.mcap"
+    bags.write_mcap(path, recorded)
+    seen = look(path)
+    folder = write(path, tmp_path / "out", seen)
+    found = [message for topic, _, message in decoded(folder) if topic == "/analyzer/regions"]
+    assert len(found) == len(seen) > 1
+    for region in (region for message in found for region in message.regions):
+        assert (region.first_seen.sec, region.first_seen.nanosec) == (2**31 - 1, 999_999_999)
+        assert region.last_described == region.first_seen
+        assert region.header.stamp.sec == 0
+
+
 def test_a_broken_image_is_copied_and_costs_nothing_else(tmp_path):
     recorded = list(bags.camera(bags.moving_scene(4)))
     recorded[2] = recorded[2]._replace(data=recorded[2].data[:999])

@@ -18,6 +18,8 @@ from deep_perception.replay.interfaces import make
 from deep_perception.replay.scenes import Seen
 
 _NANOSECONDS = 1_000_000_000
+# What builtin_interfaces/Time can say: 32 bits of seconds.
+_FIRST_NS, _LAST_NS = -(2**31) * _NANOSECONDS, 2**31 * _NANOSECONDS - 1
 
 
 @dataclass(frozen=True)
@@ -129,4 +131,7 @@ def _box(box: Box) -> Any:
 
 
 def _time(stamp_ns: int) -> Any:
-    return make("builtin_interfaces/msg/Time", *divmod(stamp_ns, _NANOSECONDS))
+    # Of a picture without a stamp it is when it was recorded, which has 64 bits. After January 2038
+    # the last moment that there is a stamp for stands for all.
+    said_ns = min(max(stamp_ns, _FIRST_NS), _LAST_NS)
+    return make("builtin_interfaces/msg/Time", *divmod(said_ns, _NANOSECONDS))

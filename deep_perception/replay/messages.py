@@ -56,9 +56,10 @@ def _detection(region: Region, header: Any) -> Any:
     pose = make(
         "geometry_msgs/msg/Pose", nowhere, make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
     )
+    label = _text(region.description.label)
     result = make(
         "vision_msgs/msg/ObjectHypothesisWithPose",
-        make("vision_msgs/msg/ObjectHypothesis", region.description.label, float(region.score)),
+        make("vision_msgs/msg/ObjectHypothesis", label, float(region.score)),
         make("geometry_msgs/msg/PoseWithCovariance", pose, np.zeros(36)),
     )
     box = _box(region.box)
@@ -78,9 +79,9 @@ def to_regions(scene: Scene, source: Source) -> Any:
         scene.coverage,
         scene.complete,
         [_point(point) for point in scene.skipped_points],
-        scene.segmenter,
-        scene.segmenter_model,
-        list(scene.warnings),
+        _text(scene.segmenter),
+        _text(scene.segmenter_model),
+        [_text(warning) for warning in scene.warnings],
         [_region(region, source) for region in scene.regions],
     )
 
@@ -88,7 +89,8 @@ def to_regions(scene: Scene, source: Source) -> Any:
 def _region(region: Region, source: Source) -> Any:
     words, size = region.description, region.rle.size
     attributes = [
-        make("diagnostic_msgs/msg/KeyValue", key, value) for key, value in words.attributes.items()
+        make("diagnostic_msgs/msg/KeyValue", _text(key), _text(value))
+        for key, value in words.attributes.items()
     ]
     return make(
         interfaces.REGION,
@@ -103,21 +105,26 @@ def _region(region: Region, source: Source) -> Any:
         make("deep_perception_msgs/msg/RegionMask", size.height, size.width, region.rle.counts),
         region.area,
         region.score,
-        words.label,
-        words.text,
+        _text(words.label),
+        _text(words.text),
         attributes,
         words.status,
-        words.describer,
-        words.model,
-        words.prompt_id,
+        _text(words.describer),
+        _text(words.model),
+        _text(words.prompt_id),
         # How long the words took is no part of a result that is the same every time.
         make("builtin_interfaces/msg/Duration", 0, 0),
         words.truncated,
-        words.error,
+        _text(words.error),
         _time(region.first_seen_ns),
         _time(region.last_described_ns),
         region.revision,
     )
+
+
+def _text(value: object) -> str:
+    # Of somebody's describer: an attribute may be a number, and a text may hold half a character.
+    return str(value).encode(errors="replace").decode()
 
 
 def _point(point: Point) -> Any:

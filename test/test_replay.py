@@ -443,6 +443,15 @@ def test_topics():
     assert choose_topics(silent, [])[0] == ["/a/image/compressed"]
 
 
+def test_of_many_topics_the_first_are_named():
+    many = {f"/depth/{number:03}/image": ("sensor_msgs/msg/Image", 5) for number in range(500)}
+    for wanted, said in [(), "choose with --topic"], [["/camera"], "there is no image topic"]:
+        with pytest.raises(ChoiceError, match=said) as caught:
+            choose_topics(many, wanted)
+        assert "/depth/019/image, 480 more" in str(caught.value)
+        assert len(str(caught.value)) < 1000
+
+
 def test_a_line_is_the_scene(recording, tmp_path):
     replay(recording, tmp_path / "out", choice=Choice(topics=(LEFT,)))
     for line in (tmp_path / "out" / "scenes.jsonl").read_text().splitlines():

@@ -183,6 +183,14 @@ def test_a_topic_is_chosen(tmp_path):
             recording.frames(["/said", LEFT])
 
 
+def test_of_many_topics_the_first_are_named(tmp_path):
+    many = pixels(*((f"/camera_{number:02}", number) for number in range(60)))
+    with Recording(bags.write(tmp_path / "bag", many)) as recording:
+        with pytest.raises(BagError) as caught:
+            recording.frames(["/lefd"])
+        assert str(caught.value).endswith("/camera_19, 40 more")
+
+
 # -- order -------------------------------------------------------------------------------------
 
 HOW = [{"storage": "file", "chunk_size": 100}, {"storage": "file", "chunk_size": 700},

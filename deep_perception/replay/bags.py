@@ -154,7 +154,7 @@ class Recording:
         if unknown := [topic for topic in topics if topic not in self.image_topics]:
             others = [topic for topic in self._counts if topic.name in unknown]
             what = _listed(others) if others else repr(unknown[0])
-            there = ", ".join(self.image_topics)
+            there = shortened(list(self.image_topics))
             raise BagError(f"{self.path}: {what} is no image topic of it; there is {there}")
         wanted = frozenset(
             topic for topic in self._counts if topic.name in topics and topic.type in IMAGE_TYPES
@@ -195,6 +195,12 @@ class Recording:
         self.close()
 
 
+def shortened(names: Sequence[str]) -> str:
+    """The first of many names, for a message."""
+    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return ", ".join([*names[:_SHOWN], *more])
+
+
 def name_of(path: Path) -> str:
     """What a recording is called, whether it is there or not: its folder or its file's stem."""
     path = path.resolve()
@@ -228,9 +234,7 @@ def _frame(message: Message, position: int) -> Frame:
 
 
 def _listed(topics: Sequence[Topic] | dict[Topic, int]) -> str:
-    named = [f"{topic.name} ({topic.type})" for topic in sorted(topics)]
-    more = [f"{len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
-    return ", ".join(named[:_SHOWN] + more)
+    return shortened([f"{topic.name} ({topic.type})" for topic in sorted(topics)])
 
 
 def _check_installed(path: Path) -> None:

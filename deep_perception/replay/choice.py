@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from deep_perception.replay.bags import Frame
+from deep_perception.replay.bags import Frame, shortened
 
 NANOSECONDS = 1_000_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -145,7 +145,7 @@ def _advice(topic: str, known: Iterable[str]) -> str:
 
 
 def _list(topics: Iterable[str]) -> str:
-    return ", ".join(sorted(topics))
+    return shortened(sorted(topics))
 
 
 @dataclass

@@ -10,6 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import bags
 import numpy as np
@@ -561,6 +562,27 @@ def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
     assert 0 <= shares[0] < 0.5 < shares[-1] <= 1
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one[2], two[2])
+
+
+@pytest.mark.parametrize("folder", ["g", "/g", "in between/g"])
+def test_a_warning_does_not_say_where_the_recording_lies(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    path = (tmp_path if folder == "/g" else Path()) / folder.strip("/") / "drive"
+    bags.write_bag(path, bags.moving_scene(1))
+    metadata = path / "metadata.yaml"
+
+    def warnings():
+        with Recording(path) as opened:
+            return Source(opened, [TOPIC], 0, 1).warnings
+
+    metadata.write_text("files: [bag/drive")
+    (warning,) = warnings()
+    assert "files: [bag/drive" in warning
+    metadata.unlink()
+    metadata.mkdir()
+    (warning,) = warnings()
+    assert "'drive/metadata.yaml'" in warning
+    assert str(tmp_path) not in warning
 
 
 def test_pictures_are_found_in_any_order(recording):

@@ -123,10 +123,10 @@ def _fill(
 
 
 def _outlines(region: Region, canvas: Size) -> list[NDArray[np.int32]]:
+    inside, box, size = region.cut()
     found, _ = cv2.findContours(
-        region.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+        inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(box.x1, box.y1)
     )
-    size = masks.size_of(region.mask)
     return [_scaled_outline(np.asarray(outline), size, canvas) for outline in found]
 
 

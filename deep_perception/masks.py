@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+# Of a run, in characters of 5 bits: what 64 bits hold, and more than any picture has.
+_LONGEST = 12
 
 
 class Box(NamedTuple):
@@ -50,7 +52,26 @@ class Rle:
     @property
     def area(self) -> int:
         """Number of mask pixels."""
-        return sum(_decompress(self.counts)[1::2])
+        return int(_decompress(self.counts)[1::2].sum())
+
+    @property
+    def runs(self) -> NDArray[np.int64]:
+        """Lengths of the runs. Raises ValueError when they do not fill the picture."""
+        runs, pixels = _decompress(self.counts), self.size.width * self.size.height
+        if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
+            raise ValueError(
+                f"RLE runs add up to {sum(runs.tolist())} pixels, expected "
+                f"{self.size.width}x{self.size.height}"
+            )
+        return runs
+
+
+class Cut(NamedTuple):
+    """A mask inside of its box; the box, and the size of the whole, in the mask's own pixels."""
+
+    inside: Mask
+    box: Box
+    size: Size
 
 
 def size_of(image: NDArray[np.generic]) -> Size:
@@ -74,6 +95,12 @@ def box_of(mask: Mask) -> Box:
     if rows.size == 0:
         raise ValueError("an empty mask has no box")
     return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def cut(mask: Mask) -> Cut:
+    """What there is of a mask. Raises ValueError when it is empty."""
+    box = box_of(mask)
+    return Cut(mask[box.y1 : box.y2, box.x1 : box.x2], box, size_of(mask))
 
 
 def scale_box(box: Box, working: Size, source: Size) -> Box:
@@ -122,15 +149,17 @@ def encode(mask: Mask, source: Size | None = None) -> Rle:
     return Rle(source, _compress(counts[:-1] if counts[-1] == 0 else counts))
 
 
-def decode(rle: Rle) -> Mask:
-    """HxW bool mask of an RLE. Raises ValueError when the runs do not fill the picture."""
-    counts = _decompress(rle.counts)
-    if min(counts, default=0) < 0 or sum(counts) != rle.size.width * rle.size.height:
-        raise ValueError(
-            f"RLE runs add up to {sum(counts)} pixels, expected {rle.size.width}x{rle.size.height}"
-        )
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(rle.size.width, rle.size.height).T
+def decode(rle: Rle, window: Box | None = None) -> Mask:
+    """HxW bool mask of an RLE, or the part of it inside ``window``, with memory for that alone.
+
+    Raises ValueError when the runs do not fill the picture.
+    """
+    runs, (width, height) = rle.runs, rle.size
+    window = window or Box(0, 0, width, height)
+    first = window.x1 * height
+    ends = np.clip(np.cumsum(runs), first, window.x2 * height)
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, np.diff(ends, prepend=first))
+    return flat.reshape(window.width, height).T[window.y1 : window.y2]
 
 
 def _compress(counts: NDArray[np.int64]) -> str:
@@ -148,17 +177,17 @@ def _compress(counts: NDArray[np.int64]) -> str:
     return np.stack(characters, axis=1).astype(np.uint8).tobytes().replace(b"\0", b"").decode()
 
 
-def _decompress(text: str) -> list[int]:
-    counts: list[int] = []
-    value = shift = 0
-    for byte in text.encode("ascii"):
-        character = byte - 48
-        value |= (character & 0x1F) << shift
-        shift += 5
-        if character & 0x20:
-            continue
-        if character & 0x10:
-            value |= -1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
-    return counts
+def _decompress(text: str) -> NDArray[np.int64]:
+    characters = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero((characters & 0x20) == 0)
+    if not ends.size:
+        return ends
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends + 1 - starts
+    if lengths.max() > _LONGEST:
+        raise ValueError(f"an RLE run of {lengths.max()} characters")
+    shifts = 5 * (np.arange(ends[-1] + 1) - np.repeat(starts, lengths))
+    values = np.add.reduceat((characters[: ends[-1] + 1] & 0x1F) << shifts, starts)
+    values -= ((characters[ends] & 0x10) > 0).astype(np.int64) << (5 * lengths)
+    values[1::2], values[2::2] = np.cumsum(values[1::2]), np.cumsum(values[2::2])
+    return values

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deep_perception import masks
-from deep_perception.masks import Box, Mask, Rle, Size
+from deep_perception.masks import Box, Cut, Mask, Rle, Size
 from deep_perception.points import Point, to_source
 
 Status = Literal["described", "reused", "pending", "failed"]
@@ -64,15 +64,16 @@ PENDING = Description(status="pending")
 class Region:
     """One region of a picture. Point, box, RLE and area are in pixels of the source image.
 
-    ``mask`` is the HxW bool mask at working size; ``source_mask()`` scales it. Stamps are those of
-    the pictures, in nanoseconds, 0 when there is none: of the first picture that showed the region
-    and of the one that its words were written from. ``revision`` counts changes of the words.
+    ``working_mask`` is the HxW bool mask at working size, None of a region that was read from a
+    file: its mask is in the RLE. Stamps are those of the pictures, in nanoseconds, 0 when there is
+    none: of the first picture that showed the region and of the one that its words were written
+    from. ``revision`` counts changes of the words.
     """
 
     index: int
     point: Point
     box: Box
-    mask: Mask
+    working_mask: Mask | None
     rle: Rle
     area: int
     score: float
@@ -93,7 +94,7 @@ class Region:
             index=index,
             point=to_source(point, working, source),
             box=masks.scale_box(masks.box_of(mask), working, source),
-            mask=mask,
+            working_mask=mask,
             rle=rle,
             area=rle.area,
             score=score,
@@ -104,9 +105,22 @@ class Region:
         """D1, D2, ... in the order of the sweep."""
         return f"D{self.index}"
 
+    @property
+    def mask(self) -> Mask:
+        """The HxW bool mask at working size; made anew, at source size, where there is none."""
+        return masks.decode(self.rle) if self.working_mask is None else self.working_mask
+
+    def cut(self) -> Cut:
+        """``mask`` inside of its box."""
+        if self.working_mask is None:
+            return Cut(masks.decode(self.rle, self.box), self.box, self.rle.size)
+        return masks.cut(self.working_mask)
+
     def source_mask(self, window: Box | None = None) -> Mask:
         """The mask in source pixels, whole or only inside a window."""
-        return masks.scale_mask(self.mask, self.rle.size, window)
+        if self.working_mask is None:
+            return masks.decode(self.rle, window)
+        return masks.scale_mask(self.working_mask, self.rle.size, window)
 
     def described(self, description: Description) -> Region:
         """The same region with other words."""

@@ -267,6 +267,30 @@ def test_yolo_outlines_are_near_to_the_masks(made, scenes):
     assert not regions
 
 
+@pytest.mark.parametrize("name", ["yolo", "yolo-seg"])
+def test_pictures_that_ultralytics_refuses_are_not_in_yolo(scenes, tmp_path, name):
+    both = Scenes({})
+    both.all = [*scenes.all]
+    bag, seen, _ = scenes.written()[0]
+    for number, (width, height) in enumerate([(9, 40), (40, 9), (10, 10)]):
+        words = next(filter(has_words, seen.scene.regions)).description
+        region = region_of(np.ones((height, width), bool)).described(words)
+        size = Size(width, height)
+        scene = dataclasses.replace(seen.scene, size=size, regions=(region,))
+        small = dataclasses.replace(seen, position=90_000 + number, scene=scene)
+        both.all.append((bag, small, lambda size=size: np.zeros((*size[::-1], 3), np.uint8)))
+    said = export([name, "coco"], tmp_path, both)
+    data = read_dataset(tmp_path / name / "data.yaml")
+    pictures = pictures_of(data)
+    for _, path in pictures:
+        read_labels(path, data["nc"])
+        assert labels_of(path).is_file()
+    assert len(pictures) == len(both.all) - len(scenes.all) + len(scenes.written()) - 2
+    assert len(list((tmp_path / name / "labels").rglob("*.txt"))) == len(pictures)
+    assert any("; 2 with less than 10 pixels a side left out -> " in line for line in said)
+    assert len(list((tmp_path / "coco/images").iterdir())) == len(pictures) + 2
+
+
 def test_neighbouring_pictures_are_never_in_both_parts(made, recordings, tmp_path):
     for name in ("yolo", "yolo-seg"):
         data = read_dataset(made / name / "data.yaml")

@@ -58,6 +58,30 @@ def test_a_window_is_a_cut_of_the_whole_scaled_mask(mask, growth, data):
     assert np.array_equal(window, masks.scale_mask(mask, source)[y1:y2, x1:x2])
 
 
+@given(MASKS, st.data())
+def test_a_window_of_an_rle_is_a_cut_of_the_whole_mask(mask, data):
+    x1, x2 = sorted(data.draw(st.tuples(*[st.integers(0, mask.shape[1])] * 2)))
+    y1, y2 = sorted(data.draw(st.tuples(*[st.integers(0, mask.shape[0])] * 2)))
+    window = masks.decode(masks.encode(mask), Box(x1, y1, x2, y2))
+    assert np.array_equal(window, mask[y1:y2, x1:x2])
+
+
+@given(MASKS.filter(np.any))
+def test_what_is_cut_off_is_empty(mask):
+    inside, box, size = masks.cut(mask)
+    assert inside.sum() == mask.sum()
+    assert (box, size) == (masks.box_of(mask), masks.size_of(mask))
+
+
+@given(st.text(max_size=40) | st.text(st.characters(min_codepoint=48, max_codepoint=111)))
+def test_any_text_is_a_mask_or_a_value_error(text):
+    try:
+        mask = masks.decode(Rle(Size(6, 4), text))
+    except ValueError:
+        return
+    assert mask.shape == (4, 6)
+
+
 @given(st.integers(1, 500), st.integers(0, 3000), st.data())
 def test_a_scaled_position_falls_back_into_its_own_pixel(working, growth, data):
     position = data.draw(st.integers(0, working - 1))

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial.distance import cdist
 
 from deep_perception import images, masks
 from deep_perception.analyzer import Analyzer
@@ -101,6 +103,24 @@ def test_one_polygon_of_all_parts_adds_no_more_than_thin_lines(mask, longer_side
     assert overlap(filled_by_coco([joined], size), filled_by_coco(parts, size)) > 0.99
 
 
+@given(NOISE)
+def test_the_lines_between_parts_are_the_shortest(mask):
+    parts = parts_of(mask, longer_side=1)
+    distances = [[cdist(one, other).min() for other in parts] for one in parts]
+    part_of = {tuple(point): number for number, part in enumerate(parts) for point in part}
+    joined = join(parts)
+    steps = np.hypot(*np.diff(joined, axis=0).T)
+    between = np.diff([part_of[tuple(point)] for point in joined]) != 0
+    # There and back.
+    assert np.count_nonzero(between) == 2 * (len(parts) - 1)
+    assert steps[between].sum() == pytest.approx(2 * minimum_spanning_tree(distances).sum())
+
+
+def test_polygons_in_a_row_are_joined():
+    flat = [np.array([[x, 5.0], [x + 1, 5.0], [x + 2, 5.0]]) for x in (0, 30, 10, 2)]
+    assert len(join(flat)) == 12 + 2 * 3
+
+
 @pytest.mark.parametrize(
     "mask",
     [np.ones((1, 1), bool), np.ones((1, 7), bool), np.ones((9, 1), bool), np.eye(12, dtype=bool)],
@@ -128,6 +148,26 @@ def test_holes_stay_open():
     assert overlap(filled_by_coco(parts, Size(80, 60)), mask) == 1
     assert overlap(fill(parts, Size(80, 60)), mask) == 1
     assert overlap(fill([join(parts)], Size(80, 60)), mask) > 0.98
+
+
+def test_thousands_of_parts_and_holes():
+    size = Size(420, 400)
+    specks = np.zeros((size.height, size.width), bool)
+    specks[2::6, 2::6] = specks[3::6, 2::6] = True
+    count = np.count_nonzero(specks) // 2
+    assert count > 4000
+    parts = parts_of(specks, longer_side=1)
+    joined = join(parts)
+    assert len(parts) == count
+    assert len(joined) == sum(map(len, parts)) + 2 * (count - 1)
+    np.testing.assert_array_equal(filled_by_coco([joined], size), specks)
+    # A path to each hole and back, in one line.
+    (part,) = parts_of(~specks, longer_side=1)
+    np.testing.assert_array_equal(filled_by_coco([part], size), ~specks)
+    noise = np.random.default_rng(0).random((150, 150)) < 0.6
+    parts = parts_of(noise, longer_side=1)
+    np.testing.assert_array_equal(filled_by_coco(parts, Size(150, 150)), noise)
+    np.testing.assert_array_equal(filled_by_coco([join(parts)], Size(150, 150)), noise)
 
 
 def test_regions_of_photographs_need_few_corners():

@@ -1,11 +1,16 @@
 """Replays of whole recordings: what the live node would see, and the same bytes every time."""
 
 import dataclasses
+import itertools
+import json
+import pickle
 import random
 import re
 import threading
 import time
+import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import bags
 import numpy as np
@@ -27,14 +32,19 @@ from replaying import (
     two_cameras,
 )
 
+from deep_perception import drawing, masks
 from deep_perception.analyzer import Analyzer
+from deep_perception.masks import Size
 from deep_perception.options import settings_from
+from deep_perception.points import Point
+from deep_perception.regions import Region, Scene
 from deep_perception.replay import freezing
 from deep_perception.replay.bags import BagError, Recording
 from deep_perception.replay.choice import Choice, ChoiceError, Moment, Sampler, choose_topics
 from deep_perception.replay.datasets import Examples
 from deep_perception.replay.exact import replay_settings
 from deep_perception.replay.freezing import Unreadable, freeze, thaw
+from deep_perception.replay.journal import JournalError, read_scenes
 from deep_perception.replay.scenes import Seen, from_line, to_line
 from deep_perception.replay.source import Pictures, Source
 from deep_perception.replay.task import Task
@@ -125,7 +135,6 @@ def test_what_is_written_down_is_small():
 
 @pytest.mark.parametrize("thing", [print, time.sleep, threading.Lock, random.Random(1)])
 def test_nothing_else_is_read_from_a_folder_of_somebody_else(thing, monkeypatch):
-    import pickle
     import zlib
 
     with pytest.raises(Unreadable, match="no business"):
@@ -321,19 +330,50 @@ def test_no_moment(text):
         Moment.read(text)
 
 
-@given(rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), min_size=2, max_size=80))
+@given(rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), max_size=80))
 def test_never_more_frames_a_second_and_none_wasted(rate, gaps):
-    sampler, now, taken = Sampler(1, rate, START_NS), START_NS, []
-    times = []
-    for gap in gaps:
-        now += gap
-        times.append(now)
+    times = list(itertools.accumulate(gaps, initial=START_NS))
+    taken = _taken(rate, times)
+    assert taken[0] == START_NS
+    # One may come half a period late and another half a period early: of n in a row, the first and
+    # the last are as far from each other as n - 1 of that rate at least.
+    for one, later in itertools.combinations(range(len(taken)), 2):
+        assert taken[later] - taken[one] >= (later - one - 1) * SECOND / rate
+    # What comes a period after the last one is taken.
+    for left_out in set(times) - set(taken):
+        last = max(each for each in taken if each <= left_out)
+        assert left_out - last <= SECOND / rate + 1
+
+
+@pytest.mark.parametrize("rate", [0.3, 3, 10, 30])
+@pytest.mark.parametrize("of_camera", [0.98, 0.999, 1, 1.001, 1.02, 1.5, 2, 3, 10])
+def test_a_camera_that_jitters_has_as_many_frames_as_it_has_or_as_are_wanted(rate, of_camera):
+    period, dice = SECOND / rate, random.Random(0)
+    times = [
+        START_NS + int((i + 1) * period / of_camera + dice.uniform(-0.05, 0.05) * period)
+        for i in range(3000)
+    ]
+    expected = 3000 / max(1, of_camera)
+    assert 0.995 * expected <= len(_taken(rate, sorted(times))) <= expected + 2
+
+
+def test_a_rate_goes_on_where_it_was():
+    times = [START_NS + i * 33_000_000 for i in range(100)]
+    sampler, taken = Sampler(1, 7.0, START_NS), []
+    for now in times:
+        sampler = thaw(freeze(sampler))
         if sampler.takes(_frame(now)):
             taken.append(now)
-    slots = [int((each - START_NS) * rate // SECOND) for each in times]
-    # One of each slot in which there is one: the first.
-    assert taken == [time for i, time in enumerate(times) if slots.index(slots[i]) == i]
-    assert len(taken) <= (times[-1] - START_NS) / SECOND * rate + 1
+    assert taken == _taken(7.0, times)
+
+
+def test_the_slowest_rate_takes_one():
+    assert len(_taken(5e-324, [START_NS, START_NS + 10 * SECOND])) == 1
+
+
+def _taken(rate, times):
+    sampler = Sampler(1, rate, START_NS)
+    return [now for now in times if sampler.takes(_frame(now))]
 
 
 def test_every_nth_frame_of_each_topic():
@@ -404,12 +444,82 @@ def test_topics():
     assert choose_topics(silent, [])[0] == ["/a/image/compressed"]
 
 
+def test_of_many_topics_the_first_are_named():
+    many = {f"/depth/{number:03}/image": ("sensor_msgs/msg/Image", 5) for number in range(500)}
+    for wanted, said in [(), "choose with --topic"], [["/camera"], "there is no image topic"]:
+        with pytest.raises(ChoiceError, match=said) as caught:
+            choose_topics(many, wanted)
+        assert "/depth/019/image, 480 more" in str(caught.value)
+        assert len(str(caught.value)) < 1000
+
+
 def test_a_line_is_the_scene(recording, tmp_path):
     replay(recording, tmp_path / "out", choice=Choice(topics=(LEFT,)))
     for line in (tmp_path / "out" / "scenes.jsonl").read_text().splitlines():
         assert to_line(from_line(line)) == line
         moved = dataclasses.replace(from_line(line), topic="/other")
         assert from_line(to_line(moved)).topic == "/other"
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The line of a scene with 150 regions of a 4K picture."""
+    noise = np.random.default_rng(1)
+    size, regions = Size(3840, 2160), []
+    for index in range(1, 151):
+        mask = np.zeros((360, 640), np.bool_)
+        x, y = noise.integers(0, 580), noise.integers(0, 300)
+        mask[y : y + 60, x : x + 60] = noise.random((60, 60)) < 0.98
+        point = Point(int(x), int(y), "grid")
+        regions.append(
+            Region.from_mask(index=index, point=point, mask=mask, score=0.5, source=size)
+        )
+    scene = Scene(
+        size=size, working_size=Size(640, 360), regions=tuple(regions), coverage=0.5,
+        skipped_points=(), proposed_points=150, segmenter="s", segmenter_model="",
+    )  # fmt: skip
+    return to_line(dataclasses.replace(SEEN, scene=scene)), regions
+
+
+def test_masks_are_made_when_they_are_asked_for_and_not_kept(large):
+    line, regions = large
+    tracemalloc.start()
+    try:
+        scene = from_line(line).scene
+        _, read = tracemalloc.get_traced_memory()
+        for region in scene.regions:
+            region.source_mask(region.box)
+            drawing.annotate(
+                dataclasses.replace(scene, regions=(region,)), np.zeros((9, 16, 3), np.uint8)
+            )
+        _, used = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Of the whole picture each is 8 MB.
+    assert read < 10_000_000 and used < 20_000_000
+    for region, expected in zip(scene.regions[:3], regions, strict=False):
+        again = pickle.loads(pickle.dumps(region))
+        for each in region, again, region.described(expected.description):
+            np.testing.assert_array_equal(each.mask, expected.source_mask())
+            np.testing.assert_array_equal(each.source_mask(), expected.source_mask())
+            np.testing.assert_array_equal(
+                each.source_mask(each.box), expected.source_mask(expected.box)
+            )
+            assert each.cut().box == masks.box_of(expected.source_mask())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rle", "52203"), ("rle", "\ud800"), ("rle", None), ("rle", "o" * 50), ("area", None),
+     ("bbox_xyxy", [0, 0, 9000, 4]), ("bbox_xyxy", [5, 5, 5, 6]), ("bbox_xyxy", [1e999] * 4)],
+)  # fmt: skip
+def test_a_damaged_region_is_found_when_its_line_is_read(large, tmp_path, key, value):
+    line, _ = large
+    content = json.loads(line)
+    content["regions"][3][key] = value
+    (tmp_path / "scenes.jsonl").write_text(f"{line}\n{json.dumps(content)}\n")
+    with pytest.raises(JournalError, match=r"scenes\.jsonl, line 2: not a scene: "):
+        list(read_scenes(tmp_path / "scenes.jsonl"))
 
 
 def test_every_key_is_documented(recording, tmp_path):
@@ -452,6 +562,27 @@ def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
     assert 0 <= shares[0] < 0.5 < shares[-1] <= 1
     for one, two in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one[2], two[2])
+
+
+@pytest.mark.parametrize("folder", ["g", "/g", "in between/g"])
+def test_a_warning_does_not_say_where_the_recording_lies(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    path = (tmp_path if folder == "/g" else Path()) / folder.strip("/") / "drive"
+    bags.write_bag(path, bags.moving_scene(1))
+    metadata = path / "metadata.yaml"
+
+    def warnings():
+        with Recording(path) as opened:
+            return Source(opened, [TOPIC], 0, 1).warnings
+
+    metadata.write_text("files: [bag/drive")
+    (warning,) = warnings()
+    assert "files: [bag/drive" in warning
+    metadata.unlink()
+    metadata.mkdir()
+    (warning,) = warnings()
+    assert "'drive/metadata.yaml'" in warning
+    assert str(tmp_path) not in warning
 
 
 def test_pictures_are_found_in_any_order(recording):

@@ -270,6 +270,54 @@ def test_a_header_without_a_stamp_stays_so(tmp_path):
         assert message.header.frame_id == "c"
 
 
+@pytest.mark.parametrize("start_ns", [4_102_444_800_000_000_000, 2**63 + 5])
+def test_recorded_after_what_a_stamp_can_say(tmp_path, start_ns):
+    recorded = [
+        bags.Recorded(TOPIC, bags.IMAGE, start_ns + number * 10**9, bags.image(frame, 0))
+        for number, frame in enumerate(bags.moving_scene(4, cut_every=2))
+    ]
+    path = tmp_path / "bag.mcap"
+    bags.write_mcap(path, recorded)
+    seen = look(path)
+    folder = write(path, tmp_path / "out", seen)
+    found = [message for topic, _, message in decoded(folder) if topic == "/analyzer/regions"]
+    assert len(found) == len(seen) > 1
+    for region in (region for message in found for region in message.regions):
+        assert (region.first_seen.sec, region.first_seen.nanosec) == (2**31 - 1, 999_999_999)
+        assert region.last_described == region.first_seen
+        assert region.header.stamp.sec == 0
+
+
+@pytest.mark.parametrize("labels", ["index", "words"])
+def test_words_that_no_message_can_hold(drive, tmp_path, labels):
+    half = "half a \ud800 pair"
+    path, seen = drive
+    words = Description(
+        status="described", label=half, text=half, describer=half, model=half, prompt_id=half,
+        attributes={"number": 1, half: half, "none": None, "list": [1.5, "b"]},
+    )  # fmt: skip
+    scene = seen[0].scene
+    first, second, *_ = scene.regions
+    failed = Description(status="failed", error=half)
+    scene = dataclasses.replace(
+        scene, regions=(first.described(words), second.described(failed)), warnings=(half,),
+        segmenter=half, segmenter_model=half,
+    )  # fmt: skip
+    odd = from_line(to_line(dataclasses.replace(seen[0], scene=scene)))
+    folder = write(path, tmp_path / "out", [odd, *seen[1:]], output=OutputSettings(labels=labels))
+    found = {topic: message for topic, _, message in reversed(list(decoded(folder)))}
+    message, whole = found["/analyzer/regions"], "half a ? pair"
+    assert message.segmenter == message.segmenter_model == message.warnings[0] == whole
+    region, other = message.regions
+    assert {region.label, region.description, region.describer, region.model, region.prompt_id,
+            other.error} == {whole}  # fmt: skip
+    assert {each.key: each.value for each in region.attributes} == {
+        "number": "1", whole: whole, "none": "None", "list": "[1.5, 'b']",
+    }  # fmt: skip
+    detection = found["/analyzer/detections"].detections[0]
+    assert detection.results[0].hypothesis.class_id == whole
+
+
 def test_a_broken_image_is_copied_and_costs_nothing_else(tmp_path):
     recorded = list(bags.camera(bags.moving_scene(4)))
     recorded[2] = recorded[2]._replace(data=recorded[2].data[:999])

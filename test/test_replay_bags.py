@@ -26,6 +26,7 @@ from rosbags import rosbag1
 from deep_perception.encodings import EncodingError
 from deep_perception.replay import INSTALL
 from deep_perception.replay.bags import BagError, Frame, Recording
+from deep_perception.replay.storage.mcap_parts import Part
 
 KINDS = [("mcap", ""), ("mcap", "zstd"), ("mcap", "file"), ("mcap", "message"), ("sqlite3", ""),
          ("sqlite3", "file"), ("sqlite3", "message"), ("file", ""), ("file", "lz4"),
@@ -182,6 +183,14 @@ def test_a_topic_is_chosen(tmp_path):
             recording.frames(["/said", LEFT])
 
 
+def test_of_many_topics_the_first_are_named(tmp_path):
+    many = pixels(*((f"/camera_{number:02}", number) for number in range(60)))
+    with Recording(bags.write(tmp_path / "bag", many)) as recording:
+        with pytest.raises(BagError) as caught:
+            recording.frames(["/lefd"])
+        assert str(caught.value).endswith("/camera_19, 40 more")
+
+
 # -- order -------------------------------------------------------------------------------------
 
 HOW = [{"storage": "file", "chunk_size": 100}, {"storage": "file", "chunk_size": 700},
@@ -226,6 +235,32 @@ def test_files_that_overlap_are_put_in_order(tmp_path_factory, parts, storage):
     assert found == [(at, topic, number) for at, topic, _, number in expected]
     assert warnings == ()
     shutil.rmtree(folder)
+
+
+def test_a_look_up_does_not_go_through_the_whole_recording(tmp_path, monkeypatch):
+    number, minute = 200, 60_000_000_000
+    values = [(TOPIC, place * minute) for place in range(number)]
+    # A chunk for each; two are in the wrong order, and one carries the time of another day.
+    values[20], values[21] = values[21], values[20]
+    values[40] = TOPIC, 3 * number * minute
+    path = bags.write(tmp_path / "bag.mcap", pixels(*values), storage="file", chunk_size=10)
+    asked = []
+    for name in ("before", "read"):
+        real = getattr(Part, name)
+
+        def counted(part, *arguments, real=real):
+            asked.append(part)
+            return real(part, *arguments)
+
+        monkeypatch.setattr(Part, name, counted)
+    with Recording(path) as recording:
+        frames = list(recording.frames([TOPIC]))
+        assert len({part.offset for part in asked}) == number
+        asked.clear()
+        for frame in frames:
+            found = next(recording.frames([TOPIC], frame.log_ns))
+            assert seen([found]) == seen([frame])
+    assert len(asked) < 5 * number
 
 
 @pytest.mark.parametrize(("storage", "compression"), KINDS)

@@ -8,9 +8,20 @@ import subprocess
 import time
 
 import pytest
-from replaying import QUICK, command, content, environment, options, run, scenes, two_cameras
+from replaying import (
+    QUICK,
+    command,
+    content,
+    environment,
+    options,
+    replay,
+    run,
+    scenes,
+    two_cameras,
+)
 
 from deep_perception.replay.files import remove
+from deep_perception.replay.journal import JournalError
 
 # Words take a while, so that there is time to be killed in.
 SLOW = {**QUICK, "describer.backend": "jumbled:Slow", "describer.fallback": ""}
@@ -250,6 +261,16 @@ def test_another_model_does_not_go_on(recording, tmp_path):
     assert other.returncode == 2
     assert "the describer's model was '', is 'larger'. " in other.stderr
     killed.to_the_end()
+
+
+@pytest.mark.parametrize("damage", [b"\x00", b"[]", b"\xff\xff", b'{"reason":[]}', b'"regions"'])
+def test_a_scene_that_is_damaged_later_is_said_with_its_line(recording, tmp_path, damage):
+    replay(recording, tmp_path / "out")
+    path = tmp_path / "out" / "scenes.jsonl"
+    first, second, *rest = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([first, damage.ljust(len(second)), *rest, b""]))
+    with pytest.raises(JournalError, match=r"scenes\.jsonl, line 2: not a scene: \w+: "):
+        replay(recording, tmp_path / "out")
 
 
 def test_a_folder_that_is_damaged_is_not_gone_on_with(recording, tmp_path):

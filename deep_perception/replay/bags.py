@@ -23,8 +23,8 @@ from deep_perception.replay.storage import (
     Lost,
     Message,
     StorageFile,
+    Timeline,
     Topic,
-    in_order,
 )
 
 __all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording", "name_of"]
@@ -84,6 +84,7 @@ class Recording:
         self.path = path.parent if path.name == METADATA else path
         self.name = name_of(path)
         self._warnings: dict[str, None] = {}
+        self._timelines: dict[frozenset[Topic], Timeline] = {}
         with ExitStack() as stack:
 
             def scratch() -> Path:
@@ -153,7 +154,7 @@ class Recording:
         if unknown := [topic for topic in topics if topic not in self.image_topics]:
             others = [topic for topic in self._counts if topic.name in unknown]
             what = _listed(others) if others else repr(unknown[0])
-            there = ", ".join(self.image_topics)
+            there = shortened(list(self.image_topics))
             raise BagError(f"{self.path}: {what} is no image topic of it; there is {there}")
         wanted = frozenset(
             topic for topic in self._counts if topic.name in topics and topic.type in IMAGE_TYPES
@@ -163,9 +164,13 @@ class Recording:
     def _frames(
         self, wanted: frozenset[Topic], start_ns: int, stop_ns: int | None
     ) -> Iterator[Frame]:
-        stretches = [each for file in self._opened for each in file.stretches]
-        position = sum(each.before(wanted, start_ns) for each in stretches)
-        for item in in_order(stretches, wanted, start_ns):
+        if wanted not in self._timelines:
+            stretches = [each for file in self._opened for each in file.stretches]
+            # One at a time: it is those who look for single messages that ask again and again.
+            self._timelines = {wanted: Timeline(stretches, wanted)}
+        timeline = self._timelines[wanted]
+        position = timeline.before(start_ns)
+        for item in timeline.read(start_ns):
             if stop_ns is not None and item.log_ns >= stop_ns:
                 return
             if isinstance(item, Lost):
@@ -188,6 +193,12 @@ class Recording:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first of many names, for a message."""
+    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return ", ".join([*names[:_SHOWN], *more])
 
 
 def name_of(path: Path) -> str:
@@ -223,9 +234,7 @@ def _frame(message: Message, position: int) -> Frame:
 
 
 def _listed(topics: Sequence[Topic] | dict[Topic, int]) -> str:
-    named = [f"{topic.name} ({topic.type})" for topic in sorted(topics)]
-    more = [f"{len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
-    return ", ".join(named[:_SHOWN] + more)
+    return shortened([f"{topic.name} ({topic.type})" for topic in sorted(topics)])
 
 
 def _check_installed(path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from deep_perception.replay.bags import Frame
+from deep_perception.replay.bags import Frame, shortened
 
 NANOSECONDS = 1_000_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -19,6 +20,8 @@ NO_PHOTOGRAPHS = re.compile(
     r"(^|[/_])(depth|disparity|masks?|labels?|segmentation|annotated|compresseddepth)([/_]|$)",
     re.IGNORECASE,
 )
+# A frame in 31 years: times are whole nanoseconds of 64 bits.
+SLOWEST_HZ = 1e-9
 UNREADABLE = "/compressedDepth"
 COMPRESSED = "/compressed"
 
@@ -142,26 +145,35 @@ def _advice(topic: str, known: Iterable[str]) -> str:
 
 
 def _list(topics: Iterable[str]) -> str:
-    return ", ".join(sorted(topics))
+    return shortened(sorted(topics))
 
 
 @dataclass
 class Sampler:
-    """Takes every Nth frame of each topic, or so many a second by the time of recording."""
+    """Takes every Nth frame of each topic, or so many a second by the time of recording.
+
+    Of a rate: in any time no more than its share and two.
+    """
 
     every: int
     rate_hz: float
     start_ns: int
     _seen: dict[str, int] = field(default_factory=dict)
-    _slots: dict[str, int] = field(default_factory=dict)
+    _due_ns: dict[str, int] = field(default_factory=dict)
 
     def takes(self, frame: Frame) -> bool:
         """Whether the next frame is to be looked at. Ask once for each, in order."""
         if self.rate_hz:
-            # Slots, not gaps: a camera of 30 Hz that jitters has ten pictures a second for 10 Hz.
-            slot = int((frame.log_ns - self.start_ns) * self.rate_hz // NANOSECONDS)
-            taken = slot != self._slots.get(frame.topic)
-            self._slots[frame.topic] = slot
+            period_ns = math.ceil(NANOSECONDS / max(self.rate_hz, SLOWEST_HZ))
+            # From when the last one was due, not from when it came, and half a period early is in
+            # time: so a camera of that rate that jitters loses nothing, and one of 30 Hz has ten
+            # pictures a second for 10 Hz.
+            early_ns = period_ns // 2
+            due_ns = self._due_ns.get(frame.topic, self.start_ns)
+            taken = frame.log_ns >= due_ns - early_ns
+            if taken:
+                # After a pause nothing is made up for.
+                self._due_ns[frame.topic] = max(due_ns, frame.log_ns - early_ns) + period_ns
             return taken
         count = self._seen.get(frame.topic, 0)
         self._seen[frame.topic] = count + 1

@@ -18,6 +18,8 @@ from deep_perception.replay.interfaces import make
 from deep_perception.replay.scenes import Seen
 
 _NANOSECONDS = 1_000_000_000
+# What builtin_interfaces/Time can say: 32 bits of seconds.
+_FIRST_NS, _LAST_NS = -(2**31) * _NANOSECONDS, 2**31 * _NANOSECONDS - 1
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ def _detection(region: Region, header: Any) -> Any:
     pose = make(
         "geometry_msgs/msg/Pose", nowhere, make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
     )
+    label = _text(region.description.label)
     result = make(
         "vision_msgs/msg/ObjectHypothesisWithPose",
-        make("vision_msgs/msg/ObjectHypothesis", region.description.label, float(region.score)),
+        make("vision_msgs/msg/ObjectHypothesis", label, float(region.score)),
         make("geometry_msgs/msg/PoseWithCovariance", pose, np.zeros(36)),
     )
     box = _box(region.box)
@@ -76,9 +79,9 @@ def to_regions(scene: Scene, source: Source) -> Any:
         scene.coverage,
         scene.complete,
         [_point(point) for point in scene.skipped_points],
-        scene.segmenter,
-        scene.segmenter_model,
-        list(scene.warnings),
+        _text(scene.segmenter),
+        _text(scene.segmenter_model),
+        [_text(warning) for warning in scene.warnings],
         [_region(region, source) for region in scene.regions],
     )
 
@@ -86,7 +89,8 @@ def to_regions(scene: Scene, source: Source) -> Any:
 def _region(region: Region, source: Source) -> Any:
     words, size = region.description, region.rle.size
     attributes = [
-        make("diagnostic_msgs/msg/KeyValue", key, value) for key, value in words.attributes.items()
+        make("diagnostic_msgs/msg/KeyValue", _text(key), _text(value))
+        for key, value in words.attributes.items()
     ]
     return make(
         interfaces.REGION,
@@ -101,21 +105,26 @@ def _region(region: Region, source: Source) -> Any:
         make("deep_perception_msgs/msg/RegionMask", size.height, size.width, region.rle.counts),
         region.area,
         region.score,
-        words.label,
-        words.text,
+        _text(words.label),
+        _text(words.text),
         attributes,
         words.status,
-        words.describer,
-        words.model,
-        words.prompt_id,
+        _text(words.describer),
+        _text(words.model),
+        _text(words.prompt_id),
         # How long the words took is no part of a result that is the same every time.
         make("builtin_interfaces/msg/Duration", 0, 0),
         words.truncated,
-        words.error,
+        _text(words.error),
         _time(region.first_seen_ns),
         _time(region.last_described_ns),
         region.revision,
     )
+
+
+def _text(value: object) -> str:
+    # Of somebody's describer: an attribute may be a number, and a text may hold half a character.
+    return str(value).encode(errors="replace").decode()
 
 
 def _point(point: Point) -> Any:
@@ -129,4 +138,7 @@ def _box(box: Box) -> Any:
 
 
 def _time(stamp_ns: int) -> Any:
-    return make("builtin_interfaces/msg/Time", *divmod(stamp_ns, _NANOSECONDS))
+    # Of a picture without a stamp it is when it was recorded, which has 64 bits. After January 2038
+    # the last moment that there is a stamp for stands for all.
+    said_ns = min(max(stamp_ns, _FIRST_NS), _LAST_NS)
+    return make("builtin_interfaces/msg/Time", *divmod(said_ns, _NANOSECONDS))

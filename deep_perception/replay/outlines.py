@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception import masks
-from deep_perception.masks import Box, Mask, Size
+from deep_perception.masks import Box, Cut, Size
 
 # The longest side of a picture in the units of its paths, which are whole numbers.
 SIDE = 1200
@@ -23,17 +22,14 @@ def canvas_of(size: Size) -> Size:
     return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
 
 
-def path_of(mask: Mask, canvas: Size) -> str:
-    """The path of an HxW bool mask of any size, in units of the canvas; "" of an empty mask.
+def path_of(cut: Cut, canvas: Size) -> str:
+    """The path of a mask of any size, in units of the canvas.
 
     To be filled by the even-odd rule. A piece that is one pixel wide is a line without an area.
     """
-    if not mask.any():
-        return ""
-    box, size = masks.box_of(mask), masks.size_of(mask)
-    window = np.ascontiguousarray(mask[box.y1 : box.y2, box.x1 : box.x2], np.uint8)
+    inside, box, size = cut
     found, _ = cv2.findContours(
-        window, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(box.x1, box.y1)
+        inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(box.x1, box.y1)
     )
     scale = np.array([canvas.width / size.width, canvas.height / size.height])
     outlines = [

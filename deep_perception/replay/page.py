@@ -162,7 +162,7 @@ class _Writer:
                     round((seen.stamp_ns - described_ns) / 1e9, 3) if described_ns else None,
                     region.point.source,
                     colour_of(region),
-                    path_of(region.mask, canvas)
+                    path_of(region.cut(), canvas)
                     if wanted
                     else path_of_box(region.box, scene.size, canvas),
                 ]

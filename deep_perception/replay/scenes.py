@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deep_perception import masks
 from deep_perception.masks import Box, Rle, Size
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region, Scene
@@ -69,9 +68,9 @@ def to_line(seen: Seen) -> str:
 
 
 def from_line(line: str) -> Seen:
-    """The scene of a line; masks are at source size, and ``Region.mask`` is made from the RLE.
+    """The scene of a line; masks are at source size, and made from the RLE when they are asked for.
 
-    Raises SceneError.
+    Raises SceneError, also for an RLE of which no mask could be made.
     """
     try:
         content = json.loads(line)
@@ -101,7 +100,7 @@ def from_line(line: str) -> Seen:
         )
     except SceneError:
         raise
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise SceneError(f"not a scene: {type(error).__name__}: {error}") from None
 
 
@@ -140,12 +139,16 @@ def _region(region: Region) -> dict[str, Any]:
 
 
 def _to_region(content: Mapping[str, Any], size: Size) -> Region:
-    rle = Rle(size, content["rle"])
+    rle, box = Rle(size, content["rle"]), Box(*map(int, content["bbox_xyxy"]))
+    if not (0 <= box.x1 < box.x2 <= size.width and 0 <= box.y1 < box.y2 <= size.height):
+        raise ValueError(f"the box {[*box]} in a picture of {size.width}x{size.height}")
+    if rle.runs.size < 2:
+        raise ValueError("an empty mask")
     return Region(
         index=int(content["index"]),
         point=_to_point(content["point"]),
-        box=Box(*map(int, content["bbox_xyxy"])),
-        mask=masks.decode(rle),
+        box=box,
+        working_mask=None,
         rle=rle,
         area=int(content["area"]),
         score=float(content["score"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,11 +27,9 @@ class Source:
     @property
     def warnings(self) -> list[str]:
         """What is wrong with the recording, without where it lies."""
-        path = self.recording.path
-        return [
-            warning.replace(f"{path.parent}/", "").replace(f"{path.parent}\\", "")
-            for warning in self.recording.warnings
-        ]
+        # Only where a path begins: a folder "g" is not the end of "bag/".
+        folder = re.compile(rf"(?<![^\s'\"(]){re.escape(str(self.recording.path.parent))}[/\\]")
+        return [folder.sub("", warning) for warning in self.recording.warnings]
 
 
 class Pictures:

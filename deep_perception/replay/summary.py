@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception import __version__
+from deep_perception.replay.journal import JournalError
 from deep_perception.settings import DescriberSettings
 
 SCHEMA = "deep_perception.summary/1"
@@ -122,7 +123,7 @@ def summarize(
 ) -> Summary:
     """Read the scenes of a recording once; ``describer`` is the name of the one in use.
 
-    ``known`` are the other fields of the summary. Raises OSError and ValueError.
+    ``known`` are the other fields of the summary. Raises JournalError and OSError.
     """
     keyframes: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
@@ -130,16 +131,20 @@ def summarize(
     by_fallback = 0
     fallback = settings.fallback if settings.fallback != settings.backend else ""
     with scenes.open("rb") as file:
-        for line in file:
-            scene = json.loads(line)
-            keyframes[scene["reason"]] += 1
-            for region in scene["regions"]:
-                statuses[region["status"]] += 1
-                tracks.add((scene["topic"], region["track_id"]))
-                if region["status"] in ("described", "reused"):
-                    by_fallback += region["describer"] == fallback or (
-                        region["describer"] != describer
-                    )
+        for number, line in enumerate(file, start=1):
+            try:
+                scene = json.loads(line)
+                keyframes[scene["reason"]] += 1
+                for region in scene["regions"]:
+                    statuses[region["status"]] += 1
+                    tracks.add((scene["topic"], region["track_id"]))
+                    if region["status"] in ("described", "reused"):
+                        by_fallback += region["describer"] == fallback or (
+                            region["describer"] != describer
+                        )
+            except (ValueError, LookupError, TypeError) as error:
+                reason = f"not a scene: {type(error).__name__}: {error}"
+                raise JournalError(f"{scenes}, line {number}: {reason}") from None
     return Summary(
         counts=counts,
         keyframes=dict(keyframes.most_common()),

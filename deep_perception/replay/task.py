@@ -9,6 +9,7 @@ from deep_perception import __version__
 from deep_perception.options import flatten
 from deep_perception.replay.bag_writer import Images
 from deep_perception.replay.bags import BagError, Recording
+from deep_perception.replay.checksum import checksum
 from deep_perception.replay.choice import Choice, ChoiceError, choose_topics
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.source import Source
@@ -56,7 +57,9 @@ def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:
 def asked(task: Task, settings: Settings, source: Source) -> dict[str, str]:
     """All by which scenes could change, by names for people."""
     recording, choice = source.recording, task.choice
-    files = (f"{file.name} of {file.stat().st_size} bytes" for file in recording.files)
+    files = (
+        f"{file.name} of {file.stat().st_size} bytes ({checksum(file)})" for file in recording.files
+    )
     topics = (f"{count} on {topic}" for topic, (_, count) in recording.image_topics.items())
     return {
         "deep_perception": __version__,

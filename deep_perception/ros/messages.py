@@ -198,7 +198,7 @@ def _region(message: DescribedRegion) -> Region:
             round(centre.x + box.size_x / 2),
             round(centre.y + box.size_y / 2),
         ),
-        mask=masks.decode(rle),
+        working_mask=masks.decode(rle),
         rle=rle,
         area=message.area,
         score=message.score,

@@ -10,12 +10,15 @@ a width. So an outline that is not straightened is exact in both.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial import Delaunay
 
 from deep_perception.masks import Box, Mask, Size
 
@@ -63,18 +66,65 @@ def overlap(one: Mask, other: Mask) -> float:
 
 
 def join(parts: Sequence[Polygon]) -> Polygon:
-    """One polygon of several: each is reached from those before it, and left, by the same line.
+    """One polygon of several: each is reached from another one, and left, by the same line.
 
-    The line is the shortest between two corners, and has no area. ``parts`` are not empty.
+    The lines are from corner to corner, have no area, and are the shortest that join all parts.
+    ``parts`` are not empty.
     """
-    joined, *others = parts
-    for part in others:
-        distances, nearest = cKDTree(joined).query(part)
-        there = int(np.argmin(distances))
-        here = int(nearest[there])
-        loop = np.concatenate([part[there:], part[: there + 1]])
-        joined = np.concatenate([joined[: here + 1], loop, joined[here:]])
-    return joined
+    if len(parts) == 1:
+        return parts[0]
+    corners = np.concatenate(parts)
+    ends = np.cumsum([len(part) for part in parts])
+    part_of = np.repeat(np.arange(len(parts)), np.diff(ends, prepend=0))
+    lines: dict[int, list[int]] = {}
+    for one, other in _lines(corners, part_of):
+        lines.setdefault(one, []).append(other)
+        lines.setdefault(other, []).append(one)
+    path: list[int] = []
+    waiting, reached = [iter(range(len(parts[0])))], {0}
+    while waiting:
+        corner = next(waiting[-1], None)
+        if corner is None:
+            waiting.pop()
+            continue
+        path.append(corner)
+        for there in lines.pop(corner, ()):
+            part = int(part_of[there])
+            if part not in reached:
+                reached.add(part)
+                first, end = int(ends[part]) - len(parts[part]), int(ends[part])
+                waiting += [iter([corner]), chain(range(there, end), range(first, there + 1))]
+    return corners[path]
+
+
+def _lines(corners: Polygon, part_of: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The shortest lines that join all parts, as pairs of corners: one less than there are parts.
+
+    ``part_of`` says to which part each of the (N, 2) corners belongs.
+    """
+    # The shortest line from some parts to all others is a side of one of Delaunay's triangles: no
+    # third corner lies in the circle around it, as that would be nearer.
+    places, first, place_of = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    # Three more, too far away to be in one, so that there are triangles of corners in a row too.
+    low, high = places.min(axis=0), places.max(axis=0)
+    away = 2 * (high - low).max() + 1
+    far = np.array([low - away, [high[0] + away, low[1] - away], [low[0] - away, high[1] + away]])
+    net = Delaunay(np.concatenate([places, far]))
+    sides = net.simplices[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    sides = sides[(sides < len(places)).all(axis=1)]
+    left_out = net.coplanar[:, [0, 2]]
+    same_place = np.stack([first[place_of.reshape(-1)], np.arange(len(corners))], axis=1)
+    pairs = np.concatenate([first[sides], first[left_out], same_place])
+    pairs = pairs[part_of[pairs[:, 0]] != part_of[pairs[:, 1]]]
+    lengths = ((corners[pairs[:, 0]] - corners[pairs[:, 1]]) ** 2).sum(axis=1)
+    pairs = pairs[np.lexsort((*pairs.T, lengths))]
+    joined = np.sort(part_of[pairs], axis=1)
+    _, shortest = np.unique(joined, axis=0, return_index=True)
+    # Ranks instead of lengths: to SciPy a line of no length is none, and of equal ones it may take
+    # any.
+    graph = coo_matrix((shortest + 1.0, joined[shortest].T), shape=(part_of[-1] + 1,) * 2)
+    chosen = minimum_spanning_tree(graph.tocsr()).data.astype(np.int64) - 1
+    return [(int(one), int(other)) for one, other in pairs[np.sort(chosen)]]
 
 
 def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
@@ -85,12 +135,16 @@ def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
     if not found:
         return []
     edges = [_at_edges(np.asarray(outline).reshape(-1, 2), doubled) for outline in found]
-    parents = np.asarray(hierarchy).reshape(-1, 4)[:, 3]
-    parts = [
-        (edges[index], [edges[hole] for hole in np.flatnonzero(parents == index)])
-        for index in np.flatnonzero(parents < 0)
-    ]
-    return sorted(parts, key=lambda part: (-cv2.contourArea(part[0]), *part[0][0].tolist()))
+    parents = np.asarray(hierarchy).reshape(-1, 4)[:, 3].tolist()
+    parts: dict[int, tuple[Outline, list[Outline]]] = {
+        index: (edges[index], []) for index, parent in enumerate(parents) if parent < 0
+    }
+    for index, parent in enumerate(parents):
+        if parent >= 0:
+            parts[parent][1].append(edges[index])
+    return sorted(
+        parts.values(), key=lambda part: (-cv2.contourArea(part[0]), *part[0][0].tolist())
+    )
 
 
 def _at_edges(outline: NDArray[Any], doubled: NDArray[np.uint8]) -> Outline:

@@ -17,6 +17,9 @@ from deep_perception.replay.datasets.polygons import join, polygons
 from deep_perception.replay.datasets.shots import Part, Shot
 from deep_perception.replay.datasets.split import Split
 
+# Pixels: Ultralytics refuses a picture with a shorter side.
+SHORTEST_SIDE = 10
+
 README = """\
 - `data.yaml`: for `yolo {task} train data=data.yaml`; paths are from its folder
 - `images/train`, `images/val`, `labels/train`, `labels/val`: {split}
@@ -34,14 +37,20 @@ class Yolo:
         self._folder = folder
         self._classes = classes
         self._parts: Counter[str] = Counter()
-        self._twins = 0
+        self._twins = self._small = 0
         self.readme = README.format(task=self.task, line=self.line, split=split.rule)
         for part in get_args(Part):
             for kind in ("images", "labels"):
                 (folder / kind / part).mkdir(parents=True)
 
     def add(self, shot: Shot) -> None:
-        """One picture and its labels: an empty file where there is nothing. Raises OSError."""
+        """One picture and its labels: an empty file where there is nothing. Raises OSError.
+
+        A picture that is too small for Ultralytics is left out.
+        """
+        if min(shot.seen.scene.size) < SHORTEST_SIDE:
+            self._small += 1
+            return
         lines: dict[str, None] = {}
         for each in shot.regions:
             places = self.places(each.region, shot.seen.scene.size)
@@ -71,8 +80,12 @@ class Yolo:
         }
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
         (self._folder / "data.yaml").write_bytes(text.encode("utf-8"))
-        twins = f"; {self._twins} the same as another of their picture" if self._twins else ""
-        return f"{self._parts['train']} pictures in train, {self._parts['val']} in val{twins}"
+        said = f"{self._parts['train']} pictures in train, {self._parts['val']} in val"
+        if self._twins:
+            said += f"; {self._twins} the same as another of their picture"
+        if self._small:
+            said += f"; {self._small} with less than {SHORTEST_SIDE} pixels a side left out"
+        return said
 
     def close(self) -> None:
         """Nothing is open."""

@@ -7,8 +7,10 @@ the stretches that lie at the time that is being read are in memory.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import accumulate, chain
 from typing import NamedTuple, Protocol, TypeAlias
 
 
@@ -83,25 +85,52 @@ class StorageFile(Protocol):
     def close(self) -> None: ...
 
 
-def in_order(stretches: Sequence[Stretch], wanted: Wanted, from_ns: int) -> Iterator[Item]:
-    """The messages from a time on: by time, then by topic, then in the order of the stretches."""
-    waiting = sorted(
-        (stretch.start_ns, order)
-        for order, stretch in enumerate(stretches)
-        if stretch.end_ns >= from_ns
-    )[::-1]
-    heads: list[tuple[int, Topic, int, Item, Iterator[Item]]] = []
-    while heads or waiting:
-        if waiting and (not heads or waiting[-1][0] <= heads[0][0]):
-            _, order = waiting.pop()
-            rest = stretches[order].read(wanted, from_ns)
-        else:
-            _, _, order, item, rest = heapq.heappop(heads)
-            yield item
-        following = next(rest, None)
-        if following is not None:
-            heads_entry = (following.log_ns, following.topic, order, following, rest)
-            heapq.heappush(heads, heads_entry)
+class Timeline:
+    """The wanted messages of stretches, from any time on: only the stretches there are looked at.
+
+    They come by time, then by topic, then in the order of the stretches.
+    """
+
+    def __init__(self, stretches: Sequence[Stretch], wanted: Wanted) -> None:
+        self._wanted = wanted
+        by_start = sorted(enumerate(stretches), key=lambda each: (each[1].start_ns, each[0]))
+        self._by_start = by_start
+        self._starts = [stretch.start_ns for _, stretch in by_start]
+        self._latest_ends = list(accumulate((stretch.end_ns for _, stretch in by_start), max))
+        by_end = sorted(stretches, key=lambda stretch: stretch.end_ns)
+        self._ends = [stretch.end_ns for stretch in by_end]
+        whole = (stretch.before(wanted, stretch.end_ns + 1) for stretch in by_end)
+        self._ended = list(accumulate(whole, initial=0))
+
+    def before(self, from_ns: int) -> int:
+        """How many messages were recorded before a time, lost ones too."""
+        ended = self._ended[bisect_left(self._ends, from_ns)]
+        begun = (stretch.before(self._wanted, from_ns) for _, stretch in self._begun(from_ns))
+        return ended + sum(begun)
+
+    def read(self, from_ns: int) -> Iterator[Item]:
+        """The messages from a time on."""
+        later = range(bisect_left(self._starts, from_ns), len(self._by_start))
+        waiting = chain(self._begun(from_ns), (self._by_start[place] for place in later))
+        coming = next(waiting, None)
+        heads: list[tuple[int, Topic, int, Item, Iterator[Item]]] = []
+        while heads or coming:
+            if coming and (not heads or coming[1].start_ns <= heads[0][0]):
+                order, stretch = coming
+                rest = stretch.read(self._wanted, from_ns)
+                coming = next(waiting, None)
+            else:
+                _, _, order, item, rest = heapq.heappop(heads)
+                yield item
+            following = next(rest, None)
+            if following is not None:
+                head = (following.log_ns, following.topic, order, following, rest)
+                heapq.heappush(heads, head)
+
+    def _begun(self, from_ns: int) -> list[tuple[int, Stretch]]:
+        """The stretches that began before a time and did not end before it."""
+        first, end = bisect_left(self._latest_ends, from_ns), bisect_left(self._starts, from_ns)
+        return [each for each in self._by_start[first:end] if each[1].end_ns >= from_ns]
 
 
 def ros2_name(name: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OK, FAILED = 0, 2
 # Folders of --output that no recording may have the name of: datasets will be there.
 EXPORTS = ("coco", "yolo", "yolo-seg", "pairs")
-INSTALL = "python -m pip install 'deep_perception[replay]'"
+INSTALL = "python -m pip install 'deep_perception[{}]'"
 DESCRIPTION = """\
 Analyse whole recordings (rosbag2 with mcap or sqlite3, single .mcap and .db3 files, ROS 1 .bag)
 with the keyframes, identity and words of the live node, without ROS. For each of them DIR/<name>/
@@ -62,8 +62,16 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
         help="which of the original images the output bag has too (default all)",
     )  # fmt: skip
     parser.add_argument(
-        "--workers", type=_count, default=1, metavar="N",
-        help="so many recordings at once, each in a process that loads the models (default 1)",
+        "--workers", type=_count, metavar="N",
+        help="so many recordings at once, each in a process that loads the models (default 1; with "
+        "--ray as many as the cluster has GPUs for models that run on one, machines for SAM2 "
+        "without, else CPUs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray", metavar="ADDRESS|local",
+        help="many recordings on the Ray cluster at ADDRESS (HOST:PORT, or auto for the one that "
+        "this machine is in), whose machines see recordings and --output under the same path; "
+        "local: one that is begun on this machine and ended again",
     )  # fmt: skip
     return parser
 
@@ -130,15 +138,21 @@ def run_replay(
         from deep_perception.replay.processes import replay_in_processes
         from deep_perception.replay.run import Models
         from deep_perception.replay.terminal import Terminal
+
+        if chosen.ray is not None:
+            from deep_perception.replay.ray_jobs import replay_on_ray
     except ModuleNotFoundError as error:
-        complain(f"a replay needs the package {error.name}: {INSTALL}")
+        extra = "ray" if error.name == "ray" else "replay"
+        complain(f"a replay needs the package {error.name}: {INSTALL.format(extra)}")
         return FAILED
     settings = replay_settings(settings, complain)
     models = Models(settings)
     try:
         with Terminal(say, complain) as terminal:
             tasks = _tasks(chosen, settings)
-            if chosen.workers > 1:
+            if chosen.ray is not None:
+                results = replay_on_ray(tasks, settings, chosen.ray, chosen.workers, terminal)
+            elif (chosen.workers or 1) > 1:
                 results = replay_in_processes(tasks, settings, chosen.workers, terminal)
             else:
                 results = ((task, attempt(task, settings, models, terminal)) for task in tasks)

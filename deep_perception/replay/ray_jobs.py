@@ -1,0 +1,246 @@
+"""Many recordings at once on a Ray cluster, or on one that is made of this machine alone."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from deep_perception import __version__
+from deep_perception.backends import BackendUnavailable
+from deep_perception.replay.attempt import Failed, once_more
+from deep_perception.replay.ray_worker import About, Place, Replayer
+from deep_perception.replay.summary import Summary
+from deep_perception.replay.task import Task
+from deep_perception.replay.telling import Tell, Trouble
+from deep_perception.settings import Settings
+
+LOCAL = "local"
+INSTALL = f"deep_perception[replay] {__version__}"
+# Longer than a cluster takes to answer, much shorter than Ray tries.
+ANSWERS_WITHIN_S = 30.0
+ROOM_WITHIN_S = 15.0
+END_WITHIN_S = 5.0
+QUIET = {"log_to_driver": False, "configure_logging": False}
+# Only messages go through it. Ray would take a third of the memory.
+OBJECT_STORE_BYTES = 100_000_000
+# Where no cluster is, or this machine is no part of it, Ray tries for minutes or ends the process.
+PROBE = f"""
+import sys, ray
+try:
+    ray.init(sys.argv[1], **{QUIET})
+except Exception as error:
+    sys.exit(" ".join(str(error).split()))
+"""
+
+
+def replay_on_ray(
+    tasks: Sequence[Task], settings: Settings, address: str, workers: int | None, tell: Tell
+) -> Iterator[tuple[Task, Summary | Failed]]:
+    """Each task with what came of it, as they end; ``workers`` of them at once, None: all that fit.
+
+    ``address`` is of a running cluster, which is left running; with "local" one is started and
+    stopped. What an actor was at that dies is gone on with by another one. Raises
+    BackendUnavailable when there is no cluster that could replay.
+    """
+    with _cluster(address, workers and min(workers, len(tasks))):
+        team = _Team(tasks, settings, address, workers)
+        try:
+            yield from team.replay(tasks, tell)
+        finally:
+            team.end()
+
+
+@contextmanager
+def _cluster(address: str, cpus: int | None) -> Iterator[None]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What is wrong is said here, in one line.
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    with ExitStack() as stack:
+        try:
+            if address == LOCAL:
+                # Ray leaves what it logs.
+                folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+                ray.init(
+                    LOCAL, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES,
+                    include_dashboard=False, _temp_dir=stack.enter_context(folder), **QUIET,
+                )  # fmt: skip
+            else:
+                _probe(address)
+                ray.init(address, **QUIET)
+        except (RayError, RuntimeError, ValueError, OSError) as error:
+            raise _unavailable(address, str(error)) from None
+        stack.callback(ray.shutdown)
+        yield
+
+
+def _probe(address: str) -> None:
+    """Raises ValueError where ``ray.init`` would do worse."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE, address],
+            capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ValueError(
+            f"no cluster answers there within {ANSWERS_WITHIN_S:.0f} s; begin one with `ray start "
+            "--head`, or take --ray local"
+        ) from None
+    if done.returncode < 0:
+        raise ValueError("this machine is no part of that cluster; run the command on one that is")
+    if done.returncode:
+        lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
+        said = "; ".join(dict.fromkeys(lines[-2:]))
+        raise ValueError(said + (" (RAY_AUTH_MODE=token sends yours)" if "Token" in said else ""))
+
+
+def _unavailable(address: str, reason: str) -> BackendUnavailable:
+    return BackendUnavailable(f"--ray {address}: {' '.join(reason.split())}")
+
+
+def _room(settings: Settings, workers: int | None) -> tuple[int, dict[str, Any]]:
+    """How many actors there are to be, and what each of them takes of the cluster."""
+    total = ray.cluster_resources()
+    gpus, words = int(total.get("GPU", 0)), settings.describer
+    sam2 = settings.segmenter.backend.startswith("sam2")
+    # Whoever names one of the GPUs shares them out.
+    on_gpu = (sam2 and settings.segmenter.device in ("auto", "cuda")) or (
+        words.backend == "dam" and words.dam.device == "cuda"
+    )
+    if on_gpu and gpus:
+        count = workers or gpus
+        return count, {"num_cpus": 1, "num_gpus": 1 / math.ceil(count / gpus)}
+    if sam2:
+        # It keeps all cores of a machine busy.
+        machines = sum(node["Alive"] for node in ray.nodes())
+        return workers or machines, {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+    return workers or max(1, int(total.get("CPU", 0))), {"num_cpus": 1}
+
+
+class _Team:
+    """The actors, as many as there are recordings at most."""
+
+    def __init__(
+        self, tasks: Sequence[Task], settings: Settings, address: str, workers: int | None
+    ) -> None:
+        count, takes = _room(settings, workers)
+        self._address = address
+        self._settings, self._home = settings, Place.here()
+        self._actors = ray.remote(Replayer).options(**takes)
+        self._workers = [self._start() for _ in range(min(count, len(tasks)))]
+        self._told: set[str] = set()
+
+    def _start(self) -> _Worker:
+        return _Worker(self._actors.remote(self._settings, self._home))
+
+    def replay(self, tasks: Sequence[Task], tell: Tell) -> Iterator[tuple[Task, Summary | Failed]]:
+        waiting, deaths = deque(tasks), Counter[Path]()
+        while waiting or any(worker.task for worker in self._workers):
+            for worker in self._workers:
+                if worker.idle and waiting:
+                    worker.give(waiting.popleft())
+            for worker in self._ready(tell):
+                task = worker.task
+                if task is None:
+                    self._welcome(worker, tell)
+                    continue
+                try:
+                    event = ray.get(next(worker.waits_for))
+                except RayError:
+                    worker.end()
+                    self._workers[self._workers.index(worker)] = self._start()
+                    deaths[task.folder] += 1
+                    again = once_more(task, deaths[task.folder], tell)
+                    if isinstance(again, Failed):
+                        yield task, again
+                    else:
+                        waiting.appendleft(again)
+                    continue
+                if isinstance(event, (Summary, Failed)):
+                    worker.leave()
+                    yield task, event
+                else:
+                    tell(event)
+
+    def _ready(self, tell: Tell) -> list[_Worker]:
+        """Those that have something to say."""
+        waits = [worker.waits_for for worker in self._workers if not worker.idle]
+        ready, _ = ray.wait(waits, timeout=ROOM_WITHIN_S)
+        if not ready and not any(worker.about for worker in self._workers):
+            self._tell_once("waiting for a free place on the cluster", tell)
+        return [worker for worker in self._workers if worker.waits_for in ready]
+
+    def _welcome(self, worker: _Worker, tell: Tell) -> None:
+        """To work, or out of the team."""
+        try:
+            about: About = ray.get(worker.waits_for)
+            if about.version == __version__:
+                worker.about = about
+                return
+            reason = f"{about.host} has deep_perception {about.version}, here is {__version__}"
+        except RayError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+        worker.end()
+        self._workers.remove(worker)
+        reason = f"a machine of the cluster cannot replay ({reason}); install there {INSTALL}"
+        if not self._workers:
+            raise _unavailable(self._address, reason)
+        self._tell_once(reason, tell)
+
+    def _tell_once(self, what: str, tell: Tell) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            tell(Trouble(f"--ray {self._address}: {what}"))
+
+    def end(self) -> None:
+        """Those that are at something at once: what they had done is kept."""
+        with suppress(RayError):
+            closing = [each.actor.close.remote() for each in self._workers if each.idle]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=END_WITHIN_S)
+        for worker in self._workers:
+            worker.end()
+
+
+class _Worker:
+    """An actor, and the recording that it is at."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.about: About | None = None
+        self.task: Task | None = None
+        self.waits_for = actor.about.remote()
+
+    @property
+    def idle(self) -> bool:
+        return self.about is not None and self.task is None
+
+    def give(self, task: Task) -> None:
+        if self.about is not None and self.about.away:
+            # It looks whether it sees it.
+            with suppress(OSError):
+                task.folder.mkdir(parents=True, exist_ok=True)
+        self.task = task
+        self.waits_for = self.actor.replay.remote(task)
+
+    def leave(self) -> None:
+        """The recording is done with, and the folder gone if nothing came of it."""
+        if self.task is not None and self.about is not None and self.about.away:
+            with suppress(OSError):
+                self.task.folder.rmdir()
+        self.task = None
+
+    def end(self) -> None:
+        ray.kill(self.actor)

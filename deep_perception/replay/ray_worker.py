@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -101,9 +100,8 @@ class Replayer:
             return
         ended = self._thread.submit(attempt, task, self._settings, self._models, self._told.put)
         ended.add_done_callback(lambda _: self._told.put(None))
-        # Not `yield from`: Ray sends into what it iterates.
-        for event in iter(self._told.get, None):
-            yield event  # noqa: UP028
+        while (event := self._told.get()) is not None:
+            yield event
         result = ended.result()
         if about.away and isinstance(result, Failed):
             result = Failed(f"{result.reason} (on {about.host})")

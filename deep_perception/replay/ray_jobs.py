@@ -68,6 +68,8 @@ def _cluster(address: str, cpus: int | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What is wrong is said here, in one line.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    # There is no setting that keeps what it prints of dead actors off the terminal.
+    ray._private.worker._worker_logs_enabled = False
     with ExitStack() as stack:
         try:
             if address == LOCAL:

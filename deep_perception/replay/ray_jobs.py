@@ -28,11 +28,12 @@ from deep_perception.replay.telling import Tell, Trouble
 from deep_perception.settings import Settings
 
 LOCAL = "local"
-INSTALL = f"deep_perception[replay] {__version__}"
+INSTALL = f"each needs deep_perception[replay] {__version__}"
 # Longer than a cluster takes to answer, much shorter than Ray tries.
 ANSWERS_WITHIN_S = 30.0
 ROOM_WITHIN_S = 15.0
 END_WITHIN_S = 5.0
+REFUSED = 3
 QUIET = {"log_to_driver": False, "configure_logging": False}
 # Only messages go through it. Ray would take a third of the memory.
 OBJECT_STORE_BYTES = 100_000_000
@@ -42,7 +43,8 @@ import sys, ray
 try:
     ray.init(sys.argv[1], **{QUIET})
 except Exception as error:
-    sys.exit(" ".join(str(error).split()))
+    sys.stderr.write(" ".join(str(error).split()))
+    sys.exit({REFUSED})
 """
 
 
@@ -100,12 +102,12 @@ def _probe(address: str) -> None:
             f"no cluster answers there within {ANSWERS_WITHIN_S:.0f} s; begin one with `ray start "
             "--head`, or take --ray local"
         ) from None
-    if done.returncode < 0:
-        raise ValueError("this machine is no part of that cluster; run the command on one that is")
-    if done.returncode:
+    if done.returncode == REFUSED:
         lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
         said = "; ".join(dict.fromkeys(lines[-2:]))
         raise ValueError(said + (" (RAY_AUTH_MODE=token sends yours)" if "Token" in said else ""))
+    if done.returncode:
+        raise ValueError("this machine is no part of that cluster; run the command on one that is")
 
 
 def _unavailable(address: str, reason: str) -> BackendUnavailable:
@@ -142,6 +144,7 @@ class _Team:
         self._settings, self._home = settings, Place.here()
         self._actors = ray.remote(Replayer).options(**takes)
         self._workers = [self._start() for _ in range(min(count, len(tasks)))]
+        self._refusals: dict[str, None] = {}
         self._told: set[str] = set()
 
     def _start(self) -> _Worker:
@@ -181,25 +184,27 @@ class _Team:
         waits = [worker.waits_for for worker in self._workers if not worker.idle]
         ready, _ = ray.wait(waits, timeout=ROOM_WITHIN_S)
         if not ready and not any(worker.about for worker in self._workers):
-            self._tell_once("waiting for a free place on the cluster", tell)
+            self._tell_once("waiting for the cluster to have room", tell)
         return [worker for worker in self._workers if worker.waits_for in ready]
 
     def _welcome(self, worker: _Worker, tell: Tell) -> None:
         """To work, or out of the team."""
         try:
             about: About = ray.get(worker.waits_for)
-            if about.version == __version__:
-                worker.about = about
-                return
-            reason = f"{about.host} has deep_perception {about.version}, here is {__version__}"
+            theirs = about.version
+            reason = f"{about.host} has {theirs}, here is {__version__}"
+            worker.about = about if theirs == __version__ else None
         except RayError as error:
             reason = str(error).strip().rpartition("\n")[2]
-        worker.end()
-        self._workers.remove(worker)
-        reason = f"a machine of the cluster cannot replay ({reason}); install there {INSTALL}"
-        if not self._workers:
-            raise _unavailable(self._address, reason)
-        self._tell_once(reason, tell)
+        if worker.about is None:
+            worker.end()
+            self._workers.remove(worker)
+            self._refusals[f"a machine of the cluster cannot replay ({reason}); {INSTALL}"] = None
+            if not self._workers:
+                raise _unavailable(self._address, "; ".join(self._refusals))
+        if any(each.about for each in self._workers):
+            for refusal in self._refusals:
+                self._tell_once(refusal, tell)
 
     def _tell_once(self, what: str, tell: Tell) -> None:
         if what not in self._told:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import re
-import subprocess
-import sys
-import tempfile
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +13,17 @@ import ray
 from ray.exceptions import RayError
 
 from deep_perception import __version__
-from deep_perception.backends import BackendUnavailable
 from deep_perception.replay.attempt import Failed, once_more
+from deep_perception.replay.ray_cluster import cluster, unavailable
 from deep_perception.replay.ray_worker import About, Place, Replayer
 from deep_perception.replay.summary import Summary
 from deep_perception.replay.task import Task
 from deep_perception.replay.telling import Tell, Trouble
 from deep_perception.settings import Settings
 
-LOCAL = "local"
 INSTALL = f"each needs deep_perception[replay] {__version__}"
-# Longer than a cluster takes to answer, much shorter than Ray tries.
-ANSWERS_WITHIN_S = 30.0
 ROOM_WITHIN_S = 15.0
 END_WITHIN_S = 5.0
-REFUSED = 3
-QUIET = {"log_to_driver": False, "configure_logging": False}
-# Only messages go through it. Ray would take a third of the memory.
-OBJECT_STORE_BYTES = 100_000_000
-# Where no cluster is, or this machine is no part of it, Ray tries for minutes or ends the process.
-PROBE = f"""
-import sys, ray
-try:
-    ray.init(sys.argv[1], **{QUIET})
-except Exception as error:
-    sys.stderr.write(" ".join(str(error).split()))
-    sys.exit({REFUSED})
-"""
 
 
 def replay_on_ray(
@@ -57,61 +35,12 @@ def replay_on_ray(
     stopped. What an actor was at that dies is gone on with by another one. Raises
     BackendUnavailable when there is no cluster that could replay.
     """
-    with _cluster(address, workers and min(workers, len(tasks))):
+    with cluster(address, workers and min(workers, len(tasks))):
         team = _Team(tasks, settings, address, workers)
         try:
             yield from team.replay(tasks, tell)
         finally:
             team.end()
-
-
-@contextmanager
-def _cluster(address: str, cpus: int | None) -> Iterator[None]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # What is wrong is said here, in one line.
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    # There is no setting that keeps what it prints of dead actors off the terminal.
-    ray._private.worker._worker_logs_enabled = False
-    with ExitStack() as stack:
-        try:
-            if address == LOCAL:
-                # Ray leaves what it logs.
-                folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
-                ray.init(
-                    LOCAL, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES,
-                    include_dashboard=False, _temp_dir=stack.enter_context(folder), **QUIET,
-                )  # fmt: skip
-            else:
-                _probe(address)
-                ray.init(address, **QUIET)
-        except (RayError, RuntimeError, ValueError, OSError) as error:
-            raise _unavailable(address, str(error)) from None
-        stack.callback(ray.shutdown)
-        yield
-
-
-def _probe(address: str) -> None:
-    """Raises ValueError where ``ray.init`` would do worse."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", PROBE, address],
-            capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise ValueError(
-            f"no cluster answers there within {ANSWERS_WITHIN_S:.0f} s; begin one with `ray start "
-            "--head`, or take --ray local"
-        ) from None
-    if done.returncode == REFUSED:
-        lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
-        said = "; ".join(dict.fromkeys(lines[-2:]))
-        raise ValueError(said + (" (RAY_AUTH_MODE=token sends yours)" if "Token" in said else ""))
-    if done.returncode:
-        raise ValueError("this machine is no part of that cluster; run the command on one that is")
-
-
-def _unavailable(address: str, reason: str) -> BackendUnavailable:
-    return BackendUnavailable(f"--ray {address}: {' '.join(reason.split())}")
 
 
 def _room(settings: Settings, workers: int | None) -> tuple[int, dict[str, Any]]:
@@ -201,7 +130,7 @@ class _Team:
             self._workers.remove(worker)
             self._refusals[f"a machine of the cluster cannot replay ({reason}); {INSTALL}"] = None
             if not self._workers:
-                raise _unavailable(self._address, "; ".join(self._refusals))
+                raise unavailable(self._address, "; ".join(self._refusals))
         if any(each.about for each in self._workers):
             for refusal in self._refusals:
                 self._tell_once(refusal, tell)

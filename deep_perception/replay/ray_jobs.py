@@ -43,7 +43,7 @@ def replay_on_ray(
             team.end()
 
 
-def _room(settings: Settings, workers: int | None) -> tuple[int, dict[str, Any]]:
+def _room(settings: Settings, workers: int | None, tasks: int) -> tuple[int, dict[str, Any]]:
     """How many actors there are to be, and what each of them takes of the cluster."""
     total = ray.cluster_resources()
     gpus, words = int(total.get("GPU", 0)), settings.describer
@@ -53,13 +53,14 @@ def _room(settings: Settings, workers: int | None) -> tuple[int, dict[str, Any]]
         words.backend == "dam" and words.dam.device == "cuda"
     )
     if on_gpu and gpus:
-        count = workers or gpus
+        count = min(workers or gpus, tasks)
         return count, {"num_cpus": 1, "num_gpus": 1 / math.ceil(count / gpus)}
     if sam2:
         # It keeps all cores of a machine busy.
         machines = sum(node["Alive"] for node in ray.nodes())
-        return workers or machines, {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-    return workers or max(1, int(total.get("CPU", 0))), {"num_cpus": 1}
+        return min(workers or machines, tasks), {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+    cpus = max(1, int(total.get("CPU", 0)))
+    return min(workers or cpus, tasks), {"num_cpus": 1}
 
 
 class _Team:
@@ -68,11 +69,11 @@ class _Team:
     def __init__(
         self, tasks: Sequence[Task], settings: Settings, address: str, workers: int | None
     ) -> None:
-        count, takes = _room(settings, workers)
+        count, takes = _room(settings, workers, len(tasks))
         self._address = address
         self._settings, self._home = settings, Place.here()
         self._actors = ray.remote(Replayer).options(**takes)
-        self._workers = [self._start() for _ in range(min(count, len(tasks)))]
+        self._workers = [self._start() for _ in range(count)]
         self._refusals: dict[str, None] = {}
         self._told: set[str] = set()
 

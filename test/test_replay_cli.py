@@ -255,6 +255,19 @@ def test_without_the_libraries_it_says_what_to_install(recording, cache, tmp_pat
     assert "rosbags" in line and "pip install 'deep_perception[replay]'" in line
 
 
+def test_without_ray_it_says_what_to_install(recording, cache, tmp_path):
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no', name='ray')\n")
+    variables = environment(cache)
+    variables["PYTHONPATH"] = f"{tmp_path}:{variables['PYTHONPATH']}"
+    done = run(
+        recording, "--output", tmp_path / "out", "--ray", "local", cache=cache, env=variables
+    )
+    assert done.returncode == 2
+    (line,) = complaints(done)
+    assert "package ray:" in line and "pip install 'deep_perception[ray]'" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_names_where_words_are_remembered(cache):
     done = subprocess.run(
         command("--help"), env=environment(cache), capture_output=True, text=True, check=True,

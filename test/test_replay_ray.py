@@ -1,12 +1,14 @@
 """Many recordings on Ray clusters that are begun here: the same results, also when actors die."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import bags
 import numpy as np
@@ -89,27 +91,21 @@ def cluster():
 
 
 def test_ray_makes_what_one_process_makes(recordings, tmp_path):
-    """Paths that are relative, a describer that looks around, and a recording that is none."""
-    folder = tmp_path / "alone"
-    folder.mkdir()
-    alone = one_after_the_other(recordings, folder, backend="Placed")
-    broken = tmp_path / "broken.mcap"
-    broken.write_bytes(b"no recording")
-    named = [path.relative_to(path.parents[1]) for path in recordings]
-    (tmp_path / named[0].parts[0]).symlink_to(recordings[0].parent)
-    process = start(
-        [named[0], "broken.mcap", *named[1:]], "out", "--ray", "local",
-        folder=tmp_path, backend="Placed",
-    )  # fmt: skip
-    said = finish(process, code=2)
-    assert content(tmp_path / "out") == {
-        name: data.replace(str(folder).encode(), str(tmp_path).encode())
-        for name, data in alone.items()
-    }
-    (line,) = [line for line in said.splitlines() if line.startswith("deep_perception: ")]
-    assert line.startswith("deep_perception: broken.mcap: ")
-    for recording in recordings:
-        assert f"{recording.name}: " in said
+    """Relative paths, a describer that says where and how it works, a recording that is none."""
+    (tmp_path / "recorded").symlink_to(recordings[0].parent)
+    (tmp_path / "recorded.mcap").write_bytes(b"nothing")
+    one, two, three = (Path("recorded") / path.name for path in recordings)
+    how = {"folder": tmp_path, "backend": "Placed"}
+    finish(start([one, two, three], "alone", **how))
+    # Else its words are remembered.
+    shutil.rmtree(tmp_path / "cache")
+    process = start([one, "recorded.mcap", two, three], "out", "--ray", "local", **how)
+    said = finish(process, code=2).splitlines()
+    assert content(tmp_path / "out") == content(tmp_path / "alone")
+    (line,) = [line for line in said if line.startswith("deep_perception: ")]
+    assert line.startswith("deep_perception: recorded.mcap: ")
+    for name in ("one", "two", "three"):
+        assert any(line.startswith(f"{name}: 2") for line in said)
 
 
 # -- what dies ----------------------------------------------------------------------------------

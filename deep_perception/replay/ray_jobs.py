@@ -57,10 +57,11 @@ def _room(settings: Settings, workers: int | None, tasks: int) -> tuple[int, dic
         return count, {"num_cpus": 1, "num_gpus": 1 / math.ceil(count / gpus)}
     if sam2:
         # It keeps all cores of a machine busy.
-        machines = sum(node["Alive"] for node in ray.nodes())
-        return min(workers or machines, tasks), {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-    cpus = max(1, int(total.get("CPU", 0)))
-    return min(workers or cpus, tasks), {"num_cpus": 1}
+        machines = sum(node["Alive"] and "CPU" in node["Resources"] for node in ray.nodes())
+        count = min(workers or max(1, machines), tasks)
+        return count, {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+    cpus = int(total.get("CPU", 0))
+    return min(workers or max(1, cpus), tasks), {"num_cpus": 1}
 
 
 class _Team:

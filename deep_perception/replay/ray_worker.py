@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ THREADS = "OMP_NUM_THREADS"
 class Place:
     """Where a process runs: its working folder, its machine, and how many threads it may use."""
 
-    folder: str
+    folder: Path
     node: str
     threads: str | None
 
@@ -42,7 +43,7 @@ class Place:
     def here(cls) -> Place:
         """Of this process, which is connected to the cluster."""
         return cls(
-            folder=os.getcwd(),  # noqa: PTH109  # of a folder that is gone too
+            folder=Path.cwd(),
             node=ray.get_runtime_context().get_node_id(),
             threads=os.environ.get(THREADS),
         )

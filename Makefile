@@ -45,6 +45,11 @@ test-browser: ## the tests of a replay's page in a real browser (Debian's chromi
 	@set -eu; environment=$$($${PYTHON:-python3} -S tools/bootstrap.py requirements/browser.txt); \
 	. "$$environment"; exec python -m pytest -m browser $(ARGS)
 
+.PHONY: test-ray
+test-ray: ## the tests of replays on Ray, in an environment of their own
+	@set -eu; environment=$$($${PYTHON:-python3} -S tools/bootstrap.py requirements/ray.txt); \
+	. "$$environment"; exec python -m pytest -m ray $(ARGS)
+
 .PHONY: lint
 lint: ## ruff and mypy
 	@tools/with_ros bash -c 'ruff check . && ruff format --check . && mypy'

@@ -3,6 +3,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "deep_perception"
+REPLAY = ["rosbags>=0.11", "mcap>=1.2.1", "filelock>=3.13"]
 
 setup(
     name=NAME,
@@ -43,7 +44,8 @@ setup(
     extras_require={
         "chat": ["openai>=1.109"],
         "hub": ["huggingface_hub>=2.4,<3"],
-        "replay": ["rosbags>=0.11", "mcap>=1.2.1", "filelock>=3.13"],
+        "ray": [*REPLAY, "ray>=2.60"],
+        "replay": REPLAY,
         "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],
     },

@@ -17,7 +17,8 @@ from deep_perception.dam_cli import add_dam_server, run_server
 from deep_perception.models_cli import add_models_command
 from deep_perception.options import Option, SettingsError, options, settings_from
 from deep_perception.presets import PRESETS
-from deep_perception.replay_cli import add_replay_command, run_replay
+from deep_perception.replay_arguments import add_replay_command
+from deep_perception.replay_cli import run_replay
 from deep_perception.settings import Settings
 from deep_perception.settings_text import load_yaml
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from deep_perception.presets import PRESETS
 from deep_perception.replay import INSTALL
+from deep_perception.replay_arguments import EXPORTS
 from deep_perception.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,123 +19,8 @@ if TYPE_CHECKING:
     from deep_perception.replay.terminal import Terminal
 
 OK, FAILED = 0, 2
-EXPORTS = ("coco", "yolo", "yolo-seg", "pairs")
 # In the folder of --output beside the recordings' folders.
 NOT_RECORDINGS = (*EXPORTS, "labels.csv", "labels_new.csv", ".replay")
-DESCRIPTION = """\
-Analyse whole recordings (rosbag2 with mcap or sqlite3, single .mcap and .db3 files, ROS 1 .bag)
-with the keyframes, identity and words of the live node, without ROS. For each of them DIR/<name>/
-gets scenes.jsonl (docs/scenes.md), report.html, bag/ (for Foxglove and ros2 bag play) and
-summary.json. --export makes datasets of all of them together in DIR (docs/datasets.md).
-
-The same recording and settings give the same bytes. The words of chat, dam and describers of your
-own are remembered for that in describer.cache_file, here by default
-~/.cache/deep_perception/words.sqlite (XDG_CACHE_HOME); of your own until the file of the class
-changes. describer.cache_size 0 remembers none.
-What was interrupted, by kill -9 too, goes on with the same command. What is finished is not
-analysed again."""
-MOMENT = "seconds from the recording's start (12.5), UNIX time (@1767225600.5) or ISO 8601"
-
-
-def add_replay_command(commands: Any) -> argparse.ArgumentParser:
-    """Add `replay` to the commands; its settings are the caller's to add."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "replay",
-        allow_abbrev=False,
-        help="analyse whole recordings (bags)",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG")
-    parser.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
-    parser.add_argument("--output", metavar="DIR", help="short for --output.folder")
-    _add_choice(parser)
-    again = parser.add_mutually_exclusive_group()
-    again.add_argument(
-        "--resume", action="store_true", help="go on only; an error where nothing is to go on with"
-    )
-    again.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="begin anew whatever is there; after an interruption leave it out to go on",
-    )
-    parser.add_argument(
-        "--images", choices=("all", "keyframes", "none"), default="all",
-        help="which of the original images the output bag has too (default all)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--export", type=_exports, default=(), metavar="NAMES",
-        help=f"datasets of the regions with words, by commas: {', '.join(EXPORTS)}; and labels.csv "
-        "with the classes, to be edited",
-    )  # fmt: skip
-    parser.add_argument(
-        "--labels", type=Path, metavar="CSV",
-        help="a labels.csv whose column 'class' somebody edited, for --export",
-    )  # fmt: skip
-    parser.add_argument(
-        "--workers", type=_count, default=1, metavar="N",
-        help="so many recordings at once, each in a process that loads the models (default 1)",
-    )  # fmt: skip
-    return parser
-
-
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--topic", action="append", default=[], dest="topics", metavar="NAME",
-        help="an image topic, again for more; default: all that look like cameras, the raw one "
-        "where there is a compressed one too",
-    )  # fmt: skip
-    parser.add_argument(
-        "--from", type=_moment, dest="start", metavar="TIME", help=f"first moment: {MOMENT}"
-    )
-    parser.add_argument(
-        "--to", type=_moment, dest="stop", metavar="TIME", help="first moment not any more"
-    )
-    fewer = parser.add_mutually_exclusive_group()
-    fewer.add_argument(
-        "--every", type=_count, default=1, metavar="N", help="look at every Nth frame of a topic"
-    )
-    fewer.add_argument(
-        "--rate", type=_rate, default=0.0, metavar="HZ",
-        help="look at so many frames of a topic a second, at most; of those that are looked at the "
-        "keyframes are analysed (all of them with --keyframes.mode interval "
-        "--keyframes.min_interval_s 0)",
-    )  # fmt: skip
-
-
-def _moment(text: str) -> object:
-    from deep_perception.replay.choice import Moment
-
-    try:
-        return Moment.read(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1")
-    return int(text)
-
-
-def _exports(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in EXPORTS:
-            raise argparse.ArgumentTypeError(
-                f"{name!r}: expected some of {', '.join(EXPORTS)}, parted by commas"
-            )
-    return names
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of frames above 0")
-    return rate
 
 
 def run_replay(
@@ -152,8 +38,12 @@ def run_replay(
         from deep_perception.replay.processes import replay_in_processes
         from deep_perception.replay.run import Models
         from deep_perception.replay.terminal import Terminal
+
+        if chosen.ray is not None:
+            from deep_perception.replay.ray_jobs import replay_on_ray
     except ModuleNotFoundError as error:
-        complain(f"a replay needs the package {error.name}: {INSTALL}")
+        more = " 'ray>=2.60'" if error.name == "ray" else ""
+        complain(f"a replay needs the package {error.name}: {INSTALL}{more}")
         return FAILED
     if chosen.labels and not chosen.export:
         complain("--labels is for datasets; expected --export too")
@@ -167,13 +57,16 @@ def run_replay(
     models = Models(settings)
     try:
         with Terminal(say, complain) as terminal:
-            tasks = _tasks(chosen, settings)
-            if chosen.workers > 1:
+            tasks = _tasks(chosen, settings, complain)
+            if chosen.ray is not None:
+                results = replay_on_ray(tasks, settings, chosen.ray, chosen.workers, terminal)
+            elif (chosen.workers or 1) > 1:
                 results = replay_in_processes(tasks, settings, chosen.workers, terminal)
             else:
                 results = ((task, attempt(task, settings, models, terminal)) for task in tasks)
-            done = {task: _report(task, result, terminal) for task, result in results}
-            made = _export(chosen, settings, [task for task in tasks if done[task]], terminal)
+            done = {task.folder: _report(task, result, terminal) for task, result in results}
+            finished = [task for task in tasks if done[task.folder]]
+            made = _export(chosen, settings, finished, len(tasks) - len(finished), terminal)
     except KeyboardInterrupt:
         again = "without --overwrite" if chosen.overwrite else "with the same command"
         complain(f"interrupted; run again {again} to go on")
@@ -183,11 +76,15 @@ def run_replay(
     return OK if made and all(done.values()) else FAILED
 
 
-def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
+def _tasks(
+    chosen: argparse.Namespace, settings: Settings, complain: Callable[[str], object]
+) -> list[Task]:
     from deep_perception.naming import one_name_each
     from deep_perception.replay.bags import name_of
     from deep_perception.replay.choice import Choice
-    from deep_perception.replay.task import Task
+    from deep_perception.replay.files import InUse
+    from deep_perception.replay.journal import Journal
+    from deep_perception.replay.task import Task, each_once
 
     folder = Path(settings.output.folder)
     choice = Choice(
@@ -197,7 +94,16 @@ def _tasks(chosen: argparse.Namespace, settings: Settings) -> list[Task]:
         every=chosen.every,
         rate_hz=chosen.rate,
     )
-    names = one_name_each({bag: name_of(bag) for bag in chosen.bags}, taken=NOT_RECORDINGS)
+    names = one_name_each(
+        {bag: name_of(bag) or "recording" for bag in each_once(chosen.bags, complain)},
+        taken=NOT_RECORDINGS,
+    )
+    for name in names.values():
+        if chosen.overwrite and (folder / name).is_dir():
+            # All of them now: an interruption is gone on with without --overwrite. What is wrong
+            # with one its replay says.
+            with suppress(InUse, OSError), Journal(folder / name) as journal:
+                journal.outdate()
     return [
         Task(
             bag=bag,
@@ -219,11 +125,18 @@ def _report(task: Task, result: Summary | Failed, terminal: Terminal) -> bool:
         terminal(Trouble(result.reason))
         return False
     terminal(Note("\n".join(result.lines())))
+    if result.counts.lost and not sum(result.keyframes.values()):
+        terminal(Trouble(f"{task.name}: none of its frames could be used"))
+        return False
     return True
 
 
 def _export(
-    chosen: argparse.Namespace, settings: Settings, tasks: Sequence[Task], terminal: Terminal
+    chosen: argparse.Namespace,
+    settings: Settings,
+    tasks: Sequence[Task],
+    failed: int,
+    terminal: Terminal,
 ) -> bool:
     from deep_perception.replay.bags import BagError
     from deep_perception.replay.datasets import Examples, ExportError, export
@@ -237,7 +150,6 @@ def _export(
     if not tasks:
         terminal(Trouble("datasets: none, every recording failed"))
         return False
-    failed = len(chosen.bags) - len(tasks)
     if failed:
         terminal(Trouble(f"datasets: without the recordings that failed ({failed})"))
     folder = Path(settings.output.folder)

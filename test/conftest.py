@@ -19,9 +19,10 @@ ROS_TESTS = Path(__file__).parent / "ros"
 # The DAM server's environment: its transformers cannot be in the one of the tests.
 DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
-GROUPS = ("ros", "colcon", "hub", "chat", "sam2", "serve", "dam", "browser")
+GROUPS = ("ros", "colcon", "hub", "chat", "sam2", "serve", "dam", "browser", "ray")
 HINTS = {
     "browser": "run with: make test-browser",
+    "ray": "run with: make test-ray",
     "sam2": "run with: make test-sam2",
     "serve": "run with: make test-sam2",
 }
@@ -33,6 +34,7 @@ NEEDED = {
     "chat": (("openai", "__version__"),),
     "sam2": (("torch", "__version__"), ("transformers", "__version__")),
     "browser": (("selenium.webdriver", "Chrome"),),
+    "ray": (("ray", "init"),),
     "serve": (("transformers", "__version__"), ("fastapi", "FastAPI"), ("uvicorn", "run")),
 }
 # Speed is measured in benchmarks/; a slow moment of the machine is no failure.

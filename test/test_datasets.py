@@ -476,9 +476,16 @@ def test_names_of_classes_that_files_could_trip_over(scenes, tmp_path):
     dataset = opened(tmp_path / "coco/annotations/instances.json")
     names = list(data["names"].values())
     assert names == [dataset.cats[number]["name"] for number in sorted(dataset.cats)]
-    assert {"yes", "null", "1.0", "- [x]: {y}", "näher & <b>", "=1+1", "\ufffd half", "two lines"} <= set(
-        names
-    )
+    assert {
+        "yes",
+        "null",
+        "1.0",
+        "- [x]: {y}",
+        "näher & <b>",
+        "=1+1",
+        "\ufffd half",
+        "two lines",
+    } <= set(names)
     for _, path in pictures_of(data):
         read_labels(path, data["nc"])
     # Applied as it is, it changes nothing.

@@ -173,7 +173,14 @@ def test_nobodys_work_is_lost(tmp_path):
     assert save(tmp_path, [*reviewed, *unlisted]) == path
     assert classes(path) == {"mug": "cup", "wall": "wall", "door": ""}
     assert not other.exists()
-    assert save(tmp_path, counted("mug")) == other
+    # Also what somebody took away, put in another order, or edited in the new one.
+    edited = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
+    path.write_bytes(edited)
+    assert save(tmp_path, counted("mug", "wall")) == other
+    other.write_bytes(other.read_bytes().replace(b'"mug"', b'"cup"'))
+    before = other.read_bytes()
+    assert save(tmp_path, counted("door", "wall")) == tmp_path / "labels_new_2.csv"
+    assert (path.read_bytes(), other.read_bytes()) == (edited, before)
 
 
 @pytest.mark.parametrize(

@@ -677,7 +677,7 @@ def test_without_the_packages_the_command_that_installs_them_is_named(tmp_path, 
 
 def test_the_command_installs_what_the_extra_does():
     text = (Path(__file__).resolve().parent.parent / "setup.py").read_text()
-    extra = re.search(r'"replay": \[(.*?)\]', text).group(1)
+    extra = re.search(r"REPLAY = \[(.*?)\]", text).group(1)
     assert shlex.split(INSTALL)[4:] == [each.strip(' "') for each in extra.split(",")]
 
 

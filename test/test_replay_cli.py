@@ -28,7 +28,7 @@ from replaying import (
     two_cameras,
 )
 
-from deep_perception import replay_cli
+from deep_perception import replay_arguments
 from deep_perception.replay import INSTALL, datasets
 
 
@@ -246,7 +246,7 @@ def test_what_is_wrong_with_datasets_is_said_before_hours_of_work(recording, cac
 
 
 def test_the_datasets_of_the_command_are_those_that_there_are():
-    assert tuple(datasets.EXPORTS) == replay_cli.EXPORTS
+    assert tuple(datasets.EXPORTS) == replay_arguments.EXPORTS
 
 
 # -- what is refused ----------------------------------------------------------------------------
@@ -333,6 +333,19 @@ def test_without_the_libraries_it_says_what_to_install(recording, cache, tmp_pat
     assert done.returncode == 2
     (line,) = complaints(done)
     assert line == f"a replay needs the package rosbags: {INSTALL}"
+
+
+def test_without_ray_it_says_what_to_install(recording, cache, tmp_path):
+    (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no', name='ray')\n")
+    variables = environment(cache)
+    variables["PYTHONPATH"] = f"{tmp_path}:{variables['PYTHONPATH']}"
+    done = run(
+        recording, "--output", tmp_path / "out", "--ray", "local", cache=cache, env=variables
+    )
+    assert done.returncode == 2
+    (line,) = complaints(done)
+    assert line == f"a replay needs the package ray: {INSTALL} 'ray>=2.60'"
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_names_where_words_are_remembered(cache):

@@ -6,7 +6,16 @@ import bags
 import numpy as np
 import pytest
 from replaying import content
-from workers import finish, kill, processes, scenes_of, start, three, wait_for
+from workers import (
+    finish,
+    kill,
+    one_after_the_other,
+    processes,
+    scenes_of,
+    start,
+    three,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
@@ -16,10 +25,7 @@ def recordings(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(recordings, tmp_path_factory):
-    """What one process makes of them, one after the other."""
-    folder = tmp_path_factory.mktemp("alone")
-    finish(start(recordings, folder / "out", folder=folder))
-    found = content(folder / "out")
+    found = one_after_the_other(recordings, tmp_path_factory.mktemp("alone"))
     assert {name.split("/")[1] for name in found} >= {"scenes.jsonl", "report.html", "bag"}
     return found
 

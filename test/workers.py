@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 
 import bags
-from replaying import command
+from replaying import command, content
 
 # A tenth of a second for a picture, so that there is time to kill who is at it.
 DESCRIBER = """
-import os, time
+import ctypes, dataclasses, os, re, time
+import scipy.linalg
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 
@@ -23,6 +24,20 @@ class Slow(Attributes):
             words = Description(status="described", label="thing", text=f"Of {region.area} pixels.",
                                 describer=self.name)
             yield region, words
+
+class Placed(Slow):
+    def describe(self, image, regions):
+        for region, words in super().describe(image, regions):
+            where = f"In {os.getcwd()} with {os.environ.get('OMP_NUM_THREADS')}, {_threads()}."
+            yield region, dataclasses.replace(words, text=where)
+
+def _threads():
+    scipy.linalg.inv([[1.0]])
+    blas = {path for path in re.findall(r"/\\S+openblas\\S+", open("/proc/self/maps").read())}
+    counts = ("openblas_get_num_threads", "scipy_openblas_get_num_threads",
+              "openblas_get_num_threads64_", "scipy_openblas_get_num_threads64_")
+    return sorted(getattr(ctypes.CDLL(path), count)() for path in blas for count in counts
+                  if hasattr(ctypes.CDLL(path), count))
 
 class Deadly(Slow):
     def describe(self, image, regions):
@@ -70,6 +85,12 @@ def finish(process, code=0):
     return said
 
 
+def one_after_the_other(recordings, folder, **how):
+    """What a single process makes of them."""
+    finish(start(recordings, folder / "out", folder=folder, **how))
+    return content(folder / "out")
+
+
 def wait_for(condition, what, patience_s=120.0):
     ends = time.monotonic() + patience_s
     while not (found := condition()):
@@ -93,6 +114,16 @@ def processes():
                 yield int(entry.name), parent, (entry / "cmdline").read_text()
             except OSError:
                 continue
+
+
+def descendants(pid):
+    """Process id and command line of all that came from a process."""
+    found, parents = [], {pid}
+    while parents:
+        children = [(each, line) for each, parent, line in processes() if parent in parents]
+        found += children
+        parents = {each for each, _ in children}
+    return found
 
 
 def kill(pid):

@@ -12,7 +12,7 @@ from deep_perception.replay.journal import JournalError
 from deep_perception.replay.run import Models, replay_bag
 from deep_perception.replay.summary import Summary
 from deep_perception.replay.task import Task
-from deep_perception.replay.telling import Tell
+from deep_perception.replay.telling import Tell, Trouble
 from deep_perception.settings import Settings
 
 # A recording whose worker died so often is left alone: it may be what kills them.
@@ -38,12 +38,13 @@ def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summa
         return Failed(f"{task.bag}: {type(error).__name__}: {error}")
 
 
-def once_more(task: Task, deaths: int) -> Task | Failed:
+def once_more(task: Task, deaths: int, tell: Tell) -> Task | Failed:
     """What to do with a recording of which ``deaths`` workers died so far."""
     if deaths >= MAX_TRIES:
         return Failed(
             f"{task.bag}: its worker died {deaths} times (out of memory?); what it had is kept, "
             "run the same command again to go on"
         )
+    tell(Trouble(f"{task.name}: its worker died; another one goes on with it"))
     # What it had done is there.
     return dataclasses.replace(task, mode="go on")

@@ -140,7 +140,10 @@ def choose_topics(
 
 
 def _advice(topic: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(topic, known, n=1)
+    known = list(known)
+    # The compressed topic of the same camera before one that is only spelled alike.
+    near = [each for each in known if each.startswith(f"{topic}/")]
+    near = near or difflib.get_close_matches(topic, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {_list(known)}"
 
 

@@ -108,12 +108,8 @@ class Journal:
     def check_finished(self) -> None:
         """Raises JournalError where not all scenes are there."""
         state = self._read_state()
-        if (
-            state is None
-            or not state.finished
-            or not self.path.is_file()
-            or self.path.stat().st_size != state.length
-        ):
+        size = self.path.stat().st_size if self.path.exists() else -1
+        if state is None or not state.finished or size != state.length:
             raise JournalError(f"{self.folder}: its replay is not finished; run it once more")
 
     def open(self, models: Mapping[str, str]) -> None:

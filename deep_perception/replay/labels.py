@@ -85,6 +85,7 @@ class LabelMap:
         numbers: dict[str, int] = {}
         names: list[str] = []
         self._class_of: dict[str, int] = {}
+        self._known = {row.key for row in rows}
         for row in rows:
             if not row.name:
                 continue
@@ -97,6 +98,10 @@ class LabelMap:
     def class_of(self, label: str) -> int | None:
         """The index into ``names``, None when regions of this label are left out."""
         return self._class_of.get(wording.key(plain(label, LONGEST_LABEL)))
+
+    def knows(self, label: str) -> bool:
+        """Whether there is a row of this label, with a class or without."""
+        return wording.key(plain(label, LONGEST_LABEL)) in self._known
 
 
 def one_class(name: str, other: str) -> bool:

@@ -7,12 +7,16 @@ formula gets an apostrophe before it, which is taken away again when the file is
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deep_perception.replay.files import write_file
+from deep_perception.replay.journal import HIDDEN
 from deep_perception.replay.labels import LONGEST_LABEL, Row, one_class, plain
 
 LABELS, NEW_LABELS = "labels.csv", "labels_new.csv"
@@ -27,29 +31,54 @@ class LabelsError(ValueError):
 def save(folder: Path, rows: Sequence[Row]) -> Path:
     """Write ``labels.csv``; returns what was written. Raises OSError.
 
-    Where somebody edited the one that is there, and these rows do not have its classes, it stays
-    as it is, and they are in ``labels_new.csv``.
+    Where somebody edited the one that is there, and these rows do not begin with its labels and
+    classes, it stays as it is, and they are in ``labels_new.csv``, or a later number.
     """
-    path, new = folder / LABELS, folder / NEW_LABELS
-    if path.exists() and _would_lose(path, rows):
-        path = new
-    else:
-        new.unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_file(path, to_csv(rows))
+    data, written = to_csv(rows), folder / HIDDEN / "labels"
+    digests = _digests(written)
+    names = itertools.chain(
+        (LABELS, NEW_LABELS), (f"labels_new_{n}.csv" for n in itertools.count(2))
+    )
+    path = next(
+        path
+        for path in (folder / name for name in names)
+        if not path.exists()
+        or _digest(path) in (digests.get(path.name), hashlib.sha256(data).hexdigest())
+        or _begins(path, rows)
+    )
+    new = folder / NEW_LABELS
+    if path.name == LABELS and new.exists() and _digest(new) == digests.get(new.name):
+        new.unlink()
+    written.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, data)
+    write_file(written, json.dumps({**digests, path.name: _digest(path)}).encode())
     return path
 
 
-def _would_lose(path: Path, rows: Sequence[Row]) -> bool:
+def _digests(written: Path) -> dict[str, str]:
+    try:
+        content = json.loads(written.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _begins(path: Path, rows: Sequence[Row]) -> bool:
     try:
         columns, old = _read(path)
     except LabelsError:
-        return True
-    names = {row.key: row.name for row in rows}
-    return columns != COLUMNS or any(
-        row.key not in names or not one_class(row.name, names[row.key])
-        for row in old
-        if row.name != row.label
+        return False
+    return (
+        columns == COLUMNS
+        and len(old) <= len(rows)
+        and all(
+            one.key == other.key and one_class(one.name, other.name)
+            for one, other in zip(old, rows, strict=False)
+        )
     )
 
 

@@ -57,7 +57,10 @@ def write_outputs(
             title=name,
             seen=journal.scenes,
             picture=lambda each: pictures(show("page", each)),
-            warnings=counts.warnings,
+            warnings=[
+                *counts.warnings,
+                *(f"{number} frames left out: {why}" for why, number in counts.lost.items()),
+            ],
         )
         journal.put(PAGE, __version__)
     summary = summarize(

@@ -16,7 +16,7 @@ from deep_perception.replay.attempt import Failed, attempt, once_more
 from deep_perception.replay.run import Models
 from deep_perception.replay.summary import Summary
 from deep_perception.replay.task import Task
-from deep_perception.replay.telling import Tell, Trouble
+from deep_perception.replay.telling import Tell
 from deep_perception.settings import Settings
 
 # Threads of this process, and CUDA, do not survive a fork.
@@ -51,11 +51,10 @@ def replay_in_processes(
                     worker.end()
                     team[team.index(worker)] = _Worker(settings)
                     deaths[task.folder] += 1
-                    again = once_more(task, deaths[task.folder])
+                    again = once_more(task, deaths[task.folder], tell)
                     if isinstance(again, Failed):
                         yield task, again
                     else:
-                        tell(Trouble(f"{task.name}: its worker died; another one goes on with it"))
                         waiting.appendleft(again)
                     continue
                 if isinstance(message, (Summary, Failed)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from deep_perception.replay.checksum import checksum
 from deep_perception.replay.choice import Choice, ChoiceError, choose_topics
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.source import Source
+from deep_perception.replay.storage import METADATA
+from deep_perception.replay.storage.opening import files_of
 from deep_perception.settings import Settings
 
 # Settings by which no scene changes, but where it comes from, how fast, and what is made of it.
@@ -39,6 +42,20 @@ class Task:
     def name(self) -> str:
         """What it is called on the terminal: as its folder."""
         return self.folder.name
+
+
+def each_once(bags: Iterable[Path], complain: Callable[[str], object]) -> list[Path]:
+    """The recordings without those that are given again, by another path or a file of theirs."""
+    found: dict[frozenset[Path], Path] = {}
+    for bag in bags:
+        try:
+            files = files_of(bag.parent if bag.name == METADATA else bag, lambda warning: None)
+        except (BagError, OSError):
+            files = [bag]
+        first = found.setdefault(frozenset(file.resolve() for file in files), bag)
+        if first is not bag:
+            complain(f"{bag}: is the same recording as {first}; it is replayed once")
+    return list(found.values())
 
 
 def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:

@@ -77,8 +77,7 @@ def export(
         raise ExportError(
             f"{reviewed}: no label of these recordings has a class; they have {known}"
         )
-    made = labels_file.save(folder, [*rows, *unlisted])
-    said = [f"{len(rows) + len(unlisted)} labels -> {made}", *_left_out(rows, unlisted)]
+    said = [*_left_out(rows, unlisted)]
     if survey.wordless:
         said.append(f"left out: regions without words{survey.wordless}")
     classes, split = LabelMap(rows), survey.times.split()
@@ -86,14 +85,13 @@ def export(
         writers = {name: EXPORTS[name](parts[name], classes.names, split) for name in parts}
         for writer in writers.values():
             stack.callback(writer.close)
-        lost = _write(list(writers.values()), examples, classes, split)
-        if lost:
-            said.append(f"left out: {lost} pictures that cannot be read")
+        said += _write(list(writers.values()), examples, classes, split)
         for name, writer in writers.items():
             said.append(f"{name}: {writer.finish()} -> {folder / name}")
             text = f"{MARK}\n\n{writer.readme}"
             (parts[name] / README).write_bytes(text.encode("utf-8", "replace"))
-    return said
+        made = labels_file.save(folder, [*rows, *unlisted])
+    return [f"{len(rows) + len(unlisted)} labels -> {made}", *said]
 
 
 class _Survey:
@@ -121,11 +119,14 @@ class _Survey:
 
 def _write(
     writers: Sequence[Writer], examples: Iterable[Example], classes: LabelMap, split: Split
-) -> int:
-    """Hand every picture to every writer; returns how many pictures could not be read."""
-    names, written, lost = Names(), 0, 0
+) -> Iterator[str]:
+    """Hand every picture to every writer; gives what was left out, for people."""
+    names, written, lost, unknown = Names(), 0, 0, 0
     for bag, seen, picture in examples:
         if not _belongs(seen):
+            continue
+        if not _known(seen, classes):
+            unknown += 1
             continue
         image = picture()
         if image is None or masks.size_of(image) != seen.scene.size:
@@ -147,9 +148,12 @@ def _write(
         for writer in writers:
             writer.add(shot)
         written += 1
-    if not written:
+    if lost and not written:
         raise ExportError(f"none of {lost} pictures can be read: is the recording still there?")
-    return lost
+    if lost:
+        yield f"left out: {lost} pictures that cannot be read"
+    if unknown:
+        yield f"left out: {unknown} pictures with only labels that nobody reviewed"
 
 
 def _has_words(region: Region) -> bool:
@@ -160,6 +164,12 @@ def _belongs(seen: Seen) -> bool:
     # Without a single word about what is in it, a picture would teach that nothing is.
     regions = seen.scene.regions
     return not regions or any(map(_has_words, regions))
+
+
+def _known(seen: Seen, classes: LabelMap) -> bool:
+    # Nor without a region whose label somebody looked at.
+    found = [each.description.label for each in seen.scene.regions if _has_words(each)]
+    return not found or any(map(classes.knows, found))
 
 
 def _left_out(rows: Sequence[Row], unlisted: Sequence[Row]) -> Iterator[str]:

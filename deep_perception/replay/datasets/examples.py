@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from deep_perception.images import Picture
-from deep_perception.replay.bags import Recording
-from deep_perception.replay.journal import SCENES, read_scenes
+from deep_perception.replay.bags import BagError, Recording
+from deep_perception.replay.journal import Journal
 from deep_perception.replay.scenes import Seen
 from deep_perception.replay.source import Pictures
 from deep_perception.replay.task import Task, chosen
@@ -25,19 +25,23 @@ class Examples:
         self._tell = tell
 
     def __iter__(self) -> Iterator[Example]:
-        """Raises BagError, JournalError and OSError."""
+        """Nobody else writes there meanwhile. Raises BagError, InUse, JournalError and OSError."""
         for number, task in enumerate(self._tasks):
-            with Recording(task.bag) as recording:
+            with Recording(task.bag) as recording, Journal(task.folder) as journal:
+                journal.check_finished()
                 source, _ = chosen(task, recording)
                 pictures = Pictures(source)
                 length_ns = source.stop_ns - source.start_ns
-                for seen in read_scenes(task.folder / SCENES):
+                for seen in journal.scenes():
                     share = number + (seen.log_ns - source.start_ns) / length_ns
                     yield task.name, seen, self._asked(pictures, seen, share / len(self._tasks))
 
     def _asked(self, pictures: Pictures, seen: Seen, share: float) -> Callable[[], Picture | None]:
         def picture() -> Picture | None:
             self._tell(Progress(bag="datasets", step="pictures", share=share))
-            return pictures(seen)
+            try:
+                return pictures(seen)
+            except BagError:  # damaged since
+                return None
 
         return picture

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from deep_perception.replay.datasets.shots import Part
 
 VAL_SHARE = 0.2
+LATEST_NS = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Times:
 
     def add(self, bag: str, log_ns: int) -> None:
         """Note one picture."""
-        self._of_bags.setdefault(bag, array("q")).append(log_ns)
+        self._of_bags.setdefault(bag, array("q")).append(min(log_ns, LATEST_NS))
 
     def split(self) -> Split:
         """Whole recordings where there are several, else the end of the only one."""

@@ -82,7 +82,7 @@ class Yolo:
         (self._folder / "data.yaml").write_bytes(text.encode("utf-8"))
         said = f"{self._parts['train']} pictures in train, {self._parts['val']} in val"
         if self._twins:
-            said += f"; {self._twins} the same as another of their picture"
+            said += f"; {self._twins} duplicate lines left out"
         if self._small:
             said += f"; {self._small} with less than {SHORTEST_SIDE} pixels a side left out"
         return said

@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import termios
+import time
 
 import bags
 import pytest
@@ -300,6 +301,72 @@ def test_a_recording_is_never_written_into(cache, tmp_path):
     assert done.returncode == 2
     assert "would be written into the folder of the recording" in complaints(done)[0]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_recording_in_the_folder_of_its_outputs_is_not_deleted(cache, tmp_path):
+    inside = bags.write(tmp_path / "mission/bag/mission.mcap", bags.camera(bags.moving_scene(3)),
+                        storage="file")  # fmt: skip
+    before = inside.read_bytes()
+    done = run(inside, "--output", tmp_path, "--overwrite", cache=cache)
+    assert done.returncode == 2
+    assert "would be written into the folder of the recording" in complaints(done)[0]
+    assert inside.read_bytes() == before
+
+
+def test_a_recording_that_is_given_twice_is_replayed_once(recording, finished, cache, tmp_path):
+    (stored,) = recording.glob("*.mcap")
+    twice = (recording, recording / "metadata.yaml", stored, "--output", tmp_path / "out")
+    done = run(*twice, cache=cache)
+    assert done.returncode == 0
+    assert [line.partition(" is ")[0] for line in complaints(done)] == [
+        f"{recording / 'metadata.yaml'}:", f"{stored}:",
+    ]  # fmt: skip
+    assert content(tmp_path / "out") == content(finished[0])
+
+
+def test_an_interrupted_overwrite_of_several_goes_on_with_all(recording, finished, cache, tmp_path):
+    other = shutil.copytree(recording, tmp_path / "other")
+    both, out = (recording, other), tmp_path / "out"
+    assert run(*both, "--output", out, cache=cache).returncode == 0
+    changes = {**QUICK, "points.grid_rows": 3, "describer.backend": "jumbled:Slow"}
+    process = subprocess.Popen(
+        [*command(*both, "--output", out, "--overwrite"), *map(str, options(changes))],
+        env=environment(cache), stdout=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    while (out / "drive/report.html").exists():
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert (out / "other/report.html").exists()
+    done = run(*both, "--output", out, cache=cache, changes=changes)
+    assert done.returncode == 0, done.stderr
+    assert "there already" not in done.stdout
+    afresh = run(*both, "--output", tmp_path / "afresh", cache=cache, changes=changes)
+    assert afresh.returncode == 0
+    assert content(out) == content(tmp_path / "afresh")
+
+
+def test_a_reader_who_has_enough_does_not_end_the_work(recording, finished, cache, tmp_path):
+    other = shutil.copytree(recording, tmp_path / "other")
+    process = subprocess.Popen(
+        [*command(recording, other, "--output", tmp_path / "out"), *map(str, options(QUICK))],
+        env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 0
+    assert content(tmp_path / "out/drive") == content(finished[0] / "drive")
+    assert len(scenes(tmp_path / "out/other")) == len(scenes(finished[0] / "drive"))
+
+
+def test_a_recording_of_which_nothing_can_be_read_is_a_failure(cache, tmp_path):
+    frames = [each._replace(data=each.data[:200])
+              for each in bags.camera(bags.moving_scene(3), compressed_images=True)]  # fmt: skip
+    bag = bags.write(tmp_path / "odd", frames)
+    done = run(bag, "--output", tmp_path / "out", cache=cache)
+    assert done.returncode == 2
+    assert "none of its frames could be used" in complaints(done)[-1]
 
 
 def test_deadlines_are_not_used_and_that_is_said(recording, finished, cache, tmp_path):

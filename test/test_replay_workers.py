@@ -45,8 +45,9 @@ def test_two_workers_make_what_one_makes(recordings, alone, tmp_path):
         assert f"{recording.name}: " in said
 
 
-def test_what_a_killed_worker_was_at_is_gone_on_with(recordings, alone, tmp_path):
-    process = start(recordings, tmp_path / "out", "--workers", "2", folder=tmp_path)
+@pytest.mark.parametrize("how", [(), ("--overwrite",)])
+def test_what_a_killed_worker_was_at_is_gone_on_with(recordings, alone, tmp_path, how):
+    process = start(recordings, tmp_path / "out", "--workers", "2", *how, folder=tmp_path)
     wait_for(lambda: scenes_of(tmp_path / "out" / "one") >= 3, "the first scenes")
     kill(workers_of(process)[0])
     said = finish(process)

@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze = commands.add_parser(
         "analyze",
         allow_abbrev=False,
+        usage="%(prog)s [OPTION ...] IMAGE [IMAGE ...]",
         help="analyse image files",
         description="Sweep and describe image files; writes texts/<name>_analysis_report.txt and "
         ".json, images/<name>_visualization.png and images/<name>_contours_debug.png.",

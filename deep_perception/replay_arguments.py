@@ -29,6 +29,7 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "replay",
         allow_abbrev=False,
+        usage="%(prog)s [OPTION ...] BAG [BAG ...]",
         help="analyse whole recordings (bags)",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

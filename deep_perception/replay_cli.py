@@ -65,7 +65,8 @@ def run_replay(
             else:
                 results = ((task, attempt(task, settings, models, terminal)) for task in tasks)
             done = {task.folder: _report(task, result, terminal) for task, result in results}
-            finished = [task for task in tasks if done[task.folder]]
+            # In an order that does not depend on that of the call.
+            finished = sorted((t for t in tasks if done[t.folder]), key=lambda task: task.name)
             made = _export(chosen, settings, finished, len(tasks) - len(finished), terminal)
     except KeyboardInterrupt:
         again = "without --overwrite" if chosen.overwrite else "with the same command"
@@ -79,12 +80,10 @@ def run_replay(
 def _tasks(
     chosen: argparse.Namespace, settings: Settings, complain: Callable[[str], object]
 ) -> list[Task]:
-    from deep_perception.naming import one_name_each
-    from deep_perception.replay.bags import name_of
     from deep_perception.replay.choice import Choice
     from deep_perception.replay.files import InUse
     from deep_perception.replay.journal import Journal
-    from deep_perception.replay.task import Task, each_once
+    from deep_perception.replay.task import Task, each_once, named
 
     folder = Path(settings.output.folder)
     choice = Choice(
@@ -94,10 +93,7 @@ def _tasks(
         every=chosen.every,
         rate_hz=chosen.rate,
     )
-    names = one_name_each(
-        {bag: name_of(bag) or "recording" for bag in each_once(chosen.bags, complain)},
-        taken=NOT_RECORDINGS,
-    )
+    names = named(each_once(chosen.bags, complain), NOT_RECORDINGS)
     for name in names.values():
         if chosen.overwrite and (folder / name).is_dir():
             # All of them now: an interruption is gone on with without --overwrite. What is wrong

@@ -156,13 +156,14 @@ def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp
     for path, line in zip((nothing, tmp_path / "gone", no_images), said, strict=True):
         assert line.startswith(f"{path}: ")
     # Two of one name.
+    first = f"{recording.parent.name}_drive"
     one = content(tmp_path / "out")
     expected = content(finished[0])
     for name in ("scenes.jsonl", "bag/bag.mcap"):
-        assert one[f"drive/{name}"] == one[f"drive_2/{name}"] == expected[f"drive/{name}"]
+        assert one[f"{first}/{name}"] == one[f"again_drive/{name}"] == expected[f"drive/{name}"]
         assert one[f"coco_2/{name}"] == expected[f"drive/{name}"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "coco_2", "drive", "drive_2",
+        "again_drive", "coco_2", first,
     ]  # fmt: skip
 
 

@@ -140,7 +140,7 @@ class Recording:
         return tuple(dict.fromkeys((*self._warnings, *found)))
 
     def _warn(self, what: str) -> None:
-        self._warnings[f"{self.path.name}: {what}"] = None
+        self._warnings[f"{self.path.resolve().name}: {what}"] = None
 
     def frames(
         self, topics: Sequence[str], start_ns: int | None = None, stop_ns: int | None = None

@@ -150,6 +150,8 @@ def _text(path: Path) -> str:
         raise LabelsError(
             f"{path}: cannot be read ({error.strerror}); expected a {LABELS} as --export writes it"
         ) from None
+    if data.startswith(b"PK"):
+        raise LabelsError(f"{path}: is a spreadsheet; expected a CSV file: save it as CSV, UTF-8")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         return data.decode("utf-16" if wide else "utf-8-sig")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deep_perception import __version__
+from deep_perception.naming import one_name_each
 from deep_perception.options import flatten
 from deep_perception.replay.bag_writer import Images
-from deep_perception.replay.bags import BagError, Recording
+from deep_perception.replay.bags import BagError, Recording, name_of
 from deep_perception.replay.checksum import checksum
 from deep_perception.replay.choice import Choice, ChoiceError, choose_topics
 from deep_perception.replay.journal import Mode
@@ -56,6 +58,22 @@ def each_once(bags: Iterable[Path], complain: Callable[[str], object]) -> list[P
         if first is not bag:
             complain(f"{bag}: is the same recording as {first}; it is replayed once")
     return list(found.values())
+
+
+def named(bags: Sequence[Path], taken: Collection[str]) -> dict[Path, str]:
+    """A name for each recording, its own; with its parent's where several are called the same.
+
+    It does not depend on the order. ``taken``: names that something else has.
+    """
+    stems = {bag: name_of(bag) or "recording" for bag in bags}
+    often = Counter(stems.values())
+    wanted = {}
+    for bag in sorted(bags, key=Path.resolve):
+        whole = (bag.parent if bag.name == METADATA else bag).resolve()
+        stem = stems[bag]
+        wanted[bag] = f"{whole.parent.name}_{stem}" if often[stem] > 1 else stem
+    names = one_name_each(wanted, taken)
+    return {bag: names[bag] for bag in bags}
 
 
 def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:

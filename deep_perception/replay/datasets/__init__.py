@@ -206,8 +206,9 @@ def _parts(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
     taken = lock(hidden)
     parts = {name: hidden / f"{name}.part" for name in names}
     try:
-        for part in parts.values():
-            remove(part)
+        # Also of one that was killed and made others.
+        for left in hidden.glob("*.part"):
+            remove(left)
         yield parts
         for name, part in parts.items():
             put_in_place(part, folder / name)

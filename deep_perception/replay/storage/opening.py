@@ -43,8 +43,9 @@ def _named(metadata: Path, warn: Callable[[str], None]) -> list[str]:
     """The files that the metadata names, relative to its folder, as rosbag2 finds them."""
     if not metadata.exists():
         if stored := _stored(metadata.parent):
-            files = "file" if len(stored) == 1 else f"{len(stored)} files"
-            warn(f"there is no {METADATA}, as after a crash; the {files} in the folder are read")
+            files = "the file" if len(stored) == 1 else f"the {len(stored)} files"
+            read = "is" if len(stored) == 1 else "are"
+            warn(f"there is no {METADATA}, as after a crash; {files} in the folder {read} read")
         return []
     try:
         content = yaml.safe_load(metadata.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ class Description:
     reusable: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("label", "text", "error"):
+        for name in ("label", "text", "describer", "model", "prompt_id", "error"):
             object.__setattr__(self, name, _text(name, getattr(self, name)))
         attributes = {
             _text("an attribute's name", name): _text(f"attribute {name!r}", value)

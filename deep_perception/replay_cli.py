@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from deep_perception.settings import Settings
 
 if TYPE_CHECKING:
     from deep_perception.replay.attempt import Failed
+    from deep_perception.replay.labels import Row
     from deep_perception.replay.summary import Summary
     from deep_perception.replay.task import Task
     from deep_perception.replay.terminal import Terminal
@@ -50,13 +52,14 @@ def run_replay(
         return FAILED
     settings = replay_settings(settings, complain)
     try:
-        check(chosen.export, Path(settings.output.folder), chosen.labels)
+        # Once: it may be a pipe, and be edited while the recordings are replayed.
+        reviewed = check(chosen.export, Path(settings.output.folder), chosen.labels)
     except (ExportError, LabelsError) as error:
         complain(str(error))
         return FAILED
     models = Models(settings)
     try:
-        with Terminal(say, complain) as terminal:
+        with _sigterm_interrupts(), Terminal(say, complain) as terminal:
             tasks = _tasks(chosen, settings, complain)
             if chosen.ray is not None:
                 results = replay_on_ray(tasks, settings, chosen.ray, chosen.workers, terminal)
@@ -67,7 +70,8 @@ def run_replay(
             done = {task.folder: _report(task, result, terminal) for task, result in results}
             # In an order that does not depend on that of the call.
             finished = sorted((t for t in tasks if done[t.folder]), key=lambda task: task.name)
-            made = _export(chosen, settings, finished, len(tasks) - len(finished), terminal)
+            failed = len(tasks) - len(finished)
+            made = _export(chosen.export, reviewed, settings, finished, failed, terminal)
     except KeyboardInterrupt:
         again = "without --overwrite" if chosen.overwrite else "with the same command"
         complain(f"interrupted; run again {again} to go on")
@@ -75,6 +79,16 @@ def run_replay(
     finally:
         models.close()
     return OK if made and all(done.values()) else FAILED
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Of a container or a service that is stopped: nothing is left behind in /tmp."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tasks(
@@ -128,7 +142,8 @@ def _report(task: Task, result: Summary | Failed, terminal: Terminal) -> bool:
 
 
 def _export(
-    chosen: argparse.Namespace,
+    names: Sequence[str],
+    reviewed: Sequence[Row] | None,
     settings: Settings,
     tasks: Sequence[Task],
     failed: int,
@@ -138,10 +153,9 @@ def _export(
     from deep_perception.replay.datasets import Examples, ExportError, export
     from deep_perception.replay.files import InUse
     from deep_perception.replay.journal import JournalError
-    from deep_perception.replay.labels_file import LabelsError
     from deep_perception.replay.telling import Note, Trouble
 
-    if not chosen.export:
+    if not names:
         return True
     if not tasks:
         terminal(Trouble("datasets: none, every recording failed"))
@@ -150,8 +164,8 @@ def _export(
         terminal(Trouble(f"datasets: without the recordings that failed ({failed})"))
     folder = Path(settings.output.folder)
     try:
-        said = export(chosen.export, folder, Examples(tasks, terminal), chosen.labels)
-    except (BagError, ExportError, InUse, JournalError, LabelsError, OSError) as error:
+        said = export(names, folder, Examples(tasks, terminal), reviewed)
+    except (BagError, ExportError, InUse, JournalError, OSError) as error:
         terminal(Trouble(f"datasets: {error}"))
         return False
     terminal.close()

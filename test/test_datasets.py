@@ -23,12 +23,12 @@ from yolo_check import filled, labels_of, read_dataset, read_labels
 from deep_perception.masks import Size, encode
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region
-from deep_perception.replay.datasets import EXPORTS, ExportError, export, pairs
+from deep_perception.replay.datasets import EXPORTS, ExportError, check, export, pairs
 from deep_perception.replay.datasets.pairs import around
 from deep_perception.replay.datasets.split import Times
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
 from deep_perception.replay.files import InUse, lock
-from deep_perception.replay.labels_file import LabelsError
+from deep_perception.replay.labels_file import LabelsError, read
 
 coco = pytest.importorskip("pycocotools.coco", reason="needs pycocotools (pip)")
 cocoeval = pytest.importorskip("pycocotools.cocoeval", reason="needs pycocotools (pip)")
@@ -443,7 +443,7 @@ def test_a_person_reviews_the_labels(scenes, tmp_path):
 
     edited = tmp_path / "map.csv"
     edited.write_text("label;class\r\nmug;cup\r\ngray cup;cup\r\nwall;\r\nbox;box\r\n")
-    said = export(["coco", "pairs", "yolo"], tmp_path, four, edited)
+    said = export(["coco", "pairs", "yolo"], tmp_path, four, read(edited))
     (unreviewed,) = [line for line in said if "nobody" in line]
     assert re.search(r"1 labels that nobody reviewed: lamp \(\d+\)", unreviewed)
     (unwanted,) = [line for line in said if "without a class" in line]
@@ -490,7 +490,7 @@ def test_names_of_classes_that_files_could_trip_over(scenes, tmp_path):
         read_labels(path, data["nc"])
     # Applied as it is, it changes nothing.
     before = content(tmp_path)
-    export(list(EXPORTS), tmp_path, hostile, tmp_path / "labels.csv")
+    export(list(EXPORTS), tmp_path, hostile, read(tmp_path / "labels.csv"))
     assert content(tmp_path) == before
 
 
@@ -505,10 +505,10 @@ def test_a_map_that_cannot_be_used_costs_nothing(copied, scenes, tmp_path):
     edited = tmp_path / "map.csv"
     edited.write_text("label\nmug\n")
     with pytest.raises(LabelsError, match=r"map\.csv, line 1"):
-        export(["coco"], copied, scenes, edited)
+        check(["coco"], copied, edited)
     edited.write_text("label,class\nspaceship,spaceship\n")
-    with pytest.raises(ExportError, match=r"map\.csv: no label of .* has a class; they have small"):
-        export(["coco"], copied, scenes, edited)
+    with pytest.raises(ExportError, match=r"--labels: no label of .* has a class; they have small"):
+        export(["coco"], copied, scenes, read(edited))
     assert content(copied) == before
 
 

@@ -216,7 +216,8 @@ def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_p
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)
-    done = run(*export, "--labels", edited, cache=cache)
+    # Through a pipe, which is read only once.
+    done = run(*export, "--labels", "/dev/stdin", cache=cache, input=edited.read_text())
     assert done.returncode == 0, done.stderr
     assert "the scenes are there already" in done.stdout
     assert "without a class" in done.stdout

@@ -142,6 +142,15 @@ def test_the_index_says_where_labels_and_tracks_are(made, tmp_path):
         assert longest == sorted(lives.values(), reverse=True)
 
 
+def test_the_last_keyframe_is_the_newest_until_the_recording_ends(made, tmp_path):
+    ends = {seen.topic: seen.log_ns for seen in made.scenes}
+    stop_ns = max(ends.values()) + 2_500_000_000
+    for camera in write(tmp_path / "report.html", made, stop_ns=stop_ns).index["cameras"]:
+        assert camera["tail_s"] == round((stop_ns - ends[camera["topic"]]) / 1e9, 3) >= 2.5
+    for camera in write(tmp_path / "report.html", made).index["cameras"]:
+        assert camera["tail_s"] is None
+
+
 def numbers_in(ends):
     runs = zip(ends[::2], ends[1::2], strict=True)
     return [number for start, end in runs for number in range(start, end)]

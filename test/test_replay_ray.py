@@ -138,7 +138,7 @@ def test_a_recording_that_kills_its_actors_costs_no_other(recordings, alone, tmp
     assert {name: data for name, data in found.items() if not name.startswith("deadly/")} == alone
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_actor_is_left_and_the_same_command_goes_on(recordings, alone, tmp_path, number):
     process = start(recordings, tmp_path / "out", "--ray", "local", folder=tmp_path)
     # Enough for more than a second, after which it is noted how far it is.
@@ -147,7 +147,7 @@ def test_no_actor_is_left_and_the_same_command_goes_on(recordings, alone, tmp_pa
     assert working
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
-    if number == signal.SIGINT:
+    if number != signal.SIGKILL:
         assert "deep_perception: interrupted; run again with the same command to go on" in said
         assert "Traceback" not in said
     # What is not told to end notices it after a moment.

@@ -206,10 +206,11 @@ def test_half_a_line_at_the_end_is_no_scene(recording, in_one_go, tmp_path):
     assert content(tmp_path / "out") == expected
 
 
-def test_ctrl_c_says_how_to_go_on(recording, in_one_go, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_says_how_to_go_on(recording, in_one_go, tmp_path, number):
     expected, _ = in_one_go
     killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    killed.until(when_saved(0), how=signal.SIGINT)
+    killed.until(when_saved(0), how=number)
     assert killed.code == 2
     assert (
         "deep_perception: interrupted; run again with the same command to go on"

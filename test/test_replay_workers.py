@@ -68,7 +68,7 @@ def test_a_recording_that_kills_its_workers_costs_no_other(recordings, alone, tm
     assert {name: data for name, data in found.items() if not name.startswith("deadly/")} == alone
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_is_left_and_the_same_command_goes_on(recordings, alone, tmp_path, number):
     process = start(recordings, tmp_path / "out", "--workers", "2", folder=tmp_path)
     # Enough for more than a second, after which it is noted how far it is.

@@ -57,6 +57,7 @@ def write_outputs(
             title=name,
             seen=journal.scenes,
             picture=lambda each: pictures(show("page", each)),
+            stop_ns=source.stop_ns,
             warnings=[
                 *counts.warnings,
                 *(f"{number} frames left out: {why}" for why, number in counts.lost.items()),

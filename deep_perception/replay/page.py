@@ -46,6 +46,7 @@ def write_page(
     title: str,
     seen: Callable[[], Iterator[Seen]],
     picture: Callable[[Seen], Picture | None],
+    stop_ns: int | None = None,
     warnings: Sequence[str] = (),
     pictures: int = MAX_PICTURES,
     keyframes: int = MAX_KEYFRAMES,
@@ -55,9 +56,9 @@ def write_page(
 
     ``title``: the name of the recording; ``seen`` opens the scenes, in the order of reading, and is
     called twice; ``picture`` gives the HxWx3 uint8 BGR picture of one of them, None where it
-    cannot be read. Of more ``keyframes``, and of more ``pictures`` (longest side shrunk to
-    ``picture_side`` pixels), an even choice of each camera's is on the page, which says so.
-    Nobody sees half a page. Raises OSError, and what ``seen`` and ``picture`` raise.
+    cannot be read; ``stop_ns`` is when the recording ends, on the clock of ``log_ns``. Of more
+    ``keyframes``, and of more ``pictures`` (longest side shrunk to ``picture_side`` pixels), an
+    even choice of each camera's is on the page, which says so. Nobody sees half a page. Raises OSError, and what ``seen`` and ``picture`` raise.
     """
     totals = Counter(each.topic for each in seen())
     chosen = _spread_over(totals, keyframes)
@@ -72,7 +73,7 @@ def write_page(
                 if read[each.topic] in chosen[each.topic]:
                     writer.write(file, each)
                 read[each.topic] += 1
-            writer.finish(file, title, warnings)
+            writer.finish(file, title, warnings, stop_ns)
             file.write(tail)
         part.replace(path)
     finally:
@@ -182,7 +183,9 @@ class _Writer:
         _block(file, f"k{self._blocks}", _json(content))
         self._blocks += 1
 
-    def finish(self, file: TextIO, title: str, warnings: Sequence[str]) -> None:
+    def finish(
+        self, file: TextIO, title: str, warnings: Sequence[str], stop_ns: int | None
+    ) -> None:
         """Write the rest of the words and the index."""
         self._words.flush(file)
         index = {
@@ -191,7 +194,7 @@ class _Writer:
             "columns": REGION,
             "words_a_block": WORDS_A_BLOCK,
             **self._totals.content(),
-            "cameras": [camera.content() for camera in self._cameras.values()],
+            "cameras": [camera.content(stop_ns) for camera in self._cameras.values()],
         }
         _block(file, "index", _json(index))
 

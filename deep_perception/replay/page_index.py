@@ -57,7 +57,7 @@ class Camera:
     def __init__(self, topic: str, total: int) -> None:
         self.topic, self.total = topic, total
         self.pictures_left_out = self.unreadable = 0
-        self._start_ns = self._start_log_ns = 0
+        self._start_ns = self._start_log_ns = self._last_log_ns = 0
         self._frames: list[list[Any]] = []
         self._labels: dict[tuple[str, str], Label] = {}
         self._tracks: dict[str, Track] = {}
@@ -75,6 +75,7 @@ class Camera:
         """
         if not self._frames:
             self._start_ns, self._start_log_ns = seen.stamp_ns, seen.log_ns
+        self._last_log_ns = seen.log_ns
         number = len(self._frames)
         self._frames.append(
             [
@@ -108,8 +109,9 @@ class Camera:
         """Seconds since the first keyframe."""
         return round((stamp_ns - self._start_ns) / NANOSECONDS, 3)
 
-    def content(self) -> dict[str, Any]:
-        """JSON-ready."""
+    def content(self, stop_ns: int | None) -> dict[str, Any]:
+        """JSON-ready. ``stop_ns``: when the recording ends, where that is known."""
+        tail_ns = None if stop_ns is None else max(0, stop_ns - self._last_log_ns)
         times = [frame[2] for frame in self._frames]
 
         def lived(track: Track) -> tuple[float, int]:
@@ -123,6 +125,7 @@ class Camera:
             "pictures_left_out": self.pictures_left_out,
             "unreadable": self.unreadable,
             "start_ns": str(self._start_ns),
+            "tail_s": None if tail_ns is None else round(tail_ns / NANOSECONDS, 3),
             "reasons": list(self._reasons),
             "frames": self._frames,
             "labels": [

@@ -53,30 +53,28 @@ def export(
     names: Sequence[str],
     folder: Path,
     examples: Iterable[Example],
-    reviewed: Path | None = None,
+    reviewed: Sequence[Row] | None = None,
 ) -> list[str]:
     """Make the datasets ``names`` of EXPORTS, each a folder in ``folder``, and ``labels.csv``.
 
-    ``examples`` are gone through twice, one at a time in memory; ``reviewed`` is a ``labels.csv``
-    that somebody edited: then labels that are not in it are left out. Only regions with words are
-    taken. The same input gives the same bytes. Returns what was made and what was left out, for
-    people. Each folder is there whole, or as it was before. Raises ExportError, LabelsError,
-    InUse, OSError, and what ``examples`` raise.
+    ``examples`` are gone through twice, one at a time in memory; ``reviewed`` are the rows of a
+    ``labels.csv`` that somebody edited (``check``): then labels that are not in it are left out.
+    Only regions with words are taken. The same input gives the same bytes. Returns what was made
+    and what was left out, for people. Each folder is there whole, or as it was before. Raises ExportError, InUse, OSError, and
+    what ``examples`` raise.
     """
-    rows = check(names, folder, reviewed)
+    for name in names:
+        _check_place(folder / name)
     survey = _Survey(examples)
     unlisted: list[Row] = []
-    if rows is None:
-        rows = survey.labels.rows()
-    else:
-        rows, unlisted = apply(rows, survey.labels.rows())
+    rows = survey.labels.rows()
+    if reviewed is not None:
+        rows, unlisted = apply(reviewed, rows)
     if not survey.labels.rows():
         raise ExportError(f"no region has words{survey.wordless}: there is nothing to export")
     if not any(row.name and row.count for row in rows):
         known = _some(survey.labels.rows())
-        raise ExportError(
-            f"{reviewed}: no label of these recordings has a class; they have {known}"
-        )
+        raise ExportError(f"--labels: no label of these recordings has a class; they have {known}")
     said = [*_left_out(rows, unlisted)]
     if survey.wordless:
         said.append(f"left out: regions without words{survey.wordless}")

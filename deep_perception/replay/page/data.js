@@ -62,19 +62,19 @@ function sizeOfRuns(runs) {
 const CAMERAS = INDEX.cameras.map((camera) => {
   const frames = camera.frames.map(([block, keyframe, stamp, log, reason, regions]) =>
     ({ block, keyframe, stamp, log, reason: camera.reasons[reason], regions }));
-  return { ...camera, frames, ...timesOf(frames) };
+  return { ...camera, frames, ...timesOf(frames, camera.tail_s) };
 });
 
 // Stamps that go back, as when a bag is played again, make no axis: then the time of recording
-// does, else the keyframes lie side by side.
-function timesOf(frames) {
+// does, else the keyframes lie side by side. The last one is the newest until the recording ends.
+function timesOf(frames, tail) {
   for (const name of ["stamp", "log"]) {
     const times = frames.map((frame) => frame[name]);
     const ascending = times.every((time, i) => i === 0 || time >= times[i - 1]);
     if (ascending && times[times.length - 1] > times[0]) {
       const gaps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
       const gap = gaps[Math.floor(gaps.length / 2)] || (times[times.length - 1] - times[0]) / 20;
-      return { axis: name, times, end: times[times.length - 1] + gap };
+      return { axis: name, times, end: times[times.length - 1] + (tail || gap) };
     }
   }
   return { axis: "order", times: frames.map((_, i) => i), end: Math.max(1, frames.length) };

@@ -58,7 +58,8 @@ def write_page(
     called twice; ``picture`` gives the HxWx3 uint8 BGR picture of one of them, None where it
     cannot be read; ``stop_ns`` is when the recording ends, on the clock of ``log_ns``. Of more
     ``keyframes``, and of more ``pictures`` (longest side shrunk to ``picture_side`` pixels), an
-    even choice of each camera's is on the page, which says so. Nobody sees half a page. Raises OSError, and what ``seen`` and ``picture`` raise.
+    even choice of each camera's is on the page, which says so. Nobody sees half a page. Raises
+    OSError, and what ``seen`` and ``picture`` raise.
     """
     totals = Counter(each.topic for each in seen())
     chosen = _spread_over(totals, keyframes)

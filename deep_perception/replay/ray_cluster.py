@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     # There is no setting that keeps what it prints of dead actors off the terminal.
     ray._private.worker._worker_logs_enabled = False
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with ExitStack() as stack:
         try:
             if address == LOCAL:
@@ -69,6 +71,8 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
                 ray.init(address, **QUIET)
         except (RayError, RuntimeError, ValueError, OSError) as error:
             raise unavailable(address, str(error)) from None
+        # Ray's would end the process without a word.
+        signal.signal(signal.SIGTERM, on_sigterm)
         yield
 
 

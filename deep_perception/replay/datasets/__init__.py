@@ -60,8 +60,8 @@ def export(
     ``examples`` are gone through twice, one at a time in memory; ``reviewed`` are the rows of a
     ``labels.csv`` that somebody edited (``check``): then labels that are not in it are left out.
     Only regions with words are taken. The same input gives the same bytes. Returns what was made
-    and what was left out, for people. Each folder is there whole, or as it was before. Raises ExportError, InUse, OSError, and
-    what ``examples`` raise.
+    and what was left out, for people. Each folder is there whole, or as it was before. Raises
+    ExportError, InUse, OSError, and what ``examples`` raise.
     """
     for name in names:
         _check_place(folder / name)

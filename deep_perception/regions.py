@@ -36,8 +36,9 @@ class Description:
     reusable: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("label", "text", "describer", "model", "prompt_id", "error"):
+        for name in ("status", "label", "text", "describer", "model", "prompt_id", "error"):
             object.__setattr__(self, name, _text(name, getattr(self, name)))
+        object.__setattr__(self, "latency_s", float(self.latency_s))
         attributes = {
             _text("an attribute's name", name): _text(f"attribute {name!r}", value)
             for name, value in self.attributes.items()
@@ -52,7 +53,8 @@ class Description:
 def _text(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name} of a description is {text!r}; expected a text")
-    if text.isascii():
+    # An enumeration's member, too, is a text: what is kept is the text alone.
+    if type(text) is str and text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

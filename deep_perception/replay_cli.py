@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deep_perception.backends import BackendUnavailable
 from deep_perception.replay import INSTALL
 from deep_perception.replay_arguments import EXPORTS
 from deep_perception.settings import Settings
@@ -34,6 +35,7 @@ def run_replay(
     """Replay all recordings; one that fails does not cost the others."""
     try:
         from deep_perception.replay.attempt import attempt
+        from deep_perception.replay.bags import BagError
         from deep_perception.replay.datasets import ExportError, check
         from deep_perception.replay.exact import replay_settings
         from deep_perception.replay.labels_file import LabelsError
@@ -58,6 +60,8 @@ def run_replay(
         complain(str(error))
         return FAILED
     models = Models(settings)
+    tasks: list[Task] = []
+    done: dict[Path, bool] = {}
     try:
         with _sigterm_interrupts(), Terminal(say, complain) as terminal:
             tasks = _tasks(chosen, settings, complain)
@@ -67,11 +71,18 @@ def run_replay(
                 results = replay_in_processes(tasks, settings, chosen.workers, terminal)
             else:
                 results = ((task, attempt(task, settings, models, terminal)) for task in tasks)
-            done = {task.folder: _report(task, result, terminal) for task, result in results}
+            for task, result in results:
+                done[task.folder] = _report(task, result, terminal)
+                if not done[task.folder]:
+                    _keep([task])
             # In an order that does not depend on that of the call.
             finished = sorted((t for t in tasks if done[t.folder]), key=lambda task: task.name)
             failed = len(tasks) - len(finished)
             made = _export(chosen.export, reviewed, settings, finished, failed, terminal)
+    except (BagError, BackendUnavailable) as error:
+        _keep(tasks)
+        complain(str(error))
+        return FAILED
     except KeyboardInterrupt:
         again = "without --overwrite" if chosen.overwrite else "with the same command"
         complain(f"interrupted; run again {again} to go on")
@@ -97,7 +108,7 @@ def _tasks(
     from deep_perception.replay.choice import Choice
     from deep_perception.replay.files import InUse
     from deep_perception.replay.journal import Journal
-    from deep_perception.replay.task import Task, each_once, named
+    from deep_perception.replay.task import Task, each_once, keep_apart, named
 
     folder = Path(settings.output.folder)
     choice = Choice(
@@ -108,12 +119,15 @@ def _tasks(
         rate_hz=chosen.rate,
     )
     names = named(each_once(chosen.bags, complain), NOT_RECORDINGS)
-    for name in names.values():
-        if chosen.overwrite and (folder / name).is_dir():
+    keep_apart(names, [folder / name for name in names.values()])
+    if chosen.overwrite:
+        for name in names.values():
             # All of them now: an interruption is gone on with without --overwrite. What is wrong
             # with one its replay says.
-            with suppress(InUse, OSError), Journal(folder / name) as journal:
-                journal.outdate()
+            with suppress(InUse, OSError):
+                if (folder / name).is_dir():
+                    with Journal(folder / name) as journal:
+                        journal.outdate()
     return [
         Task(
             bag=bag,
@@ -124,6 +138,18 @@ def _tasks(
         )
         for bag, name in names.items()
     ]
+
+
+def _keep(tasks: Sequence[Task]) -> None:
+    """What was to be written over is not, where nothing could take its place."""
+    from deep_perception.replay.files import InUse
+    from deep_perception.replay.journal import Journal, JournalError
+
+    for task in tasks:
+        with suppress(InUse, JournalError, OSError):
+            if task.mode == "overwrite" and task.folder.is_dir():
+                with Journal(task.folder) as journal:
+                    journal.keep()
 
 
 def _report(task: Task, result: Summary | Failed, terminal: Terminal) -> bool:
@@ -149,6 +175,7 @@ def _export(
     failed: int,
     terminal: Terminal,
 ) -> bool:
+    from deep_perception.replay.attempt import FULL
     from deep_perception.replay.bags import BagError
     from deep_perception.replay.datasets import Examples, ExportError, export
     from deep_perception.replay.files import InUse
@@ -165,8 +192,12 @@ def _export(
     folder = Path(settings.output.folder)
     try:
         said = export(names, folder, Examples(tasks, terminal), reviewed)
-    except (BagError, ExportError, InUse, JournalError, OSError) as error:
+    except (BagError, ExportError, InUse, JournalError) as error:
         terminal(Trouble(f"datasets: {error}"))
+        return False
+    except OSError as error:
+        reason = error.strerror if error.errno in FULL else error
+        terminal(Trouble(f"datasets: writing into {folder}: {reason}"))
         return False
     terminal.close()
     terminal(Note("\n".join(["datasets:", *(f"  {line}" for line in said)])))

@@ -1,6 +1,7 @@
 """Replays of whole recordings: what the live node would see, and the same bytes every time."""
 
 import dataclasses
+import enum
 import itertools
 import json
 import pickle
@@ -37,7 +38,7 @@ from deep_perception.analyzer import Analyzer
 from deep_perception.masks import Size
 from deep_perception.options import settings_from
 from deep_perception.points import Point
-from deep_perception.regions import Region, Scene
+from deep_perception.regions import Description, Region, Scene
 from deep_perception.replay import freezing
 from deep_perception.replay.bags import BagError, Recording
 from deep_perception.replay.choice import Choice, ChoiceError, Moment, Sampler, choose_topics
@@ -131,6 +132,19 @@ def test_what_is_written_down_is_small():
         scene = stream.analyze(analyzer, picture, decision, on_region=lambda region: None)
     assert sum(region.mask.nbytes for region in scene.regions) > 3_000_000
     assert len(freeze(stream)) < 300_000
+
+
+class Kind(str, enum.Enum):
+    MUG = "mug"
+
+
+def test_words_of_an_enumeration_are_plain_texts_that_are_gone_on_with():
+    words = Description(
+        status="described", label=Kind.MUG, text=Kind.MUG, attributes={"a": Kind.MUG}
+    )
+    assert {type(text) for text in (words.label, words.text, words.attributes["a"])} == {str}
+    assert thaw(freeze(words)) == words
+    assert (words.label, words.attributes) == ("mug", {"a": "mug"})
 
 
 @pytest.mark.parametrize("thing", [print, time.sleep, threading.Lock, random.Random(1)])

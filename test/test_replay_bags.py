@@ -313,6 +313,15 @@ def test_a_file_that_is_missing_costs_only_its_own_messages(tmp_path):
     assert warnings == ("bag: part_1.mcap of metadata.yaml is not there",)
 
 
+def test_names_with_digits_that_are_no_numbers(tmp_path):
+    path = bags.write_split(tmp_path / "bag", [pixels((TOPIC, number)) for number in range(3)])
+    (path / "metadata.yaml").unlink()
+    for number, name in enumerate(("1²2", "01", "1")):
+        (path / f"part_{number}.mcap").rename(path / f"{name}.mcap")
+    frames, _ = read(path)
+    assert [f.log_ns - START_NS for f in frames] == [0, 1, 2]
+
+
 def test_a_file_that_was_just_begun_does_not_cost_the_others(tmp_path):
     path = bags.write_split(tmp_path / "bag", [pixels((TOPIC, number)) for number in range(2)])
     (path / "metadata.yaml").unlink()

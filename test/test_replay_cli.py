@@ -6,11 +6,13 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import struct
 import subprocess
 import termios
 import time
+from pathlib import Path
 
 import bags
 import pytest
@@ -315,13 +317,86 @@ def test_a_recording_in_the_folder_of_its_outputs_is_not_deleted(cache, tmp_path
     assert inside.read_bytes() == before
 
 
+def test_a_recording_in_the_folder_of_another_ones_outputs_is_not_deleted(cache, tmp_path):
+    frames = bags.camera(bags.moving_scene(3))
+    one = bags.write(tmp_path / "run.mcap", frames, storage="file")
+    inside = bags.write_bag(tmp_path / "run/bag", bags.moving_scene(3))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for given, expected in (
+        ([one, inside], "would be written into the folder of the recording"),
+        ([one], "may be a recording of yours; move it away, or choose another --output"),
+    ):
+        done = run(*given, "--output", tmp_path, "--overwrite", cache=cache)
+        assert done.returncode == 2
+        assert expected in complaints(done)[0]
+        shutil.rmtree(tmp_path / "run/.replay", ignore_errors=True)
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--segmenter.backend", "sam2", "--segmenter.fallback", ""], "cannot start"),
+        (["--topic", "/typo"], "there is no image topic '/typo'"),
+        (["--topic", "/typo", "--workers", "2"], "there is no image topic '/typo'"),
+    ],
+)
+def test_an_overwrite_that_cannot_begin_costs_nothing(
+    recording, finished, cache, tmp_path, arguments, expected
+):
+    out = Path(shutil.copytree(finished[0], tmp_path / "out"))
+    done = run(recording, "--output", out, "--overwrite", *arguments, cache=cache)
+    assert done.returncode == 2
+    assert expected in complaints(done)[-1]
+    assert content(out) == content(finished[0])
+    done = run(recording, "--output", out, cache=cache)
+    assert done.returncode == 0
+    assert "the scenes are there already" in done.stdout
+
+
+def test_the_files_of_a_recording_are_replayed_as_one(cache, tmp_path):
+    frames = list(bags.camera(bags.moving_scene(8)))
+    split = bags.write_split(tmp_path / "split", [frames[:4], frames[4:]])
+    done = run(*sorted(split.iterdir()), "--output", tmp_path / "out", cache=cache)
+    assert done.returncode == 0
+    told = [line.partition(" is ")[::2] for line in complaints(done)]
+    assert told == [
+        (f"{split / name}:", f"a part of {split / 'metadata.yaml'}, which is replayed as a whole")
+        for name in ("part_0.mcap", "part_1.mcap")
+    ]
+    assert json.loads((tmp_path / "out/split/summary.json").read_bytes())["frames"] == 8
+
+
+def test_a_full_disk_is_said_of_the_folder_that_is_full(recording, finished, cache, tmp_path):
+    def little():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    out = tmp_path / "out"
+    done = run(recording, "--output", out, cache=cache, preexec_fn=little)
+    assert done.returncode == 2
+    assert complaints(done) == [
+        f"{out / 'drive'}: File too large; what it had is kept, run the same command again to go on"
+    ]
+    assert run(recording, "--output", out, cache=cache).returncode == 0
+    assert content(out) == content(finished[0])
+    done = run(recording, "--output", out, "--export", "coco", cache=cache, preexec_fn=little)
+    assert complaints(done) == [f"datasets: writing into {out}: File too large"]
+
+
 def test_a_recording_that_is_given_twice_is_replayed_once(recording, finished, cache, tmp_path):
     (stored,) = recording.glob("*.mcap")
-    twice = (recording, recording / "metadata.yaml", stored, "--output", tmp_path / "out")
+    twice = (
+        recording,
+        recording,
+        recording / "metadata.yaml",
+        stored,
+        "--output",
+        tmp_path / "out",
+    )
     done = run(*twice, cache=cache)
     assert done.returncode == 0
     assert [line.partition(" is ")[0] for line in complaints(done)] == [
-        f"{recording / 'metadata.yaml'}:", f"{stored}:",
+        f"{recording}:", f"{recording / 'metadata.yaml'}:", f"{stored}:",
     ]  # fmt: skip
     assert content(tmp_path / "out") == content(finished[0])
 

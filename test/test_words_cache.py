@@ -68,6 +68,14 @@ def words(server, regions, image=IMAGE, **changes):
         describer.close()
 
 
+def test_words_are_remembered_whatever_kind_of_number_their_time_is(tmp_path):
+    words = dataclasses.replace(CUP, latency_s=0)
+    file = WordsFile(tmp_path / "words.db", 5)
+    file.put(b"k" * 32, words)
+    assert file.get(b"k" * 32) == words
+    file.close()
+
+
 # -- asked once ---------------------------------------------------------------------------------
 
 

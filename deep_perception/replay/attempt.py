@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from dataclasses import dataclass
 
 from deep_perception.backends import BackendUnavailable
@@ -17,6 +18,8 @@ from deep_perception.settings import Settings
 
 # A recording whose worker died so often is left alone: it may be what kills them.
 MAX_TRIES = 3
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+KEPT = "what it had is kept, run the same command again to go on"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summa
     except (BagError, JournalError, InUse, BackendUnavailable) as error:
         return Failed(str(error))
     except OSError as error:
+        if error.errno in FULL:
+            return Failed(f"{task.folder}: {error.strerror}; {KEPT}")
         return Failed(f"{task.bag}: {error}")
     except Exception as error:  # one recording must not cost the others
         return Failed(f"{task.bag}: {type(error).__name__}: {error}")
@@ -41,10 +46,7 @@ def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summa
 def once_more(task: Task, deaths: int, tell: Tell) -> Task | Failed:
     """What to do with a recording of which ``deaths`` workers died so far."""
     if deaths >= MAX_TRIES:
-        return Failed(
-            f"{task.bag}: its worker died {deaths} times (out of memory?); what it had is kept, "
-            "run the same command again to go on"
-        )
+        return Failed(f"{task.bag}: its worker died {deaths} times (out of memory?); {KEPT}")
     tell(Trouble(f"{task.name}: its worker died; another one goes on with it"))
     # What it had done is there.
     return dataclasses.replace(task, mode="go on")

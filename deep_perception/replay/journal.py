@@ -19,8 +19,9 @@ Mode = Literal["go on", "resume", "overwrite"]
 """``go on`` where something unfinished is, else begin; ``resume``: there must be something."""
 
 SCENES, HIDDEN = "scenes.jsonl", ".replay"
+BAG = "bag"
 # Everything that a replay writes into its folder, beside the hidden one.
-OURS = (SCENES, "summary.json", "report.html", "bag")
+OURS = (SCENES, "summary.json", "report.html", BAG)
 # A crash costs this much work at most, and the frame that it happens in.
 SAVE_EVERY_S = 1.0
 # So many differences are named.
@@ -42,6 +43,7 @@ class Journal:
         self._hidden = folder / HIDDEN
         self._state_file = self._hidden / "state"
         self._state = State({})
+        self._replaces = False
         self._file: BinaryIO | None = None
         self._saved_s = 0.0
 
@@ -55,10 +57,12 @@ class Journal:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
             self._file = None
-        self._lock.release()
+            self._lock.release()
 
     # -- begin, or go on ---------------------------------------------------------------------
 
@@ -70,22 +74,11 @@ class Journal:
         if mode == "overwrite":
             self.outdate()
         state = self._read_state()
-        if state is not None and state.outdated:
-            for left in [*self._hidden.glob("*.part"), *(self.folder / name for name in OURS)]:
-                remove(left)
-            remove(self._state_file)
-            state = None
-        if state is None:
+        if state is None or state.outdated:
             if mode == "resume":
                 raise JournalError(f"{self.folder}: there is nothing to resume; leave out --resume")
-            theirs = [name for name in OURS if (self.folder / name).exists()]
-            if theirs:
-                raise JournalError(
-                    f"{self.folder}: has a {theirs[0]} of something else; choose another --output, "
-                    "or replace it with --overwrite"
-                )
-            # Before the scenes are there: else they would be of something else next time.
-            self._write_state(State(asked))
+            self._only_ours(state)
+            self._state, self._replaces = State(asked), state is not None
             return None
         self._same(state.asked, asked)
         for left in self._hidden.glob("*.part"):
@@ -103,7 +96,34 @@ class Journal:
 
     def outdate(self) -> None:
         """Whatever is there is replaced by what begins next, also after a crash."""
-        self._write_state(State({}, outdated=True))
+        try:
+            state = self._read_state() or State({})
+        except JournalError:
+            state = State({})
+        self._write_state(dataclasses.replace(state, outdated=True))
+
+    def keep(self) -> None:
+        """Take ``outdate`` back, where nothing has begun since."""
+        state = self._read_state()
+        if state is not None and state.outdated:
+            if state.asked:
+                self._write_state(dataclasses.replace(state, outdated=False))
+            else:
+                remove(self._state_file)
+
+    def _only_ours(self, state: State | None) -> None:
+        """Nothing of somebody else is replaced unasked, and a recording of theirs never."""
+        theirs = [name for name in OURS if (self.folder / name).exists()]
+        if state is None and theirs:
+            raise JournalError(
+                f"{self.folder}: has a {theirs[0]} of something else; choose another --output, "
+                "or replace it with --overwrite"
+            )
+        if state is not None and BAG in theirs and BAG not in state.made:
+            raise JournalError(
+                f"{self.folder / BAG}: is not known to be of a replay, and may be a recording of "
+                "yours; move it away, or choose another --output"
+            )
 
     def check_finished(self) -> None:
         """Raises JournalError where not all scenes are there."""
@@ -116,6 +136,10 @@ class Journal:
         """Before scenes are added; ``models``: those that are used, the same all along."""
         if self._state.models:
             self._same(self._state.models, models)
+        if self._replaces:
+            for left in [*self._hidden.glob("*.part"), *(self.folder / name for name in OURS)]:
+                remove(left)
+        # Before the scenes are there: else they would be of something else next time.
         self._write_state(dataclasses.replace(self._state, models=models))
         self.path.touch()
         self._file = self.path.open("r+b")

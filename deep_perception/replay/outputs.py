@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import get_args
 
 from deep_perception import __version__
 from deep_perception.replay.bag_writer import Images, write_bag
-from deep_perception.replay.journal import SCENES, Journal
+from deep_perception.replay.journal import BAG, SCENES, Journal
 from deep_perception.replay.page import write_page
 from deep_perception.replay.scenes import Seen
 from deep_perception.replay.source import Pictures, Source
@@ -15,10 +14,9 @@ from deep_perception.replay.summary import Summary, counts_from, summarize
 from deep_perception.replay.telling import Progress, Tell
 from deep_perception.settings import Settings
 
-__all__ = ["IMAGES", "Images", "write_outputs"]
+__all__ = ["Images", "write_outputs"]
 
-IMAGES: tuple[Images, ...] = get_args(Images)
-BAG, PAGE, SUMMARY = "bag", "report.html", "summary.json"
+PAGE, SUMMARY = "report.html", "summary.json"
 
 
 def write_outputs(

@@ -120,10 +120,7 @@ class Remembering(Describer):
     def _remember(self, key: bytes | None, words: Description) -> Description:
         if key is None or words.status != "described" or words.describer != self.name:
             return words
-        try:
-            return self._with_file(lambda file: file.put(key, words)) or words
-        except (TypeError, ValueError):  # attributes that are no text
-            return words
+        return self._with_file(lambda file: file.put(key, words)) or words
 
     def _with_file(self, use: Callable[[WordsFile], Found]) -> Found | None:
         if self._usable:

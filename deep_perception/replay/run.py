@@ -11,7 +11,7 @@ from typing import Any
 from deep_perception.analyzer import Analyzer
 from deep_perception.backends import BackendUnavailable
 from deep_perception.encodings import EncodingError
-from deep_perception.replay.bags import BagError, Frame, Recording
+from deep_perception.replay.bags import Frame, Recording
 from deep_perception.replay.choice import Sampler
 from deep_perception.replay.journal import Journal
 from deep_perception.replay.outputs import write_outputs
@@ -19,7 +19,7 @@ from deep_perception.replay.remembering import remembering
 from deep_perception.replay.scenes import Seen
 from deep_perception.replay.source import Source
 from deep_perception.replay.summary import Counts, Summary, counts_from
-from deep_perception.replay.task import Task, asked, chosen
+from deep_perception.replay.task import Task, asked, chosen, keep_apart
 from deep_perception.replay.telling import Note, Progress, Tell, Trouble
 from deep_perception.settings import Settings
 from deep_perception.stream import Stream
@@ -59,15 +59,9 @@ def replay_bag(task: Task, settings: Settings, models: Models, tell: Tell) -> Su
     again. Raises BagError, JournalError, InUse and BackendUnavailable, each with a message for the
     user, and OSError. Whatever ends it, the same task goes on.
     """
-    with Recording(task.bag) as recording:
-        folder = task.folder.resolve()
-        if any(file.resolve().is_relative_to(folder) for file in recording.files):
-            raise BagError(
-                f"{task.bag}: the outputs would be written into the folder of the recording; "
-                "choose another --output"
-            )
-        with Journal(task.folder) as journal:
-            return _replay(task, settings, models, tell, recording, journal)
+    keep_apart([task.bag], [task.folder])
+    with Recording(task.bag) as recording, Journal(task.folder) as journal:
+        return _replay(task, settings, models, tell, recording, journal)
 
 
 def _replay(

@@ -48,16 +48,43 @@ class Task:
 
 def each_once(bags: Iterable[Path], complain: Callable[[str], object]) -> list[Path]:
     """The recordings without those that are given again, by another path or a file of theirs."""
-    found: dict[frozenset[Path], Path] = {}
+    files: dict[Path, frozenset[Path]] = {}
     for bag in bags:
-        try:
-            files = files_of(bag.parent if bag.name == METADATA else bag, lambda warning: None)
-        except (BagError, OSError):
-            files = [bag]
-        first = found.setdefault(frozenset(file.resolve() for file in files), bag)
-        if first is not bag:
-            complain(f"{bag}: is the same recording as {first}; it is replayed once")
-    return list(found.values())
+        if bag in files:
+            complain(f"{bag}: is given twice; it is replayed once")
+        files[bag] = _files(bag)
+    wholes: dict[Path, frozenset[Path]] = {}
+    # The whole before its parts, whichever is given first.
+    for bag in sorted(files, key=lambda each: -len(files[each])):
+        whole = next((each for each, its in wholes.items() if files[bag] <= its), None)
+        if whole is None:
+            wholes[bag] = files[bag]
+        elif files[bag] == wholes[whole]:
+            complain(f"{bag}: is the same recording as {whole}; it is replayed once")
+        else:
+            complain(f"{bag}: is a part of {whole}, which is replayed as a whole")
+    return [bag for bag in files if bag in wholes]
+
+
+def _files(bag: Path) -> frozenset[Path]:
+    try:
+        files = files_of(bag.parent if bag.name == METADATA else bag, lambda warning: None)
+    except (BagError, OSError):
+        files = [bag]
+    return frozenset(file.resolve() for file in files)
+
+
+def keep_apart(bags: Iterable[Path], folders: Collection[Path]) -> None:
+    """Raises BagError where one of the recordings lies in a folder that is written into."""
+    places = {folder: folder.resolve() for folder in folders}
+    for bag in bags:
+        for file in _files(bag):
+            for folder, place in places.items():
+                if file.is_relative_to(place):
+                    raise BagError(
+                        f"{bag}: the outputs would be written into the folder of the recording, "
+                        f"{folder}; choose another --output"
+                    )
 
 
 def named(bags: Sequence[Path], taken: Collection[str]) -> dict[Path, str]:

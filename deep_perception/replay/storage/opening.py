@@ -88,6 +88,7 @@ def open_file(path: Path, scratch: Callable[[], Path], called: Path | None = Non
     raise BagError(f"{called}: this file is no recording; {EXPECTED}")
 
 
-def _in_natural_order(path: Path) -> list[tuple[int, str]]:
+def _in_natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    numbers = [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    return numbers, path.name

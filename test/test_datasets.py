@@ -465,8 +465,34 @@ def test_a_person_reviews_the_labels(scenes, tmp_path):
     # The list has them all, in the order of the map.
     listed = list(csv.DictReader((tmp_path / "labels.csv").open(encoding="utf-8-sig")))
     assert [(row["label"], row["class"]) for row in listed] == [
-        ("mug", "cup"), ("gray cup", "cup"), ("wall", ""), ("box", "box"), ("lamp", ""),
+        ("mug", "cup"), ("gray cup", "cup"), ("wall", ""), ("box", "box"), ("lamp", "?"),
     ]  # fmt: skip
+
+
+def test_a_second_run_with_the_same_labels_changes_nothing(scenes, tmp_path):
+    """Also where the map is the list itself; and what nobody reviewed is no background."""
+    left = iter(["mug", *["dog"] * 99])
+
+    def change(seen):
+        label = next(left)
+        for place, region in enumerate(seen.scene.regions):
+            if region.description.label:
+                seen = with_words(seen, place, label=label)
+        return seen
+
+    mixed = scenes.changed(change)
+    listed = tmp_path / "labels.csv"
+    listed.write_text("label,class\nmug,mug\n")
+    said = export(["coco", "yolo"], tmp_path, mixed, read(listed))
+    found = content(tmp_path)
+    assert any("pictures with only labels that nobody reviewed" in line for line in said)
+    dataset = opened(tmp_path / "coco/annotations/instances.json")
+    assert len(dataset.imgs) == 1
+    # What is left out is not split.
+    assert "val is empty" in (tmp_path / "yolo/README.md").read_text()
+    again = tmp_path / "labels_new.csv" if (tmp_path / "labels_new.csv").exists() else listed
+    assert export(["coco", "yolo"], tmp_path, mixed, read(again)) == said
+    assert content(tmp_path) == found
 
 
 def test_names_of_classes_that_files_could_trip_over(scenes, tmp_path):
@@ -669,3 +695,14 @@ def test_a_folder_of_somebody_else_is_not_replaced(scenes, tmp_path):
     with pytest.raises(ExportError, match="'voc': expected one of coco, yolo, yolo-seg, pairs"):
         export(["voc"], tmp_path, scenes)
     assert Path(tmp_path / "coco/annotations/instances.json").is_file()
+
+
+def test_places_that_cannot_be_replaced(tmp_path):
+    (tmp_path / "disk").mkdir()
+    for target in ("disk", "not_mounted"):
+        (tmp_path / "coco").symlink_to(tmp_path / target)
+        with pytest.raises(ExportError, match="coco: is a link, and would be replaced by a folder"):
+            check(["coco"], tmp_path, None)
+        (tmp_path / "coco").unlink()
+    with pytest.raises(ExportError, match="cannot be used: File name too long"):
+        check(["coco"], tmp_path / ("a" * 300), None)

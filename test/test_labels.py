@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deep_perception import wording
 from deep_perception.regions import Description
-from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply
+from deep_perception.replay.labels import UNREVIEWED, LabelCounts, LabelMap, Row, apply
 from deep_perception.replay.labels_file import LabelsError, read, save, to_csv
 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "'=1", "＝1", "\t=1", "a;=1;b")
@@ -94,13 +94,14 @@ def test_a_spreadsheet_finds_no_formula(tmp_path, label):
     "content",
     [
         "label,class\ncup,mug\nwall,\n",
+        "PK,label,class\n1,cup,mug\n2,wall,\n",
         b"\xef\xbb\xbflabel;count;example;class\r\ncup;3;;mug\r\nwall;2\r\n",
         "label\tclass\ncup\tmug\nwall\t\n".encode("utf-16"),
         'sep=;\r\nLabel ; CLASS\r\n"cup";" mug "\r\n\r\n;\r\nwall;\r\n',
         "class,note,label\rmug,x,cup\r,,wall\r",
         'count,label,class,\n"1,203",cup,mug,,\n2,wall,,,\n',
     ],
-    ids=["plain", "excel", "utf-16", "sep", "old mac", "more columns"],
+    ids=["plain", "starts like a zip", "excel", "utf-16", "sep", "old mac", "more columns"],
 )
 def test_files_of_spreadsheets_are_read(tmp_path, content):
     assert classes(saved(tmp_path, content)) == {"cup": "mug", "wall": ""}
@@ -118,7 +119,7 @@ def test_the_same_class_merges_and_the_rows_are_the_order(tmp_path):
     assert [(row.label, row.count) for row in reviewed] == [
         ("mug", 2), ("wall", 1), ("table", 0), ("Beaker", 1), ("chair", 1),
     ]  # fmt: skip
-    assert [(row.label, row.count, row.name) for row in unlisted] == [("lamp", 1, "")]
+    assert [(row.label, row.count, row.name) for row in unlisted] == [("lamp", 1, UNREVIEWED)]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +172,14 @@ def test_nobodys_work_is_lost(tmp_path):
     # It is applied: the counts are those of now, what is new is below.
     reviewed, unlisted = apply(read(path), counted("mug", "mug", "door"))
     assert save(tmp_path, [*reviewed, *unlisted]) == path
-    assert classes(path) == {"mug": "cup", "wall": "wall", "door": ""}
+    assert classes(path) == {"mug": "cup", "wall": "wall"}
+    assert b'"door",1,"A cup.","?"' in path.read_bytes()
     assert not other.exists()
+    # Applied, it is somebody's work all the same.
+    decided = path.read_bytes()
+    assert save(tmp_path, counted("mug", "door")) == other
+    assert path.read_bytes() == decided
+    other.unlink()
     # Also what somebody took away, put in another order, or edited in the new one.
     edited = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
     path.write_bytes(edited)

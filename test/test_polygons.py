@@ -14,7 +14,14 @@ from scipy.spatial.distance import cdist
 from deep_perception import images, masks
 from deep_perception.analyzer import Analyzer
 from deep_perception.masks import Box, Size
-from deep_perception.replay.datasets.polygons import MIN_IOU, fill, join, overlap, polygons
+from deep_perception.replay.datasets.polygons import (
+    MIN_IOU,
+    fill,
+    fill_centres,
+    join,
+    overlap,
+    polygons,
+)
 
 coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
 
@@ -87,6 +94,20 @@ def test_a_straightened_outline_is_close_to_the_mask_and_inside_of_its_box(mask,
     filled = fill(parts, masks.size_of(mask))
     # What is exact where nothing is straightened can always be as close as is promised.
     assert overlap(filled, mask) >= min(MIN_IOU, overlap(exact, mask))
+    assert overlap(fill_centres(parts, masks.size_of(mask)), mask) >= MIN_IOU
+
+
+def ring(radius, thickness=0):
+    canvas = np.zeros((2 * radius + 9, 2 * radius + 9), np.uint8)
+    cv2.circle(canvas, (radius + 4, radius + 4), radius, 1, thickness or -1)
+    return canvas > 0
+
+
+@pytest.mark.parametrize("mask", [ring(11), ring(5, 3), ring(7), ring(21, 1), ring(40, 2)])
+@pytest.mark.parametrize("longer_side", [640, 1920, 3840])
+def test_small_round_things_are_close_as_coco_fills_them_too(mask, longer_side):
+    filled = filled_by_coco(parts_of(mask, longer_side), masks.size_of(mask))
+    assert overlap(filled, mask) >= MIN_IOU - 0.01
 
 
 @given(blobs(), st.sampled_from([None, UNIT]))

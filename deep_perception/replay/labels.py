@@ -13,6 +13,9 @@ from deep_perception.regions import Description
 
 # Characters. A model that does not stop writes a label of pages.
 LONGEST_LABEL, LONGEST_EXAMPLE = 100, 160
+# The class of a label that nobody has looked at, in a list of which somebody has seen others.
+UNREVIEWED = "?"
+NOTHING = "(nothing)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,13 @@ def plain(text: str, longest: int) -> str:
     No semicolons: a spreadsheet that parts cells by them would find a cell that begins there.
     """
     seen = "".join(each if each.isprintable() else " " for each in text.replace(";", ","))
-    return " ".join(seen.split())[:longest].rstrip() or "?"
+    shown = " ".join(seen.split())[:longest].rstrip()
+    return NOTHING if shown in ("", UNREVIEWED) else shown
+
+
+def key_of(label: str) -> str:
+    """What the row of a region's label has for a key."""
+    return wording.key(plain(label, LONGEST_LABEL))
 
 
 class LabelCounts:
@@ -68,14 +77,14 @@ class LabelCounts:
 
 def apply(reviewed: Sequence[Row], counted: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     """All rows that were reviewed, in their order and with what was counted now; and those that
-    were not: nobody looked at their labels, so they are of no class.
+    were not.
     """
     now = {row.key: row for row in counted}
     rows = []
     for row in reviewed:
         found = now.pop(row.key, Row(label=row.label))
         rows.append(dataclasses.replace(row, count=found.count, example=found.example))
-    return rows, [dataclasses.replace(row, name="") for row in now.values()]
+    return rows, [dataclasses.replace(row, name=UNREVIEWED) for row in now.values()]
 
 
 class LabelMap:
@@ -85,7 +94,6 @@ class LabelMap:
         numbers: dict[str, int] = {}
         names: list[str] = []
         self._class_of: dict[str, int] = {}
-        self._known = {row.key for row in rows}
         for row in rows:
             if not row.name:
                 continue
@@ -97,11 +105,7 @@ class LabelMap:
 
     def class_of(self, label: str) -> int | None:
         """The index into ``names``, None when regions of this label are left out."""
-        return self._class_of.get(wording.key(plain(label, LONGEST_LABEL)))
-
-    def knows(self, label: str) -> bool:
-        """Whether there is a row of this label, with a class or without."""
-        return wording.key(plain(label, LONGEST_LABEL)) in self._known
+        return self._class_of.get(key_of(label))
 
 
 def one_class(name: str, other: str) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deep_perception.replay.files import write_file
 from deep_perception.replay.journal import HIDDEN
-from deep_perception.replay.labels import LONGEST_LABEL, Row, one_class, plain
+from deep_perception.replay.labels import LONGEST_LABEL, UNREVIEWED, Row, one_class, plain
 
 LABELS, NEW_LABELS = "labels.csv", "labels_new.csv"
 COLUMNS = ("label", "count", "example", "class")
@@ -31,8 +31,9 @@ class LabelsError(ValueError):
 def save(folder: Path, rows: Sequence[Row]) -> Path:
     """Write ``labels.csv``; returns what was written. Raises OSError.
 
-    Where somebody edited the one that is there, and these rows do not begin with its labels and
-    classes, it stays as it is, and they are in ``labels_new.csv``, or a later number.
+    Where somebody edited the one that is there, and it has other labels, classes or an other order
+    than these rows (unreviewed ones aside), it stays as it is, and they are in ``labels_new.csv``,
+    or a later number.
     """
     data, written = to_csv(rows), folder / HIDDEN / "labels"
     digests = _digests(written)
@@ -43,15 +44,18 @@ def save(folder: Path, rows: Sequence[Row]) -> Path:
         path
         for path in (folder / name for name in names)
         if not path.exists()
-        or _digest(path) in (digests.get(path.name), hashlib.sha256(data).hexdigest())
-        or _begins(path, rows)
+        or _digest(path) == digests.get(path.name)
+        or _decided(path) == _decisions(rows)
     )
+    nobodys = not path.exists() or _digest(path) == digests.pop(path.name, None)
     new = folder / NEW_LABELS
     if path.name == LABELS and new.exists() and _digest(new) == digests.get(new.name):
         new.unlink()
     written.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, data)
-    write_file(written, json.dumps({**digests, path.name: _digest(path)}).encode())
+    # What somebody decided stays theirs, with the counts of now.
+    digests |= {path.name: _digest(path)} if nobodys else {}
+    write_file(written, json.dumps(digests).encode())
     return path
 
 
@@ -67,19 +71,17 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _begins(path: Path, rows: Sequence[Row]) -> bool:
+def _decided(path: Path) -> list[tuple[str, str]] | None:
+    """What a person may have decided in a file, None where it has more than that."""
     try:
-        columns, old = _read(path)
+        columns, rows = _read(path)
     except LabelsError:
-        return False
-    return (
-        columns == COLUMNS
-        and len(old) <= len(rows)
-        and all(
-            one.key == other.key and one_class(one.name, other.name)
-            for one, other in zip(old, rows, strict=False)
-        )
-    )
+        return None
+    return _decisions(rows) if columns == COLUMNS else None
+
+
+def _decisions(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return [(row.key, row.name) for row in rows if row.name != UNREVIEWED]
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
@@ -93,15 +95,18 @@ def to_csv(rows: Sequence[Row]) -> bytes:
 
 
 def read(path: Path) -> list[Row]:
-    """The labels and classes of a CSV file; other columns are ignored.
+    """The labels and classes of a CSV file, without those that are unreviewed.
+
+    Other columns are ignored.
 
     As LibreOffice, Excel and editors save it: parted by commas, semicolons or tabs, in UTF-8 or
     UTF-16, with or without empty cells at the end of a row. Raises LabelsError.
     """
     _, rows = _read(path)
-    if not any(row.name for row in rows):
+    reviewed = [row for row in rows if row.name != UNREVIEWED]
+    if not any(row.name for row in reviewed):
         raise LabelsError(f"{path}: no label has a class; expected one for a label at least")
-    return rows
+    return reviewed
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
@@ -140,7 +145,9 @@ def _row(cells: Mapping[str, str]) -> Row | None:
     label, name = (_unsafe(cells.get(column, "").strip()) for column in ("label", "class"))
     if not label:
         return None
-    return Row(label=plain(label, LONGEST_LABEL), name=plain(name, LONGEST_LABEL) if name else "")
+    if name not in ("", UNREVIEWED):
+        name = plain(name, LONGEST_LABEL)
+    return Row(label=plain(label, LONGEST_LABEL), name=name)
 
 
 def _text(path: Path) -> str:
@@ -150,7 +157,7 @@ def _text(path: Path) -> str:
         raise LabelsError(
             f"{path}: cannot be read ({error.strerror}); expected a {LABELS} as --export writes it"
         ) from None
-    if data.startswith(b"PK"):
+    if data.startswith(b"PK\x03\x04"):
         raise LabelsError(f"{path}: is a spreadsheet; expected a CSV file: save it as CSV, UTF-8")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:

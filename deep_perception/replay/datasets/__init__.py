@@ -21,7 +21,7 @@ from deep_perception.replay.datasets.split import Split, Times
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
 from deep_perception.replay.files import lock, put_in_place, remove
 from deep_perception.replay.journal import HIDDEN
-from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply
+from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply, key_of
 from deep_perception.replay.scenes import Seen
 
 __all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
@@ -65,7 +65,8 @@ def export(
     """
     for name in names:
         _check_place(folder / name)
-    survey = _Survey(examples)
+    known = None if reviewed is None else frozenset(row.key for row in reviewed)
+    survey = _Survey(examples, known)
     unlisted: list[Row] = []
     rows = survey.labels.rows()
     if reviewed is not None:
@@ -73,8 +74,8 @@ def export(
     if not survey.labels.rows():
         raise ExportError(f"no region has words{survey.wordless}: there is nothing to export")
     if not any(row.name and row.count for row in rows):
-        known = _some(survey.labels.rows())
-        raise ExportError(f"--labels: no label of these recordings has a class; they have {known}")
+        theirs = _some(survey.labels.rows())
+        raise ExportError(f"--labels: no label of these recordings has a class; they have {theirs}")
     said = [*_left_out(rows, unlisted)]
     if survey.wordless:
         said.append(f"left out: regions without words{survey.wordless}")
@@ -83,7 +84,7 @@ def export(
         writers = {name: EXPORTS[name](parts[name], classes.names, split) for name in parts}
         for writer in writers.values():
             stack.callback(writer.close)
-        said += _write(list(writers.values()), examples, classes, split)
+        said += _write(list(writers.values()), examples, classes, known, split)
         for name, writer in writers.items():
             said.append(f"{name}: {writer.finish()} -> {folder / name}")
             text = f"{MARK}\n\n{writer.readme}"
@@ -95,7 +96,7 @@ def export(
 class _Survey:
     """What has to be known of all scenes before the first is written."""
 
-    def __init__(self, examples: Iterable[Example]) -> None:
+    def __init__(self, examples: Iterable[Example], known: frozenset[str] | None) -> None:
         self.labels = LabelCounts()
         self.times = Times()
         self._statuses: Counter[str] = Counter()
@@ -104,7 +105,7 @@ class _Survey:
                 self._statuses[region.description.status] += 1
                 if _has_words(region):
                     self.labels.add(region.description)
-            if _belongs(seen):
+            if _belongs(seen) and _known(seen, known):
                 self.times.add(bag, seen.log_ns)
 
     @property
@@ -116,14 +117,18 @@ class _Survey:
 
 
 def _write(
-    writers: Sequence[Writer], examples: Iterable[Example], classes: LabelMap, split: Split
+    writers: Sequence[Writer],
+    examples: Iterable[Example],
+    classes: LabelMap,
+    known: frozenset[str] | None,
+    split: Split,
 ) -> Iterator[str]:
     """Hand every picture to every writer; gives what was left out, for people."""
     names, written, lost, unknown = Names(), 0, 0, 0
     for bag, seen, picture in examples:
         if not _belongs(seen):
             continue
-        if not _known(seen, classes):
+        if not _known(seen, known):
             unknown += 1
             continue
         image = picture()
@@ -164,10 +169,12 @@ def _belongs(seen: Seen) -> bool:
     return not regions or any(map(_has_words, regions))
 
 
-def _known(seen: Seen, classes: LabelMap) -> bool:
-    # Nor without a region whose label somebody looked at.
-    found = [each.description.label for each in seen.scene.regions if _has_words(each)]
-    return not found or any(map(classes.knows, found))
+def _known(seen: Seen, known: frozenset[str] | None) -> bool:
+    # Nor without a region whose label somebody looked at, where anybody did at some.
+    if known is None:
+        return True
+    found = [key_of(each.description.label) for each in seen.scene.regions if _has_words(each)]
+    return not found or not known.isdisjoint(found)
 
 
 def _left_out(rows: Sequence[Row], unlisted: Sequence[Row]) -> Iterator[str]:
@@ -187,9 +194,16 @@ def _check_place(place: Path) -> None:
         raise ExportError(f"{place.name!r}: expected one of {', '.join(EXPORTS)}")
     readme = place / README
     try:
+        if place.is_symlink():
+            raise ExportError(
+                f"{place}: is a link, and would be replaced by a folder; give --output the folder "
+                "that it is to be in"
+            )
         ours = readme.read_text(encoding="utf-8", errors="replace").startswith(MARK)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         ours = not place.exists() or (place.is_dir() and not any(place.iterdir()))
+    except OSError as error:
+        raise ExportError(f"{place}: cannot be used: {error.strerror}") from None
     if not ours:
         raise ExportError(
             f"{place}: was not made by --export and would be replaced; move it away, or choose "

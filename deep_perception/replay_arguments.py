@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
         "without, else CPUs)",
     )  # fmt: skip
     parser.add_argument(
-        "--ray", metavar="ADDRESS|local",
+        "--ray", metavar="ADDRESS|local", type=_address,
         help="many recordings on the Ray cluster at ADDRESS (HOST:PORT, or auto for the one that "
         "this machine is in), whose machines see recordings and --output under the same path; "
         "local: one that is begun on this machine and ended again",
@@ -106,6 +107,12 @@ def _moment(text: str) -> object:
         return Moment.read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _address(text: str) -> str:
+    if text not in ("local", "auto") and not re.fullmatch(r"[^\s/]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT, auto or local")
+    return text
 
 
 def _count(text: str) -> int:

@@ -367,6 +367,14 @@ def test_the_files_of_a_recording_are_replayed_as_one(cache, tmp_path):
     assert json.loads((tmp_path / "out/split/summary.json").read_bytes())["frames"] == 8
 
 
+def test_an_output_that_cannot_be_is_said_of_itself(recording, cache, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file/below"):
+        done = run(recording, "--output", out, cache=cache)
+        assert done.returncode == 2
+        assert complaints(done)[0].startswith(f"{out / 'drive'}: Not a directory; ")
+
+
 def test_a_full_disk_is_said_of_the_folder_that_is_full(recording, finished, cache, tmp_path):
     def little():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))

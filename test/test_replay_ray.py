@@ -77,6 +77,15 @@ def ray_start(*arguments):
 
 
 @pytest.fixture
+def token(tmp_path):
+    """Of the clusters that are begun from here on."""
+    path = tmp_path / ".ray/auth_token"
+    path.parent.mkdir()
+    path.write_text("0123456789abcdef" * 4)
+    return path
+
+
+@pytest.fixture
 def cluster():
     """The address of a cluster, and its machines: all work is done by another one than ours."""
     with (
@@ -172,14 +181,24 @@ def test_a_running_cluster_is_used_and_left_running(recordings, alone, cluster, 
     assert not list((tmp_path / "none").iterdir())
 
 
+def test_a_cluster_that_asks_for_a_token_gets_it(recordings, alone, token, cluster, tmp_path):
+    address, _ = cluster
+    finish(start(recordings, tmp_path / "out", "--ray", address, folder=tmp_path))
+    assert content(tmp_path / "out") == alone
+    token.write_text("another" * 5)
+    said = finish(start(recordings, tmp_path / "no", "--ray", address, folder=tmp_path), code=2)
+    assert said.splitlines()[-1].endswith("; expected its token in ~/.ray/auth_token")
+
+
 def test_where_no_cluster_answers_it_says_so(recordings, tmp_path):
-    for address, reason in (
-        ("127.0.0.1:1", "no cluster answers there within 30 s"),
-        ("nowhere", "Invalid address format"),
-    ):
-        began = time.monotonic()
+    began = time.monotonic()
+    process = start(recordings, tmp_path / "out", "--ray", "127.0.0.1:1", folder=tmp_path)
+    (line,) = finish(process, code=2).splitlines()
+    reason = "no cluster answers there within 30 s"
+    assert line.startswith(f"deep_perception: --ray 127.0.0.1:1: {reason}")
+    assert time.monotonic() - began < 60
+    for address in ("nowhere", "ray://127.0.0.1:10001"):
         process = start(recordings, tmp_path / "out", "--ray", address, folder=tmp_path)
-        (line,) = finish(process, code=2).splitlines()
-        assert line.startswith(f"deep_perception: --ray {address}: {reason}")
-        assert time.monotonic() - began < 60
+        said = finish(process, code=2).splitlines()[-1]
+        assert said.endswith(f"{address!r}: expected HOST:PORT, auto or local")
     assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 from dataclasses import dataclass
+from pathlib import Path
 
 from deep_perception.backends import BackendUnavailable
 from deep_perception.replay.bags import BagError
@@ -36,11 +37,18 @@ def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summa
     except (BagError, JournalError, InUse, BackendUnavailable) as error:
         return Failed(str(error))
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in FULL or _about(error, task.folder):
             return Failed(f"{task.folder}: {error.strerror}; {KEPT}")
         return Failed(f"{task.bag}: {error}")
     except Exception as error:  # one recording must not cost the others
         return Failed(f"{task.bag}: {type(error).__name__}: {error}")
+
+
+def _about(error: OSError, folder: Path) -> bool:
+    if not isinstance(error.filename, str):
+        return False
+    path = Path(error.filename)
+    return path.is_relative_to(folder) or folder.is_relative_to(path)
 
 
 def once_more(task: Task, deaths: int, tell: Tell) -> Task | Failed:

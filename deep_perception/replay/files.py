@@ -24,7 +24,10 @@ def lock(folder: Path) -> Any:
     try:
         taken.acquire(timeout=0)
     except filelock.Timeout:
-        raise InUse(f"{folder.parent}: another process is writing there") from None
+        raise InUse(
+            f"{folder.parent}: another process is writing there; wait for it, or "
+            "choose another --output"
+        ) from None
     return taken
 
 

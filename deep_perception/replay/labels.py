@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -63,7 +64,9 @@ class LabelCounts:
         label = plain(words.label, LONGEST_LABEL)
         key = wording.key(label)
         self._spellings.setdefault(key, Counter())[label] += 1
-        self._examples.setdefault(key, plain(words.text, LONGEST_EXAMPLE))
+        if key not in self._examples:
+            text = plain(words.text, len(words.text))
+            self._examples[key] = textwrap.shorten(text, LONGEST_EXAMPLE, placeholder=" ...")
 
     def rows(self) -> list[Row]:
         """The most frequent label first, each its own class."""

@@ -37,7 +37,8 @@ def write_outputs(
     counts = counts_from(journal.counts)
     drawn = settings.output
     shape = f"{__version__}, images {images}, labels {drawn.labels}, quality {drawn.jpeg_quality}"
-    if journal.made(BAG) != shape:
+    bag, page = journal.made(BAG) != shape, journal.made(PAGE) != __version__
+    if bag:
         write_bag(
             journal.part(BAG),
             source.recording,
@@ -49,7 +50,7 @@ def write_outputs(
             stop_ns=source.stop_ns,
         )
         journal.put(BAG, shape)
-    if journal.made(PAGE) != __version__:
+    if page:
         write_page(
             journal.part(PAGE),
             title=name,
@@ -72,8 +73,10 @@ def write_outputs(
         topics=tuple(source.topics),
         outputs_s=time.monotonic() - started_s,
         outputs=(PAGE, BAG, SCENES, SUMMARY),
+        now=bag or page or not (journal.folder / SUMMARY).exists(),
     )
-    part = journal.part(SUMMARY)
-    part.write_bytes(summary.to_json())
-    part.replace(journal.folder / SUMMARY)
+    if summary.now:
+        part = journal.part(SUMMARY)
+        part.write_bytes(summary.to_json())
+        part.replace(journal.folder / SUMMARY)
     return summary

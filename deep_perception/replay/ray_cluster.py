@@ -71,15 +71,36 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
                 ray.init(address, **QUIET)
         except (RayError, RuntimeError, ValueError, OSError) as error:
             raise unavailable(address, str(error)) from None
+        except SystemExit:
+            # That is what Ray makes of SIGTERM while it begins.
+            raise KeyboardInterrupt from None
         # Ray's would end the process without a word.
         signal.signal(signal.SIGTERM, on_sigterm)
         yield
 
 
 def _probe(address: str) -> None:
-    """Raises ValueError where ``ray.init`` would do worse."""
+    """Raises ValueError where ``ray.init`` would do worse.
+
+    A cluster that asks for a token gets it: `ray start` makes one, and `ray.init` sends it to an
+    address only where RAY_AUTH_MODE says so.
+    """
+    done = _probed(address)
+    if done.returncode == REFUSED and "Token" in done.stderr and "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        done = _probed(address)
+    if done.returncode == REFUSED:
+        lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
+        said = "; ".join(dict.fromkeys(lines[-2:]))
+        # Every machine of a cluster has it.
+        raise ValueError(said + ("; expected its token in ~/.ray/auth_token" * ("Token" in said)))
+    if done.returncode:
+        raise ValueError("this machine is no part of that cluster; run the command on one that is")
+
+
+def _probed(address: str) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-c", PROBE, address],
             capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=False,
         )  # fmt: skip
@@ -88,9 +109,3 @@ def _probe(address: str) -> None:
             f"no cluster answers there within {ANSWERS_WITHIN_S:.0f} s; begin one with `ray start "
             "--head`, or take --ray local"
         ) from None
-    if done.returncode == REFUSED:
-        lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
-        said = "; ".join(dict.fromkeys(lines[-2:]))
-        raise ValueError(said + (" (RAY_AUTH_MODE=token sends yours)" if "Token" in said else ""))
-    if done.returncode:
-        raise ValueError("this machine is no part of that cluster; run the command on one that is")

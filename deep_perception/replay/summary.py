@@ -61,7 +61,10 @@ def _kind(reason: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of one recording. ``regions`` counts by status, and ``by_fallback`` those with its words."""
+    """Of one recording. ``regions`` counts by status, and ``by_fallback`` those with its words.
+
+    ``now``: something of it was made by this run.
+    """
 
     bag: str
     folder: Path
@@ -73,14 +76,16 @@ class Summary:
     tracks: int
     outputs: Sequence[str]
     outputs_s: float = 0.0
+    now: bool = True
 
     def lines(self) -> list[str]:
         """For people."""
         counts = self.counts
         rate = f", {counts.frames / counts.seconds:.1f} frames/s" if counts.seconds else ""
+        took = f"in {counts.seconds:.1f} s{rate}; outputs in {self.outputs_s:.1f} s"
         lines = [
             f"{self.bag}: {counts.frames} frames of {', '.join(self.topics)} "
-            f"in {counts.seconds:.1f} s{rate}; outputs in {self.outputs_s:.1f} s",
+            + (took if self.now else "before this run"),
             f"  keyframes: {_sum(self.keyframes)}",
             f"  regions: {_sum(self.regions)} on {self.tracks} tracks"
             + (f"; {self.by_fallback} with words of the fallback" if self.by_fallback else ""),

@@ -90,7 +90,10 @@ def export(
             text = f"{MARK}\n\n{writer.readme}"
             (parts[name] / README).write_bytes(text.encode("utf-8", "replace"))
         made = labels_file.save(folder, [*rows, *unlisted])
-    return [f"{len(rows) + len(unlisted)} labels -> {made}", *said]
+    listed = f"{len(rows) + len(unlisted)} labels -> {made}"
+    if made.name != labels_file.LABELS:
+        listed += f" ({labels_file.LABELS} was edited, and is as it was; --labels applies it)"
+    return [listed, *said]
 
 
 class _Survey:

@@ -81,6 +81,8 @@ class Yolo:
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
         (self._folder / "data.yaml").write_bytes(text.encode("utf-8"))
         said = f"{self._parts['train']} pictures in train, {self._parts['val']} in val"
+        if not self._parts["val"]:
+            said += " (YOLO has nothing to validate with)"
         if self._twins:
             said += f"; {self._twins} duplicate lines left out"
         if self._small:

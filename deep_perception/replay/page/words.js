@@ -3,7 +3,9 @@
 function showWords() {
   const region = state.block && state.block.regions[active()];
   if (!region) {
-    const hint = "Point at a region or tap it to read its words. Tab and the arrow keys go there too.";
+    const hint = matchMedia("(pointer: coarse)").matches
+      ? "Tap a region to read its words."
+      : "Point at a region or click it to read its words. Tab and the arrow keys go there too.";
     $("words").replaceChildren(element("h2", { text: "Words" }), element("p", { class: "quiet", text: hint }));
     return;
   }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from deep_perception import __version__
 from deep_perception.replay.datasets.polygons import polygons
-from deep_perception.replay.datasets.shots import Labelled, Shot
+from deep_perception.replay.datasets.shots import Labelled, Shot, to_json
 from deep_perception.replay.datasets.split import Split
 
 README = """\
@@ -110,7 +109,7 @@ class Coco:
     def _write(self, name: str, head: dict[str, Any], annotations: _Records) -> None:
         lists = {"images": self._shots, "annotations": annotations}
         with (self._annotations / name).open("wb") as file:
-            file.write(_json(head)[:-1])
+            file.write(to_json(head)[:-1])
             for key, records in lists.items():
                 file.write(b',\n"%s":[\n' % key.encode())
                 with records.path.open("rb") as part:
@@ -133,17 +132,11 @@ class _Records:
         self._file = path.open("wb")
 
     def add(self, content: dict[str, Any]) -> None:
-        self._file.write((b",\n" if self.count else b"") + _json(content))
+        self._file.write((b",\n" if self.count else b"") + to_json(content))
         self.count += 1
 
     def close(self) -> None:
         self._file.close()
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    # A name of a file may hold what is no character; strict readers refuse the whole text for one.
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
 
 
 def _short(number: float) -> float | int:

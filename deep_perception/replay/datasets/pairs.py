@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from deep_perception.masks import Box, Size
-from deep_perception.replay.datasets.shots import Labelled, Shot, encode_jpeg, encode_mask
+from deep_perception.replay.datasets.shots import Labelled, Shot, encode_jpeg, encode_mask, to_json
 from deep_perception.replay.datasets.split import Split
 
 # A shard is some hundred megabytes.
@@ -55,11 +54,11 @@ class Pairs:
             tar = self._next()
             for end, data in ("jpg", jpeg), ("mask.png", mask), ("txt", text):
                 _add(tar, f"{key}.{end}", data)
-            _add(tar, f"{key}.json", _json(content))
+            _add(tar, f"{key}.json", to_json(content))
             path = crops / f"{key}.jpg"
             path.write_bytes(jpeg)
             place = path.relative_to(self._folder).as_posix()
-            self._lines.write(_json({"file_name": place, **content}) + b"\n")
+            self._lines.write(to_json({"file_name": place, **content}) + b"\n")
             self._count += 1
 
     def _next(self) -> tarfile.TarFile:
@@ -126,8 +125,3 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size, member.mtime = len(data), MTIME_S
     tar.addfile(member, io.BytesIO(data))
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")

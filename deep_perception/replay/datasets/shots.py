@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -121,3 +122,10 @@ def _encoded(kind: str, picture: Picture, options: list[int]) -> bytes:
         height, width = picture.shape[:2]
         raise OSError(f"a picture of {width}x{height} pixels cannot be encoded as {kind[1:]}")
     return data.tobytes()
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """An object in one line of JSON."""
+    # A name of a file may hold what is no character; strict readers refuse the whole text for one.
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")

@@ -706,3 +706,26 @@ def test_places_that_cannot_be_replaced(tmp_path):
         (tmp_path / "coco").unlink()
     with pytest.raises(ExportError, match="cannot be used: File name too long"):
         check(["coco"], tmp_path / ("a" * 300), None)
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_an_interruption_while_one_takes_the_place_of_another_loses_none(
+    copied, scenes, monkeypatch, how
+):
+    before = content(copied)
+    if how == "killed":
+        (copied / "coco").rename(copied / ".replay/coco.part.old.part")
+    else:
+        replace = Path.replace
+
+        def interrupted(self, target):
+            if (self.name, target.name) == ("coco.part", "coco"):
+                raise KeyboardInterrupt
+            return replace(self, target)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(Path, "replace", interrupted)
+            export(["coco"], copied, labelled(scenes, ["mug"]))
+    # Whatever is exported next.
+    export(["yolo"], copied, scenes)
+    assert content(copied) == before

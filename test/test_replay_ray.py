@@ -67,7 +67,8 @@ def ray_start(*arguments):
             said.seek(0)
             text = said.read()
             assert process.poll() is None, text
-            return "Ray runtime started" in text and text
+            # After the address, where it says one.
+            return "To terminate the Ray runtime" in text and text
 
         try:
             yield wait_for(started, "a cluster"), process
@@ -76,28 +77,27 @@ def ray_start(*arguments):
             process.wait(60)
 
 
-@pytest.fixture
-def token(tmp_path):
-    """Of the clusters that are begun from here on."""
-    path = tmp_path / ".ray/auth_token"
-    path.parent.mkdir()
-    path.write_text("0123456789abcdef" * 4)
-    return path
+@contextmanager
+def head(cpus):
+    """The address of a cluster, and its only machine."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-") as folder,
+        ray_start(
+            "--head", "--port=0", f"--num-cpus={cpus}", "--include-dashboard=false",
+            f"--temp-dir={folder}",
+        ) as (said, machine),
+    ):  # fmt: skip
+        yield re.search(r"--address='([^']+)'", said)[1], machine
 
 
 @pytest.fixture
 def cluster():
     """The address of a cluster, and its machines: all work is done by another one than ours."""
     with (
-        tempfile.TemporaryDirectory(prefix="ray-") as folder,
-        ray_start(
-            "--head", "--port=0", "--num-cpus=0", "--include-dashboard=false",
-            f"--temp-dir={folder}",
-        ) as (said, head),
-    ):  # fmt: skip
-        address = re.search(r"--address='([^']+)'", said)[1]
-        with ray_start(f"--address={address}", "--num-cpus=2") as (_, other):
-            yield address, (head, other)
+        head(cpus=0) as (address, ours),
+        ray_start(f"--address={address}", "--num-cpus=2") as (_, other),
+    ):
+        yield address, (ours, other)
 
 
 # -- the same results ---------------------------------------------------------------------------
@@ -181,13 +181,16 @@ def test_a_running_cluster_is_used_and_left_running(recordings, alone, cluster, 
     assert not list((tmp_path / "none").iterdir())
 
 
-def test_a_cluster_that_asks_for_a_token_gets_it(recordings, alone, token, cluster, tmp_path):
-    address, _ = cluster
-    finish(start(recordings, tmp_path / "out", "--ray", address, folder=tmp_path))
-    assert content(tmp_path / "out") == alone
-    token.write_text("another" * 5)
-    said = finish(start(recordings, tmp_path / "no", "--ray", address, folder=tmp_path), code=2)
-    assert said.splitlines()[-1].endswith("; expected its token in ~/.ray/auth_token")
+def test_a_cluster_that_asks_for_a_token_gets_it(recordings, alone, tmp_path):
+    token = tmp_path / ".ray/auth_token"
+    token.parent.mkdir()
+    token.write_text("0123456789abcdef" * 4)
+    with head(cpus=2) as (address, _):
+        finish(start(recordings, tmp_path / "out", "--ray", address, folder=tmp_path))
+        assert content(tmp_path / "out") == alone
+        token.write_text("another" * 5)
+        said = finish(start(recordings, tmp_path / "no", "--ray", address, folder=tmp_path), code=2)
+        assert said.splitlines()[-1].endswith("; expected its token in ~/.ray/auth_token")
 
 
 def test_where_no_cluster_answers_it_says_so(recordings, tmp_path):

@@ -42,14 +42,32 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def put_in_place(made: Path, place: Path) -> None:
-    """Move a file or folder to where another one may be."""
-    old = made.with_name(f"{made.name}.old.part")
+    """Move a file or folder to where another one may be.
+
+    Of an interruption between the two the old one may be left beside ``made``: see ``put_back``.
+    """
+    old = _old(made)
+    put_back(made, place)
     remove(old)
-    if made.is_dir() and place.exists():
-        # A folder that is not empty cannot be replaced in one step.
-        place.replace(old)
-    made.replace(place)
+    try:
+        if made.is_dir() and place.exists():
+            # A folder that is not empty cannot be replaced in one step.
+            place.replace(old)
+        made.replace(place)
+    finally:
+        put_back(made, place)
     remove(old)
+
+
+def put_back(made: Path, place: Path) -> None:
+    """The old one to its place, if ``put_in_place`` was killed before the new one was there."""
+    old = _old(made)
+    if old.exists() and not os.path.lexists(place):
+        old.replace(place)
+
+
+def _old(made: Path) -> Path:
+    return made.with_name(f"{made.name}.old.part")
 
 
 def remove(path: Path) -> None:

@@ -88,6 +88,8 @@ def _probe(address: str) -> None:
     done = _probed(address)
     if done.returncode == REFUSED and "Token" in done.stderr and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
+        # It was read when Ray was imported.
+        ray._raylet.Config.initialize("")
         done = _probed(address)
     if done.returncode == REFUSED:
         lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]

@@ -19,7 +19,7 @@ from deep_perception.replay.datasets.pairs import Pairs
 from deep_perception.replay.datasets.shots import ExportError, Labelled, Names, Shot, Writer
 from deep_perception.replay.datasets.split import Split, Times
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
-from deep_perception.replay.files import lock, put_in_place, remove
+from deep_perception.replay.files import lock, put_back, put_in_place, remove
 from deep_perception.replay.journal import HIDDEN
 from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply, key_of
 from deep_perception.replay.scenes import Seen
@@ -222,6 +222,8 @@ def _parts(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
     parts = {name: hidden / f"{name}.part" for name in names}
     try:
         # Also of one that was killed and made others.
+        for name in EXPORTS:
+            put_back(hidden / f"{name}.part", folder / name)
         for left in hidden.glob("*.part"):
             remove(left)
         yield parts

@@ -372,7 +372,9 @@ def test_an_output_that_cannot_be_is_said_of_itself(recording, cache, tmp_path):
     for out in (tmp_path / "file", tmp_path / "file/below"):
         done = run(recording, "--output", out, cache=cache)
         assert done.returncode == 2
-        assert complaints(done)[0].startswith(f"{out / 'drive'}: Not a directory; ")
+        (line,) = complaints(done)
+        assert line.startswith(f"{out / 'drive'}: cannot be written to ({tmp_path / 'file'}")
+        assert line.endswith(": Not a directory); choose another --output")
 
 
 def test_a_full_disk_is_said_of_the_folder_that_is_full(recording, finished, cache, tmp_path):

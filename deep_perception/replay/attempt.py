@@ -37,8 +37,11 @@ def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summa
     except (BagError, JournalError, InUse, BackendUnavailable) as error:
         return Failed(str(error))
     except OSError as error:
-        if error.errno in FULL or _about(error, task.folder):
+        if error.errno in FULL:
             return Failed(f"{task.folder}: {error.strerror}; {KEPT}")
+        if _about(error, task.folder):
+            reason = f"{error.filename}: {error.strerror}"
+            return Failed(f"{task.folder}: cannot be written to ({reason}); choose another --output")
         return Failed(f"{task.bag}: {error}")
     except Exception as error:  # one recording must not cost the others
         return Failed(f"{task.bag}: {type(error).__name__}: {error}")

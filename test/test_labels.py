@@ -161,7 +161,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_nobodys_work_is_lost(tmp_path):
     path, other = tmp_path / "labels.csv", tmp_path / "labels_new.csv"
     assert save(tmp_path, counted("cup", "cup", "wall")) == path
-    # Nobody edited it.
+    # Nobody edited it, also where a crash came before that was noted.
+    (tmp_path / ".replay/labels").unlink()
+    assert save(tmp_path, counted("cup", "cup", "wall")) == path
     assert save(tmp_path, counted("wall", "mug")) == path
     assert classes(path) == {"mug": "mug", "wall": "wall"}
     edited = path.read_bytes().replace(b'"A cup.","mug"', b'"A cup.","cup"')

@@ -41,7 +41,9 @@ def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summa
             return Failed(f"{task.folder}: {error.strerror}; {KEPT}")
         if _about(error, task.folder):
             reason = f"{error.filename}: {error.strerror}"
-            return Failed(f"{task.folder}: cannot be written to ({reason}); choose another --output")
+            return Failed(
+                f"{task.folder}: cannot be written to ({reason}); choose another --output"
+            )
         return Failed(f"{task.bag}: {error}")
     except Exception as error:  # one recording must not cost the others
         return Failed(f"{task.bag}: {type(error).__name__}: {error}")

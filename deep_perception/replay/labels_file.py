@@ -31,7 +31,7 @@ class LabelsError(ValueError):
 def save(folder: Path, rows: Sequence[Row]) -> Path:
     """Write ``labels.csv``; returns what was written. Raises OSError.
 
-    Where somebody edited the one that is there, and it has other labels, classes or an other order
+    Where somebody edited the one that is there, and it has other labels, classes or another order
     than these rows (unreviewed ones aside), it stays as it is, and they are in ``labels_new.csv``,
     or a later number.
     """
@@ -47,7 +47,11 @@ def save(folder: Path, rows: Sequence[Row]) -> Path:
         or _digest(path) == digests.get(path.name)
         or _decided(path) == _decisions(rows)
     )
-    nobodys = not path.exists() or _digest(path) == digests.pop(path.name, None)
+    nobodys = (
+        not path.exists()
+        or _digest(path) == digests.pop(path.name, None)
+        or all(row.name == row.label for row in rows)
+    )
     new = folder / NEW_LABELS
     if path.name == LABELS and new.exists() and _digest(new) == digests.get(new.name):
         new.unlink()

@@ -4,7 +4,8 @@ A point is x, y in pixels from the picture's upper left corner: pixel (0, 0) is 
 0, 0 to 1, 1. Outlines lie ``EDGE`` inside of the edges of pixels: pycocotools rounds them to the
 edges themselves, and Ultralytics, which cuts fractions off and fills the pixels that a line goes
 through, gets the pixels on this side, also where 35 has become 34.99999 on the way through parts of
-a width. So an outline that is not straightened is exact in both.
+a width. So an outline that is not straightened is exact in both, but for the line to a hole where
+it crosses another one: Ultralytics draws it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import Delaunay
 
 from deep_perception.masks import Box, Mask, Size
+from deep_perception.replay.datasets.filling import Polygon, fill, fill_as_coco, overlap
 
-Polygon = NDArray[np.float64]
-"""(N, 2) x, y with N >= 3, closed from the last point to the first; to be filled by the even-odd
-rule: a hole is reached and left by one and the same line."""
 Outline = NDArray[np.float32]
 """(N, 2) x, y of one closed line, in pixels of the mask."""
 
@@ -40,53 +39,27 @@ def polygons(mask: Mask, box: Box, size: Size) -> list[Polygon]:
 
     ``mask`` is the HxW bool mask inside ``box``, of a picture of ``size``. Parts that touch at a
     corner are one. None of an empty mask.
+
+    As pycocotools fills them they overlap the mask by MIN_IOU at least. As Ultralytics does, too,
+    where those that are not straightened do.
     """
-    outlines, inside = _outlines(mask), Size(box.width, box.height)
+    outlines = _outlines(mask)
+    corner = np.array([box.x1, box.y1], np.float64)
     found: list[Polygon] = []
     for divisor in (1, 2, 4, 0):
-        found = _parts(outlines, TOLERANCE * max(size) / divisor if divisor else 0.0)
-        if not divisor or all(
-            overlap(filled(found, inside), mask) >= MIN_IOU for filled in (fill, fill_centres)
-        ):
+        parts = _parts(outlines, TOLERANCE * max(size) / divisor if divisor else 0.0)
+        found = [np.round(part + corner, 2) for part in parts]
+        if not divisor or _close(parts, found, mask, box):
             break
-    corner = np.array([box.x1, box.y1], np.float64)
-    return [np.round(part + corner, 2) for part in found]
+    return found
 
 
-def fill(parts: Sequence[Polygon], size: Size) -> Mask:
-    """HxW bool mask of polygons, filled one after the other as Ultralytics does."""
-    canvas = np.zeros((size.height, size.width), np.uint8)
-    for part in parts:
-        cv2.fillPoly(canvas, [np.floor(part).astype(np.int32)], 1)
-    return canvas > 0
-
-
-def fill_centres(parts: Sequence[Polygon], size: Size) -> Mask:
-    """HxW bool mask of the pixels whose centres are inside, close to how pycocotools fills.
-
-    It, too, rounds corners to fifths of a pixel. Where parts overlap nothing is filled.
-    """
-    corners = np.floor(5 * np.concatenate(parts) + 0.5) / 5
-    ends = np.cumsum([len(part) for part in parts])
-    following = np.arange(1, len(corners) + 1)
-    following[ends - 1] = np.concatenate([[0], ends[:-1]])
-    (x, y), (to_x, to_y) = corners.T, corners[following].T
-    # The rows of which an edge crosses the middle.
-    first = np.ceil(np.minimum(y, to_y) - 0.5).astype(int)
-    count = np.ceil(np.maximum(y, to_y) - 0.5).astype(int) - first
-    edge = np.repeat(np.arange(len(corners)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    along = (row + 0.5 - y[edge]) / (to_y - y)[edge]
-    column = np.ceil(x[edge] + along * (to_x - x)[edge] - 0.5).astype(int)
-    crossed = np.zeros((size.height, size.width + 1), np.uint8)
-    np.add.at(crossed, (row, column), 1)
-    return np.cumsum(crossed, axis=1, dtype=np.uint8)[:, :-1] % 2 > 0
-
-
-def overlap(one: Mask, other: Mask) -> float:
-    """Intersection over union; 1 of two that are empty."""
-    union = np.count_nonzero(one | other)
-    return np.count_nonzero(one & other) / union if union else 1.0
+def _close(parts: Sequence[Polygon], found: Sequence[Polygon], mask: Mask, box: Box) -> bool:
+    """``found`` are the ``parts`` where they are in the picture."""
+    return (
+        overlap(fill_as_coco(found, box), mask) >= MIN_IOU
+        and overlap(fill(parts, Size(box.width, box.height)), mask) >= MIN_IOU
+    )
 
 
 def join(parts: Sequence[Polygon]) -> Polygon:

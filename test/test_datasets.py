@@ -335,6 +335,18 @@ def test_a_split_is_of_whole_recordings_or_moments(bags):
         assert moments[0] == "train"
 
 
+@pytest.mark.parametrize("name", ["yolo", "yolo-seg"])
+def test_a_part_that_is_empty_is_said_to_be(made, scenes, tmp_path, name):
+    other = Scenes({})
+    other.all = [
+        (bag, seen, picture if bag == "drive" else lambda: None) for bag, seen, picture in scenes
+    ]
+    assert any("0 in val (YOLO has nothing" in line for line in export([name], tmp_path, other))
+    said = ": val without a picture that could be used (by recording, val is "
+    assert said in (tmp_path / name / "README.md").read_text()
+    assert "without a picture" not in (made / name / "README.md").read_text()
+
+
 def region_of(mask):
     return Region.from_mask(
         index=1, point=Point(0, 0, "grid"), mask=mask, score=1.0,

@@ -38,7 +38,8 @@ class Yolo:
         self._classes = classes
         self._parts: Counter[str] = Counter()
         self._twins = self._small = 0
-        self.readme = README.format(task=self.task, line=self.line, split=split.rule)
+        self._split = split.rule
+        self.readme = self._readme(split.rule)
         for part in get_args(Part):
             for kind in ("images", "labels"):
                 (folder / kind / part).mkdir(parents=True)
@@ -63,6 +64,9 @@ class Yolo:
         labels = self._folder / "labels" / shot.part / f"{shot.name}.txt"
         labels.write_bytes("".join(lines).encode())
 
+    def _readme(self, split: str) -> str:
+        return README.format(task=self.task, line=self.line, split=split)
+
     @staticmethod
     def places(region: Region, size: Size) -> NDArray[np.float64]:
         """(N, 2) numbers of a region's line, as parts of the picture's width and height."""
@@ -83,6 +87,10 @@ class Yolo:
         said = f"{self._parts['train']} pictures in train, {self._parts['val']} in val"
         if not self._parts["val"]:
             said += " (YOLO has nothing to validate with)"
+        if empty := [part for part in get_args(Part) if not self._parts[part]]:
+            # Also where its pictures cannot be read, or are too small.
+            why = f"{' and '.join(empty)} without a picture that could be used"
+            self.readme = self._readme(f"{why} ({self._split})")
         if self._twins:
             said += f"; {self._twins} duplicate lines left out"
         if self._small:

@@ -107,6 +107,13 @@ def ring(radius, thickness=0):
     return canvas > 0
 
 
+@pytest.mark.parametrize("rows", [["11", ".1"], ["111", ".11", "..1"]])
+def test_a_corner_of_some_pixels_keeps_them_as_coco_fills_them(rows):
+    # A slope through the centres of pixels: nearly the same way of filling takes the other ones.
+    mask = np.array([[pixel == "1" for pixel in row] for row in rows])
+    assert overlap(filled_by_coco(parts_of(mask, UNIT), masks.size_of(mask)), mask) >= MIN_IOU
+
+
 @pytest.mark.parametrize("mask", [ring(11), ring(5, 3), ring(7), ring(21, 1), ring(40, 2)])
 @pytest.mark.parametrize("longer_side", [640, 1920, 3840])
 def test_small_round_things_are_close_as_coco_fills_them_too(mask, longer_side):

@@ -3,7 +3,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "deep_perception"
-REPLAY = ["rosbags>=0.11", "mcap>=1.2.1", "filelock>=3.13"]
+REPLAY = ["rosbags>=0.11", "mcap>=1.2.1", "filelock>=3.13", "pycocotools>=2.0.7"]
 
 setup(
     name=NAME,

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from deep_perception import images, masks
 from deep_perception.analyzer import Analyzer
 from deep_perception.masks import Box, Size
-from deep_perception.replay.datasets.filling import fill, fill_as_coco, overlap
+from deep_perception.replay.datasets.filling import fill, overlap
 from deep_perception.replay.datasets.polygons import MIN_IOU, join, polygons
 
 coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
@@ -119,28 +119,6 @@ def test_a_corner_of_some_pixels_keeps_them_as_coco_fills_them(rows):
 def test_small_round_things_are_close_as_coco_fills_them_too(mask, longer_side):
     filled = filled_by_coco(parts_of(mask, longer_side), masks.size_of(mask))
     assert overlap(filled, mask) >= MIN_IOU
-
-
-@given(st.data(), st.integers(1, 60), st.integers(1, 60), st.booleans())
-def test_pixels_are_filled_as_pycocotools_does(data, width, height, far_away):
-    corner = np.array(data.draw(st.tuples(st.integers(0, 4000), st.integers(0, 4000))) if far_away
-                      else (0, 0))  # fmt: skip
-    number = st.floats(0, 1) | st.sampled_from([0, 0.25, 0.5, 1])
-    parts = [
-        np.array(part) * (width, height) + corner
-        for part in data.draw(
-            st.lists(st.lists(st.tuples(number, number), min_size=3, max_size=8), max_size=4)
-        )
-    ]
-    if data.draw(st.booleans()):
-        parts = [np.round(part, 1) for part in parts]  # half of a place between two
-    x, y = corner.tolist()
-    found = fill_as_coco(parts, Box(x, y, x + width, y + height))
-    assert found.shape == (height, width)
-    expected = np.zeros((y + height, x + width), bool)
-    if parts:
-        expected = filled_by_coco(parts, Size(x + width, y + height))
-    np.testing.assert_array_equal(found, expected[y:, x:])
 
 
 @given(blobs(), st.sampled_from([None, UNIT]))

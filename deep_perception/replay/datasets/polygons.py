@@ -43,23 +43,16 @@ def polygons(mask: Mask, box: Box, size: Size) -> list[Polygon]:
     As pycocotools fills them they overlap the mask by MIN_IOU at least. As Ultralytics does, too,
     where those that are not straightened do.
     """
-    outlines = _outlines(mask)
-    corner = np.array([box.x1, box.y1], np.float64)
+    outlines, inside = _outlines(mask), Size(box.width, box.height)
     found: list[Polygon] = []
     for divisor in (1, 2, 4, 0):
-        parts = _parts(outlines, TOLERANCE * max(size) / divisor if divisor else 0.0)
-        found = [np.round(part + corner, 2) for part in parts]
-        if not divisor or _close(parts, found, mask, box):
+        found = _parts(outlines, TOLERANCE * max(size) / divisor if divisor else 0.0)
+        if not divisor or all(
+            overlap(filled(found, inside), mask) >= MIN_IOU for filled in (fill, fill_as_coco)
+        ):
             break
-    return found
-
-
-def _close(parts: Sequence[Polygon], found: Sequence[Polygon], mask: Mask, box: Box) -> bool:
-    """``found`` are the ``parts`` where they are in the picture."""
-    return (
-        overlap(fill_as_coco(found, box), mask) >= MIN_IOU
-        and overlap(fill(parts, Size(box.width, box.height)), mask) >= MIN_IOU
-    )
+    corner = np.array([box.x1, box.y1], np.float64)
+    return [np.round(part + corner, 2) for part in found]
 
 
 def join(parts: Sequence[Polygon]) -> Polygon:

@@ -129,7 +129,7 @@ class Journal:
         """Raises JournalError where not all scenes are there."""
         state = self._read_state()
         size = self.path.stat().st_size if self.path.exists() else -1
-        if state is None or not state.finished or size != state.length:
+        if state is None or state.outdated or not state.finished or size != state.length:
             raise JournalError(f"{self.folder}: its replay is not finished; run it once more")
 
     def open(self, models: Mapping[str, str]) -> None:

@@ -256,10 +256,13 @@ def recover(trouble, analyzer):
 
 def test_every_region_is_described_or_failed_and_nothing_is_left_behind(nothing_left):
     with troubled(PASSING, fallback="") as (trouble, analyzer):
-        statuses, memory = Counter(), []
+        described, lost, memory = 0, 0, []
         for _ in range(SCENES):
             scene = analyze(analyzer)
-            statuses.update(region.description.status for region in scene.regions)
+            words = [region.description for region in scene.regions]
+            described += sum(each.status == "described" for each in words)
+            lost += sum("no connection" in each.error for each in words)
+            del words
             warned = bool(scene.warnings)
             del scene
             if warned:
@@ -267,8 +270,10 @@ def test_every_region_is_described_or_failed_and_nothing_is_left_behind(nothing_
             memory.append(resident_mb())
         assert set(trouble.done) == {*PASSING, "good", "nobody is there"}
         assert trouble.done["nobody is there"] == len(trouble.away)
-        # Of those that failed once nearly all have words at the second try.
-        assert statuses["described"] > 0.9 * SCENES * COUNT
+        # Of those that failed once nearly all have words at the second try, but where nobody was
+        # there for so long that the rest of the scene is not asked about.
+        assert described > 0.9 * (SCENES * COUNT - lost)
+        assert lost < len(trouble.away) * COUNT
         # What one scene's masks take is 85 MB.
         assert memory[-1] - memory[1] < 40, memory
 

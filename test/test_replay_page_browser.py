@@ -221,7 +221,7 @@ def test_a_tap_chooses_a_region_until_the_next(phone, report, made):
             phone.point(*phone.middle_of("#words"), kind="touch", press=True)
             says(phone, seen, place)
         phone.point(*phone.place_of(second), kind="touch", press=True)
-        assert "Point at a region" in phone.text("#words")
+        assert "Tap a region" in phone.text("#words")
 
 
 @pytest.mark.parametrize("status", ["reused", "failed", "pending"])

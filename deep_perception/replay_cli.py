@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from deep_perception.settings import Settings
 
 if TYPE_CHECKING:
     from deep_perception.replay.attempt import Failed
+    from deep_perception.replay.journal import Journal
     from deep_perception.replay.labels import Row
     from deep_perception.replay.summary import Summary
     from deep_perception.replay.task import Task
@@ -106,7 +107,6 @@ def _tasks(
     chosen: argparse.Namespace, settings: Settings, complain: Callable[[str], object]
 ) -> list[Task]:
     from deep_perception.replay.choice import Choice
-    from deep_perception.replay.files import InUse
     from deep_perception.replay.journal import Journal
     from deep_perception.replay.task import Task, each_once, keep_apart, named
 
@@ -118,38 +118,42 @@ def _tasks(
         every=chosen.every,
         rate_hz=chosen.rate,
     )
-    names = named(each_once(chosen.bags, complain), NOT_RECORDINGS)
-    keep_apart(names, [folder / name for name in names.values()])
+    files = each_once(chosen.bags, complain)
+    folders = {bag: folder / name for bag, name in named(files, NOT_RECORDINGS).items()}
+    keep_apart(files, folders.values())
     if chosen.overwrite:
-        for name in names.values():
-            # All of them now: an interruption is gone on with without --overwrite. What is wrong
-            # with one its replay says.
-            with suppress(InUse, OSError):
-                if (folder / name).is_dir():
-                    with Journal(folder / name) as journal:
-                        journal.outdate()
+        # All of them now: an interruption is gone on with without --overwrite. What is wrong with
+        # one its replay says.
+        _in_journals(folders.values(), Journal.outdate)
     return [
         Task(
             bag=bag,
-            folder=folder / name,
+            folder=place,
             choice=choice,
             images=chosen.images,
             mode="overwrite" if chosen.overwrite else "resume" if chosen.resume else "go on",
         )
-        for bag, name in names.items()
+        for bag, place in folders.items()
     ]
 
 
 def _keep(tasks: Sequence[Task]) -> None:
     """What was to be written over is not, where nothing could take its place."""
+    from deep_perception.replay.journal import Journal
+
+    _in_journals([task.folder for task in tasks if task.mode == "overwrite"], Journal.keep)
+
+
+def _in_journals(folders: Iterable[Path], do: Callable[[Journal], object]) -> None:
+    """In those that there are and that nobody else writes into."""
     from deep_perception.replay.files import InUse
     from deep_perception.replay.journal import Journal, JournalError
 
-    for task in tasks:
+    for folder in folders:
         with suppress(InUse, JournalError, OSError):
-            if task.mode == "overwrite" and task.folder.is_dir():
-                with Journal(task.folder) as journal:
-                    journal.keep()
+            if folder.is_dir():
+                with Journal(folder) as journal:
+                    do(journal)
 
 
 def _report(task: Task, result: Summary | Failed, terminal: Terminal) -> bool:

@@ -18,10 +18,9 @@ from deep_perception.replay.state import State
 Mode = Literal["go on", "resume", "overwrite"]
 """``go on`` where something unfinished is, else begin; ``resume``: there must be something."""
 
-SCENES, HIDDEN = "scenes.jsonl", ".replay"
-BAG = "bag"
+HIDDEN = ".replay"
 # Everything that a replay writes into its folder, beside the hidden one.
-OURS = (SCENES, "summary.json", "report.html", BAG)
+OURS = SCENES, SUMMARY, PAGE, BAG = "scenes.jsonl", "summary.json", "report.html", "bag"
 # A crash costs this much work at most, and the frame that it happens in.
 SAVE_EVERY_S = 1.0
 # So many differences are named.

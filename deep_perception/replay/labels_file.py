@@ -47,10 +47,9 @@ def save(folder: Path, rows: Sequence[Row]) -> Path:
         or _digest(path) == digests.get(path.name)
         or _decided(path) == _decisions(rows)
     )
+    ours = digests.pop(path.name, None)
     nobodys = (
-        not path.exists()
-        or _digest(path) == digests.pop(path.name, None)
-        or all(row.name == row.label for row in rows)
+        not path.exists() or _digest(path) == ours or all(row.name == row.label for row in rows)
     )
     new = folder / NEW_LABELS
     if path.name == LABELS and new.exists() and _digest(new) == digests.get(new.name):
@@ -58,7 +57,8 @@ def save(folder: Path, rows: Sequence[Row]) -> Path:
     written.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, data)
     # What somebody decided stays theirs, with the counts of now.
-    digests |= {path.name: _digest(path)} if nobodys else {}
+    if nobodys:
+        digests[path.name] = _digest(path)
     write_file(written, json.dumps(digests).encode())
     return path
 

@@ -56,7 +56,7 @@ def _detection(region: Region, header: Any) -> Any:
     pose = make(
         "geometry_msgs/msg/Pose", nowhere, make("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
     )
-    label = _text(region.description.label)
+    label = region.description.label
     result = make(
         "vision_msgs/msg/ObjectHypothesisWithPose",
         make("vision_msgs/msg/ObjectHypothesis", label, float(region.score)),
@@ -89,8 +89,7 @@ def to_regions(scene: Scene, source: Source) -> Any:
 def _region(region: Region, source: Source) -> Any:
     words, size = region.description, region.rle.size
     attributes = [
-        make("diagnostic_msgs/msg/KeyValue", _text(key), _text(value))
-        for key, value in words.attributes.items()
+        make("diagnostic_msgs/msg/KeyValue", key, value) for key, value in words.attributes.items()
     ]
     return make(
         interfaces.REGION,
@@ -105,26 +104,26 @@ def _region(region: Region, source: Source) -> Any:
         make("deep_perception_msgs/msg/RegionMask", size.height, size.width, region.rle.counts),
         region.area,
         region.score,
-        _text(words.label),
-        _text(words.text),
+        words.label,
+        words.text,
         attributes,
         words.status,
-        _text(words.describer),
-        _text(words.model),
-        _text(words.prompt_id),
+        words.describer,
+        words.model,
+        words.prompt_id,
         # How long the words took is no part of a result that is the same every time.
         make("builtin_interfaces/msg/Duration", 0, 0),
         words.truncated,
-        _text(words.error),
+        words.error,
         _time(region.first_seen_ns),
         _time(region.last_described_ns),
         region.revision,
     )
 
 
-def _text(value: object) -> str:
-    # Of somebody's describer: an attribute may be a number, and a text may hold half a character.
-    return str(value).encode(errors="replace").decode()
+def _text(text: str) -> str:
+    # Of somebody's segmenter: it may hold half a character, which no word of a description does.
+    return text.encode(errors="replace").decode()
 
 
 def _point(point: Point) -> Any:

@@ -6,7 +6,7 @@ import time
 
 from deep_perception import __version__
 from deep_perception.replay.bag_writer import Images, write_bag
-from deep_perception.replay.journal import BAG, SCENES, Journal
+from deep_perception.replay.journal import BAG, PAGE, SCENES, SUMMARY, Journal
 from deep_perception.replay.page import write_page
 from deep_perception.replay.scenes import Seen
 from deep_perception.replay.source import Pictures, Source
@@ -15,8 +15,6 @@ from deep_perception.replay.telling import Progress, Tell
 from deep_perception.settings import Settings
 
 __all__ = ["Images", "write_outputs"]
-
-PAGE, SUMMARY = "report.html", "summary.json"
 
 
 def write_outputs(

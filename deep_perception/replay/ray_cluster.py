@@ -95,7 +95,8 @@ def _probe(address: str) -> None:
         lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
         said = "; ".join(dict.fromkeys(lines[-2:]))
         # Every machine of a cluster has it.
-        raise ValueError(said + ("; expected its token in ~/.ray/auth_token" * ("Token" in said)))
+        expected = "; expected its token in ~/.ray/auth_token" if "Token" in said else ""
+        raise ValueError(said + expected)
     if done.returncode:
         raise ValueError("this machine is no part of that cluster; run the command on one that is")
 

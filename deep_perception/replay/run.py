@@ -59,9 +59,10 @@ def replay_bag(task: Task, settings: Settings, models: Models, tell: Tell) -> Su
     again. Raises BagError, JournalError, InUse and BackendUnavailable, each with a message for the
     user, and OSError. Whatever ends it, the same task goes on.
     """
-    keep_apart([task.bag], [task.folder])
-    with Recording(task.bag) as recording, Journal(task.folder) as journal:
-        return _replay(task, settings, models, tell, recording, journal)
+    with Recording(task.bag) as recording:
+        keep_apart({task.bag: recording.files}, [task.folder])
+        with Journal(task.folder) as journal:
+            return _replay(task, settings, models, tell, recording, journal)
 
 
 def _replay(

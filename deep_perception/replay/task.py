@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,8 +46,13 @@ class Task:
         return self.folder.name
 
 
-def each_once(bags: Iterable[Path], complain: Callable[[str], object]) -> list[Path]:
-    """The recordings without those that are given again, by another path or a file of theirs."""
+def each_once(
+    bags: Iterable[Path], complain: Callable[[str], object]
+) -> dict[Path, frozenset[Path]]:
+    """The recordings without those that are given again, by another path or a file of theirs.
+
+    With the files of each.
+    """
     files: dict[Path, frozenset[Path]] = {}
     for bag in bags:
         if bag in files:
@@ -63,7 +68,7 @@ def each_once(bags: Iterable[Path], complain: Callable[[str], object]) -> list[P
             complain(f"{bag}: is the same recording as {whole}; it is replayed once")
         else:
             complain(f"{bag}: is a part of {whole}, which is replayed as a whole")
-    return [bag for bag in files if bag in wholes]
+    return {bag: its for bag, its in files.items() if bag in wholes}
 
 
 def _files(bag: Path) -> frozenset[Path]:
@@ -74,20 +79,20 @@ def _files(bag: Path) -> frozenset[Path]:
     return frozenset(file.resolve() for file in files)
 
 
-def keep_apart(bags: Iterable[Path], folders: Collection[Path]) -> None:
-    """Raises BagError where one of the recordings lies in a folder that is written into."""
+def keep_apart(files: Mapping[Path, Iterable[Path]], folders: Iterable[Path]) -> None:
+    """Raises BagError where a recording has files in a folder that is written into."""
     places = {folder: folder.resolve() for folder in folders}
-    for bag in bags:
-        for file in _files(bag):
+    for bag, its in files.items():
+        for file in its:
             for folder, place in places.items():
-                if file.is_relative_to(place):
+                if file.resolve().is_relative_to(place):
                     raise BagError(
                         f"{bag}: the outputs would be written into the folder of the recording, "
                         f"{folder}; choose another --output"
                     )
 
 
-def named(bags: Sequence[Path], taken: Collection[str]) -> dict[Path, str]:
+def named(bags: Collection[Path], taken: Collection[str]) -> dict[Path, str]:
     """A name for each recording, its own; with its parent's where several are called the same.
 
     It does not depend on the order. ``taken``: names that something else has.

@@ -63,18 +63,15 @@ def export(
     and what was left out, for people. Each folder is there whole, or as it was before. Raises
     ExportError, InUse, OSError, and what ``examples`` raise.
     """
-    for name in names:
-        _check_place(folder / name)
+    check(names, folder, None)
     known = None if reviewed is None else frozenset(row.key for row in reviewed)
     survey = _Survey(examples, known)
-    unlisted: list[Row] = []
-    rows = survey.labels.rows()
-    if reviewed is not None:
-        rows, unlisted = apply(reviewed, rows)
-    if not survey.labels.rows():
+    counted = survey.labels.rows()
+    if not counted:
         raise ExportError(f"no region has words{survey.wordless}: there is nothing to export")
+    rows, unlisted = (counted, []) if reviewed is None else apply(reviewed, counted)
     if not any(row.name and row.count for row in rows):
-        theirs = _some(survey.labels.rows())
+        theirs = _some(counted)
         raise ExportError(f"--labels: no label of these recordings has a class; they have {theirs}")
     said = [*_left_out(rows, unlisted)]
     if survey.wordless:

@@ -39,7 +39,7 @@ class Yolo:
         self._parts: Counter[str] = Counter()
         self._twins = self._small = 0
         self._split = split.rule
-        self.readme = self._readme(split.rule)
+        self.readme = ""
         for part in get_args(Part):
             for kind in ("images", "labels"):
                 (folder / kind / part).mkdir(parents=True)
@@ -64,9 +64,6 @@ class Yolo:
         labels = self._folder / "labels" / shot.part / f"{shot.name}.txt"
         labels.write_bytes("".join(lines).encode())
 
-    def _readme(self, split: str) -> str:
-        return README.format(task=self.task, line=self.line, split=split)
-
     @staticmethod
     def places(region: Region, size: Size) -> NDArray[np.float64]:
         """(N, 2) numbers of a region's line, as parts of the picture's width and height."""
@@ -75,7 +72,7 @@ class Yolo:
         return np.clip(middle_and_sides / size, 0.0, 1.0)
 
     def finish(self) -> str:
-        """Write ``data.yaml``."""
+        """Write ``data.yaml``, and make the README."""
         content = {
             "train": "images/train",
             "val": "images/val",
@@ -87,10 +84,11 @@ class Yolo:
         said = f"{self._parts['train']} pictures in train, {self._parts['val']} in val"
         if not self._parts["val"]:
             said += " (YOLO has nothing to validate with)"
+        split = self._split
         if empty := [part for part in get_args(Part) if not self._parts[part]]:
             # Also where its pictures cannot be read, or are too small.
-            why = f"{' and '.join(empty)} without a picture that could be used"
-            self.readme = self._readme(f"{why} ({self._split})")
+            split = f"{' and '.join(empty)} without a picture that could be used ({split})"
+        self.readme = README.format(task=self.task, line=self.line, split=split)
         if self._twins:
             said += f"; {self._twins} duplicate lines left out"
         if self._small:

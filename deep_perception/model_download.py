@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deep_perception import __version__
+from deep_perception.checkpoints.on_disk import OnDisk, inspect, matches, parts, remove_empty
 from deep_perception.model_catalog import Model, ModelError, ModelFile, megabytes
 from deep_perception.model_errors import hub_errors, kept, os_reason
 from deep_perception.model_record import (
@@ -23,7 +24,6 @@ from deep_perception.model_record import (
     with_digests,
 )
 from deep_perception.model_transfer import download, size_of
-from deep_perception.models import OnDisk, inspect, matches, parts, remove_empty
 
 
 def fetch(model: Model, folder: Path, *, revision: str = "") -> OnDisk:

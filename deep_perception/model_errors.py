@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deep_perception.checkpoints.on_disk import parts
 from deep_perception.model_catalog import Model, ModelError, megabytes
-from deep_perception.models import parts
 
 INSTALL = "python -m pip install 'huggingface_hub>=2.4,<3'"
 

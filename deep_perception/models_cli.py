@@ -69,7 +69,7 @@ def _guarded(run: Any, chosen: argparse.Namespace) -> int:
 
 
 def _list(chosen: argparse.Namespace) -> int:
-    from deep_perception.models import inspect
+    from deep_perception.checkpoints.on_disk import inspect
 
     found = [inspect(model, chosen.folder) for model in CATALOGUE]
     if chosen.json:
@@ -121,7 +121,7 @@ def _agree(model: Model, chosen: argparse.Namespace) -> None:
 
 
 def _verify(chosen: argparse.Namespace) -> int:
-    from deep_perception.models import inspect, verify
+    from deep_perception.checkpoints.on_disk import inspect, verify
 
     models = _models(chosen.models) or [
         model for model in CATALOGUE if inspect(model, chosen.folder).state != "absent"
@@ -153,7 +153,7 @@ def _verify(chosen: argparse.Namespace) -> int:
 
 
 def _remove(chosen: argparse.Namespace) -> int:
-    from deep_perception.models import inspect, remove
+    from deep_perception.checkpoints.on_disk import inspect, remove
 
     (model,) = _models(chosen.models)
     there = inspect(model, chosen.folder)

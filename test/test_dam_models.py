@@ -16,9 +16,9 @@ import pytest
 from hub_server import COMMIT, Hub
 from test_models import BYTES, MIB, User, command, environment, failed_in_one_line, marked
 
+from deep_perception.checkpoints.on_disk import inspect, remove, verify
 from deep_perception.model_catalog import DAM, find_model
 from deep_perception.model_record import LOCK
-from deep_perception.models import inspect, remove, verify
 
 NAME = "DAM-3B-Self-Contained"
 SHARDS = ("llm/model-00001-of-00002.safetensors", "llm/model-00002-of-00002.safetensors")

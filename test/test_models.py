@@ -23,8 +23,8 @@ import pytest
 from hub_server import COMMIT, Hub
 
 from deep_perception import model_catalog
+from deep_perception.checkpoints.on_disk import LOCK, inspect, remove, verify
 from deep_perception.model_catalog import CATALOGUE, Model, ModelError, ModelFile, find_model
-from deep_perception.models import LOCK, inspect, remove, verify
 
 ROOT = Path(__file__).parents[1]
 NAME = "sam2.1-hiera-tiny"

@@ -16,10 +16,10 @@ setup(
     package_data={
         NAME: [
             "py.typed",
-            "prompts/*.txt",
+            "describers/prompts/*.txt",
             "dam_server/requirements.txt",
-            "replay/interfaces/*.msg",
-            "replay/page/*",
+            "replay/recordings/interfaces/*.msg",
+            "replay/outputs/page/assets/*",
         ]
     },
     data_files=[
@@ -52,7 +52,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "deep_perception = deep_perception.cli:main",
+            "deep_perception = deep_perception.cli.main:main",
             "analyzer = deep_perception.ros:main",
         ],
     },

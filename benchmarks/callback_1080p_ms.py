@@ -9,13 +9,14 @@ import rclpy
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
-from benchmarks.harness import Measurement, photograph, turn_by_turn
+from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception import encodings
-from deep_perception.latest import Latest
 from deep_perception.ros import messages
-from deep_perception.ros.cameras import Camera
+from deep_perception.ros.image_input import Camera
+from deep_perception.ros.latest import Latest
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.settings import RosSettings
+from synthetic.photographs import photograph
 
 FRAMES = 50
 

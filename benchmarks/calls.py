@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 from benchmarks.harness import Measurement
-from benchmarks.moving_scenes import Script, frames
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import Picture
-from deep_perception.options import settings_from
 from deep_perception.regions import Description, Region
+from deep_perception.settings.options import settings_from
 from deep_perception.stream import Stream
+from synthetic.moving_scenes import Script, frames
 
 
 class Counting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.calls import measure
 from benchmarks.harness import Measurement
-from benchmarks.identity_scripts import walkers
+from synthetic.tracking_scripts import walkers
 
 
 def run() -> Measurement:

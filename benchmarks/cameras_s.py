@@ -16,8 +16,9 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from benchmarks.harness import Measurement, photograph
+from benchmarks.harness import Measurement
 from deep_perception.ros import messages
+from synthetic.photographs import photograph
 
 ROUNDS, PATIENCE_S = 8, 30.0
 

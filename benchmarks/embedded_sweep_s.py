@@ -11,11 +11,12 @@ import statistics
 import cv2
 import numpy as np
 
-from benchmarks.harness import PHOTOGRAPHS, Measurement, photograph, turn_by_turn
+from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import Picture
 from deep_perception.points import propose
 from deep_perception.settings import PointSettings
+from synthetic.photographs import PHOTOGRAPHS, photograph
 
 SEED_RADIUS = 12
 

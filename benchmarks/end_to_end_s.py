@@ -13,10 +13,11 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
-from benchmarks.harness import Measurement, photograph
+from benchmarks.harness import Measurement
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import Picture
 from deep_perception.ros import messages
+from synthetic.photographs import photograph
 
 FRAMES, PATIENCE_S = 12, 20.0
 

@@ -17,7 +17,7 @@ import openai
 from numpy.typing import NDArray
 
 from benchmarks import words
-from benchmarks.harness import Measurement, photograph
+from benchmarks.harness import Measurement
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import Picture
@@ -26,6 +26,7 @@ from deep_perception.regions import Region
 from deep_perception.segmenters.superpixels import Regions, Superpixels
 from deep_perception.settings import PointSettings, SweepSettings
 from deep_perception.sweep import Sweep
+from synthetic.photographs import photograph
 
 SLOTS, DECODE_S, RUNS = 4, 0.022, 5
 

@@ -1,20 +1,12 @@
-"""What the benchmarks share: timing turn by turn, and test pictures."""
+"""What the benchmarks share: timing turn by turn."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypedDict
 
-import cv2
-import numpy as np
-
-from deep_perception import images
-from deep_perception.images import Picture
-
-PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "test" / "data").glob("*.jpg"))
 RUNS = 7
 
 
@@ -44,9 +36,3 @@ def turn_by_turn(
             if turn:
                 times[side].append(clock() - started)
     return statistics.median(times[0]), statistics.median(times[1])
-
-
-def photograph(width: int, height: int, number: int = 0) -> Picture:
-    """A test photograph stretched to a size."""
-    image = images.load(PHOTOGRAPHS[number])
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)

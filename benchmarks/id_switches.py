@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 
 from benchmarks.harness import Measurement
-from benchmarks.identity_scripts import ALL
-from benchmarks.moving_scenes import Frame, Script, frames
-from benchmarks.track_metrics import Score, Sightings, by_overlap
-from deep_perception.identity import Identity
 from deep_perception.settings import IdentitySettings
+from deep_perception.tracking.tracker import Identity
+from synthetic.moving_scenes import Frame, Script, frames
+from synthetic.track_metrics import Score, Sightings, by_overlap
+from synthetic.tracking_scripts import ALL
 
 PHOTOGRAPHS = (0, 1)
 

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import Measurement, photograph, turn_by_turn
+from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.images import Picture
 from deep_perception.keyframes import Keyframes
 from deep_perception.settings import KeyframeSettings
+from synthetic.photographs import photograph
 
 WIDTH, HEIGHT, FRAMES, RUNS = 640, 480, 40, 200
 SECOND_NS = 1_000_000_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 import rclpy
 from sensor_msgs.msg import Image
 
-from benchmarks.harness import Measurement, photograph, turn_by_turn
+from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.ros import messages
+from synthetic.photographs import photograph
 
 FRAMES = 10
 

@@ -20,7 +20,7 @@ SENDER = """
 import sys, time, rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
-from benchmarks.harness import photograph
+from synthetic.photographs import photograph
 from deep_perception.ros import messages
 frames, rate = int(sys.argv[1]), float(sys.argv[2])
 rclpy.init(); node = rclpy.create_node('sender')
@@ -39,7 +39,7 @@ time.sleep(1.0)
 RECEIVER = """
 import json, sys, rclpy
 from rclpy.executors import ExternalShutdownException
-from deep_perception.ros.cameras import Camera
+from deep_perception.ros.image_input import Camera
 from deep_perception.settings import RosSettings
 rclpy.init(); node = rclpy.create_node('receiver')
 camera = Camera(node, RosSettings())

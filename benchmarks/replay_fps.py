@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
-from benchmarks.recordings import scenes, write
-from deep_perception.replay.bags import Recording
+from deep_perception.replay.recordings.bags import Recording
 from deep_perception.replay.run import Models, Task, replay_bag
 from deep_perception.settings import Settings
+from synthetic.recordings import scenes, write
 
 # 640x480 JPEG at 10 Hz; a thing moves, and every 3 s the camera sees something else.
 RUNS, FRAMES, RATE_HZ, CUT_EVERY = 5, 200, 10.0, 30

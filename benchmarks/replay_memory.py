@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import Measurement
-from benchmarks.recordings import scenes, write
+from synthetic.recordings import scenes, write
 
 # A picture a second; the camera sees something else every 20 s.
 RATE_HZ, CUT_EVERY, WIDTH, HEIGHT = 1.0, 20, 320, 240
@@ -17,7 +17,7 @@ SHORT_S, TIMES = 600, 6
 REPLAY = """
 import sys
 from pathlib import Path
-from deep_perception.cli import main
+from deep_perception.cli.main import main
 datasets = ["--export", "coco,yolo,yolo-seg,pairs"]
 code = main(["replay", sys.argv[1], "--output", sys.argv[2], *datasets])
 (peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
-from benchmarks.recordings import scenes, write
-from deep_perception.options import settings_from
-from deep_perception.replay.exact import replay_settings
+from deep_perception.replay.determinism import replay_settings
 from deep_perception.replay.run import Models, Task, replay_bag
+from deep_perception.settings.options import settings_from
+from synthetic.recordings import scenes, write
 
 RUNS, FRAMES = 5, 60
 

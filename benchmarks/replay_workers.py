@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
-from benchmarks.recordings import scenes, write
-from deep_perception.replay.processes import replay_in_processes
-from deep_perception.replay.summary import Summary
+from deep_perception.replay.outputs.summary import Summary
 from deep_perception.replay.task import Task
+from deep_perception.replay.workers.processes import replay_in_processes
 from deep_perception.settings import Settings
+from synthetic.recordings import scenes, write
 
 # 640x480 JPEG at 10 Hz; a thing moves, and every 3 s the camera sees something else.
 RUNS, RECORDINGS, FRAMES, RATE_HZ, CUT_EVERY = 3, 4, 200, 10.0, 30

@@ -19,17 +19,18 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from benchmarks.harness import Measurement, photograph, turn_by_turn
+from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.images import Picture
 from deep_perception.masks import Size
-from deep_perception.options import settings_from
 from deep_perception.points import Point, propose
 from deep_perception.segmenters.sam2 import Sam2
-from deep_perception.segmenters.sam2_encoder import normalise, resize
-from deep_perception.segmenters.sam2_random import random_model
+from deep_perception.segmenters.sam2.encoder import normalise, resize
 from deep_perception.segmenters.superpixels import Regions, Superpixels
 from deep_perception.settings import PointSettings, SweepSettings
+from deep_perception.settings.options import settings_from
 from deep_perception.sweep import Sweep
+from synthetic.photographs import photograph
+from synthetic.sam2_checkpoint import random_model
 
 SIDE, RUNS = 1024, 5
 MIN_AREA = SweepSettings().min_mask_area

@@ -24,15 +24,16 @@ import openai
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.harness import Measurement, photograph, turn_by_turn
+from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer
-from deep_perception.describers import chat_pictures
+from deep_perception.describers.chat import pictures
 from deep_perception.images import Picture
 from deep_perception.masks import Size
-from deep_perception.options import settings_from
 from deep_perception.regions import Region
 from deep_perception.settings import DescriberSettings, Settings
+from deep_perception.settings.options import settings_from
+from synthetic.photographs import photograph
 
 ANSWER_S, MODEL = 0.2, "bench-vl"
 REGIONS, RUNS, SAMPLE = 24, 5, 4
@@ -120,7 +121,7 @@ def picture_cpu_ms(name: str, width: int, height: int) -> Measurement:
 
     def ours() -> None:
         for region in some:
-            chat_pictures.to_data_url(chat_pictures.compose(picture, region, mode))
+            pictures.to_data_url(pictures.compose(picture, region, mode))
 
     def baseline() -> None:
         for region in some:
@@ -146,9 +147,7 @@ def _png_with_transparency(picture: Picture, region: Region) -> str:
 
 def ask(client: Any, picture: Picture, region: Region) -> str:
     """The words of one region, as a plain loop asks for them."""
-    url = chat_pictures.to_data_url(
-        chat_pictures.compose(picture, region, DescriberSettings().picture_mode)
-    )
+    url = pictures.to_data_url(pictures.compose(picture, region, DescriberSettings().picture_mode))
     answer = client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": [

@@ -13,15 +13,15 @@ import numpy as np
 
 from deep_perception import images, masks
 from deep_perception.backends import BackendUnavailable
+from deep_perception.description import OnRegion, Past, Words, wanting
 from deep_perception.images import Picture
-from deep_perception.models_in_use import ModelsInUse
+from deep_perception.label_spelling import one_spelling
+from deep_perception.models import ModelsInUse
 from deep_perception.points import Point, propose, to_source
-from deep_perception.priorities import prioritize
+from deep_perception.points.priorities import prioritize
 from deep_perception.regions import Region, Scene, Timings
 from deep_perception.settings import Settings
 from deep_perception.sweep import Sweep
-from deep_perception.wording import one_spelling
-from deep_perception.words import OnRegion, Past, Words, wanting
 
 OnProgress = Callable[[int, int], None]
 """Called with the points that are settled so far and the points proposed."""

@@ -14,14 +14,14 @@ import numpy as np
 
 from deep_perception import images, masks
 from deep_perception.analyzer import Analyzer, Before, Cancelled
-from deep_perception.changes import Tiles
-from deep_perception.identity import Following, Identity
+from deep_perception.description import OnRegion
 from deep_perception.images import Picture
 from deep_perception.keyframes import Decision, Keyframes
+from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
 from deep_perception.regions import PENDING, Region, Scene
 from deep_perception.settings import PointSettings, SweepSettings
-from deep_perception.words import OnRegion
+from deep_perception.tracking.tracker import Following, Identity
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+pytest.register_assert_rewrite("support")
+
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 ROS_TESTS = Path(__file__).parent / "ros"
 # The DAM server's environment: its transformers cannot be in the one of the tests.

@@ -7,9 +7,9 @@ from deep_perception import masks
 from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.attributes import Attributes
-from deep_perception.options import settings_from
 from deep_perception.regions import Description
 from deep_perception.segmenters.superpixels import Superpixels
+from deep_perception.settings.options import settings_from
 
 
 def shapes(scale=1):

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from test_words import ComesBack  # its describer is away at first
 
 from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.describers.attributes import Attributes
-from deep_perception.options import settings_from
 from deep_perception.regions import Description
 from deep_perception.segmenters.superpixels import Superpixels
+from deep_perception.settings.options import settings_from
 from deep_perception.stream import Stream, untouched
+from support.describers import ComesBack  # its describer is away at first
 
 SECOND = 1_000_000_000
 
@@ -196,7 +196,7 @@ def test_a_keyframe_that_failed_is_tried_again(analyzer):
 def test_words_of_the_fallback_are_carried_and_described_again():
     ComesBack.available = False
     settings = settings_from(
-        {"describer.backend": "test_words:ComesBack", "describer.describe_again": 2}
+        {"describer.backend": "support.describers:ComesBack", "describer.describe_again": 2}
     )
     stream = Stream()
     with Analyzer(settings) as analyzer:

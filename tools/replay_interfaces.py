@@ -12,7 +12,7 @@ from pathlib import Path
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "deep_perception" / "replay" / "interfaces"
+TARGET = ROOT / "deep_perception" / "replay" / "recordings" / "interfaces"
 TYPES = ("vision_msgs/msg/Detection2DArray", "deep_perception_msgs/msg/DescribedRegionArray")
 OURS = {
     "vision_msgs": ROOT / "tools" / "ros" / "vision_msgs" / "msg",

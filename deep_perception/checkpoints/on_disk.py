@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deep_perception.model_catalog import Model, ModelError, ModelFile, megabytes
-from deep_perception.model_record import (
+from deep_perception.checkpoints.catalog import Model, ModelError, ModelFile, megabytes
+from deep_perception.checkpoints.record import (
     BUSY,
     LOCK,
     PART,

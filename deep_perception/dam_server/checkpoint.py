@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from deep_perception.dam_server.errors import LoadError
 
-# Written by deep_perception/models.py, which this environment cannot import.
+# Written by deep_perception/checkpoints/on_disk.py, which this environment cannot import.
 LOCK = "models.lock.json"
 FETCH = "deep_perception models fetch dam"
 

@@ -10,17 +10,17 @@ from typing import Any
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.backends import BackendUnavailable
+from deep_perception.describers.cache.wrapper import remembering
 from deep_perception.encodings import EncodingError
-from deep_perception.replay.bags import Frame, Recording
-from deep_perception.replay.choice import Sampler
+from deep_perception.replay.events import Note, Progress, Tell, Trouble
 from deep_perception.replay.journal import Journal
+from deep_perception.replay.journal.scenes import Seen
 from deep_perception.replay.outputs import write_outputs
-from deep_perception.replay.remembering import remembering
-from deep_perception.replay.scenes import Seen
-from deep_perception.replay.source import Source
-from deep_perception.replay.summary import Counts, Summary, counts_from
+from deep_perception.replay.outputs.summary import Counts, Summary, counts_from
+from deep_perception.replay.recordings.bags import Frame, Recording
+from deep_perception.replay.recordings.choice import Sampler
+from deep_perception.replay.recordings.source import Source
 from deep_perception.replay.task import Task, asked, chosen, keep_apart
-from deep_perception.replay.telling import Note, Progress, Tell, Trouble
 from deep_perception.settings import Settings
 from deep_perception.stream import Stream
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from deep_perception import __version__
 from deep_perception.naming import one_name_each
-from deep_perception.options import flatten
-from deep_perception.replay.bag_writer import Images
-from deep_perception.replay.bags import BagError, Recording, name_of
-from deep_perception.replay.checksum import checksum
-from deep_perception.replay.choice import Choice, ChoiceError, choose_topics
 from deep_perception.replay.journal import Mode
-from deep_perception.replay.source import Source
-from deep_perception.replay.storage import METADATA
-from deep_perception.replay.storage.opening import files_of
+from deep_perception.replay.outputs.bag import Images
+from deep_perception.replay.recordings.bags import BagError, Recording, name_of
+from deep_perception.replay.recordings.checksum import checksum
+from deep_perception.replay.recordings.choice import Choice, ChoiceError, choose_topics
+from deep_perception.replay.recordings.source import Source
+from deep_perception.replay.recordings.storage import METADATA
+from deep_perception.replay.recordings.storage.opening import files_of
 from deep_perception.settings import Settings
+from deep_perception.settings.options import flatten
 
 # Settings by which no scene changes, but where it comes from, how fast, and what is made of it.
 NOT_ASKED = (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from deep_perception.replay.telling import Note, Progress, Trouble
+from deep_perception.replay.events import Note, Progress, Trouble
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.ros.views import View
+from deep_perception.ros.camera_pipeline import View
 from deep_perception.settings import RosSettings
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

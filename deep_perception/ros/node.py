@@ -15,18 +15,18 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.latest import Latest
-from deep_perception.options import SettingsError
 from deep_perception.ros import diagnostics, parameters
-from deep_perception.ros.cameras import Camera, Frame, camera_names
+from deep_perception.ros.camera_pipeline import View
+from deep_perception.ros.image_input import Camera, Frame, camera_names
+from deep_perception.ros.latest import Latest
 from deep_perception.ros.logs import RosLog
 from deep_perception.ros.memory import keep_freed_memory
-from deep_perception.ros.outputs import Outputs
+from deep_perception.ros.publishers import Outputs
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
-from deep_perception.ros.views import View
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
+from deep_perception.settings.options import SettingsError
 
 LOOK_FOR_INPUT_S = 0.5
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE

@@ -14,8 +14,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from deep_perception.options import Option, SettingsError, find, options, settings_from
 from deep_perception.settings import Settings
+from deep_perception.settings.options import Option, SettingsError, find, options, settings_from
 
 # A ROS range has two ends; these stand for "no limit" on one side.
 INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12

@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from deep_perception.ros import messages
-from deep_perception.ros.views import View
+from deep_perception.ros.camera_pipeline import View
 from deep_perception.settings import Settings
 from deep_perception_msgs.srv import GetScene
 

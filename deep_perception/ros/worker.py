@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 import rclpy
 
 from deep_perception.analyzer import Analyzer, Cancelled
-from deep_perception.latest import Latest
-from deep_perception.ros.cameras import Frame
-from deep_perception.ros.views import View
+from deep_perception.ros.camera_pipeline import View
+from deep_perception.ros.image_input import Frame
+from deep_perception.ros.latest import Latest
 from deep_perception.settings import Settings
 
 # How soon regions that still lack their best words are looked at between keyframes.

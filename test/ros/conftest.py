@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def graph():
-    from graph import Graph
+    from support.graph import Graph
 
     tester = Graph()
     yield tester
@@ -15,7 +15,7 @@ def graph():
 
 
 def _starting(tmp_path_factory):
-    from graph import NodeProcess
+    from support.graph import NodeProcess
 
     started = []
 
@@ -50,7 +50,7 @@ def start_actor():
     started = []
 
     def start(*arguments):
-        actors = Path(__file__).with_name("actors.py")
+        actors = Path(__file__).parents[1] / "support" / "actors.py"
         started.append(subprocess.Popen([sys.executable, actors, *map(str, arguments)]))
         return started[-1]
 

@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LATCHED
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
+from support.graph import LATCHED
 
 pytestmark = pytest.mark.ros
 

@@ -5,12 +5,12 @@ import threading
 
 import numpy as np
 import pytest
-from chat_server import GOOD, Server
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LATCHED
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegionArray
+from support.chat_server import GOOD, Server
+from support.graph import LATCHED
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
 

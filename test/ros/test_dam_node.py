@@ -13,12 +13,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-from chatting import free_port
-from dam_process import PYTHON, make_checkpoint
-from graph import LATCHED
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegionArray
+from support.chat_scene import free_port
+from support.dam_server_process import PYTHON, make_checkpoint
+from support.graph import LATCHED
 
 pytestmark = pytest.mark.dam
 

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from graph import LASTING, LATCHED
 from sensor_msgs.msg import CompressedImage, Image
 
 from deep_perception_msgs.msg import DescribedRegionArray
+from support.graph import LASTING, LATCHED
 
 pytestmark = pytest.mark.ros
 

@@ -6,12 +6,12 @@ import time
 
 import numpy as np
 import pytest
-from actors import picture
-from graph import LATCHED, Diagnostics
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from deep_perception_msgs.msg import DescribedRegionArray
+from support.actors import picture
+from support.graph import LATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import Diagnostics
+
+from support.graph import Diagnostics
 
 pytestmark = pytest.mark.ros
 

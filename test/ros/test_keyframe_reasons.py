@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LATCHED
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from deep_perception import images
 from deep_perception_msgs.msg import DescribedRegionArray
+from support.graph import LATCHED
 
 pytestmark = pytest.mark.ros
 

@@ -5,13 +5,13 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LATCHED
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
+from support.graph import LATCHED
 
 pytestmark = pytest.mark.ros
 

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LATCHED
 from rcl_interfaces.srv import DescribeParameters, GetParameters
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
-from deep_perception.options import options
+from deep_perception.settings.options import options
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
+from support.graph import LATCHED
 
 coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LASTING, LATCHED, Diagnostics
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters
 from sensor_msgs.msg import CompressedImage, Image
 
-from deep_perception.options import options
+from deep_perception.settings.options import options
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from support.graph import LASTING, LATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 

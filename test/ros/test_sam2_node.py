@@ -15,7 +15,7 @@ pytestmark = pytest.mark.sam2
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     transformers = pytest.importorskip("transformers")
-    from deep_perception.segmenters.sam2_random import random_model
+    from synthetic.sam2_checkpoint import random_model
 
     # The default configuration is SAM2.1 tiny's.
     folder = tmp_path_factory.mktemp("checkpoints") / "sam2-tiny"
@@ -24,7 +24,7 @@ def checkpoint(tmp_path_factory):
 
 
 def test_sam2_describes_a_camera_over_dds(graph, start_node, checkpoint):
-    from graph import LATCHED
+    from support.graph import LATCHED
 
     node = start_node(
         remaps=["__ns:=/sam2"],
@@ -54,7 +54,7 @@ def test_sam2_describes_a_camera_over_dds(graph, start_node, checkpoint):
 
 
 def test_a_missing_checkpoint_keeps_the_robot_seeing_and_says_what_to_run(graph, start_node):
-    from graph import LATCHED
+    from support.graph import LATCHED
 
     node = start_node(
         remaps=["__ns:=/missing"],

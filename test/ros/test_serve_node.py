@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
-from tiny_vision_model import WORDS, save
-from transformers_server import TransformersServer
 
 from deep_perception import images
 from deep_perception.analyzer import Analyzer
-from deep_perception.options import settings_from
+from deep_perception.settings.options import settings_from
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from support.tiny_vision_model import WORDS, save
+from support.transformers_server import TransformersServer
 
 # Not marked ros: it needs torch beside ROS, which only `make test-sam2` has.
 pytestmark = pytest.mark.serve
@@ -38,7 +38,7 @@ class Robot:
     """A camera that sees one photograph, and what the node says about it."""
 
     def __init__(self, graph, namespace):
-        from graph import LATCHED
+        from support.graph import LATCHED
 
         self.graph = graph
         self.updates = graph.listen(DescribedRegion, f"{namespace}/analyzer/region_updates", 500)

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LATCHED
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from support.graph import LATCHED
 
 pytestmark = pytest.mark.ros
 

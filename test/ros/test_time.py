@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from actors import picture
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
-from graph import LASTING, LATCHED, Diagnostics
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
+from support.actors import picture
+from support.graph import LASTING, LATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 

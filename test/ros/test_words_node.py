@@ -5,11 +5,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from chat_server import GOOD, Server
-from graph import LATCHED
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from support.chat_server import GOOD, Server
+from support.graph import LATCHED
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
 

@@ -8,14 +8,14 @@ import pytest
 from std_msgs.msg import Header
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.latest import Latest
-from deep_perception.options import settings_from
 from deep_perception.ros import messages
-from deep_perception.ros.cameras import Frame
-from deep_perception.ros.outputs import Outputs
-from deep_perception.ros.views import View
+from deep_perception.ros.camera_pipeline import View
+from deep_perception.ros.image_input import Frame
+from deep_perception.ros.latest import Latest
+from deep_perception.ros.publishers import Outputs
 from deep_perception.ros.worker import Worker
 from deep_perception.segmenters.superpixels import Superpixels
+from deep_perception.settings.options import settings_from
 
 pytestmark = pytest.mark.ros
 

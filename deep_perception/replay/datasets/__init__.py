@@ -12,17 +12,17 @@ from pathlib import Path
 
 from deep_perception import masks
 from deep_perception.regions import Region
-from deep_perception.replay import labels_file
+from deep_perception.replay.datasets import labels_csv
+from deep_perception.replay.datasets.classes import LabelCounts, LabelMap, Row, apply, key_of
 from deep_perception.replay.datasets.coco import Coco
 from deep_perception.replay.datasets.examples import Example, Examples
 from deep_perception.replay.datasets.pairs import Pairs
-from deep_perception.replay.datasets.shots import ExportError, Labelled, Names, Shot, Writer
 from deep_perception.replay.datasets.split import Split, Times
+from deep_perception.replay.datasets.writer import ExportError, Labelled, Names, Shot, Writer
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
 from deep_perception.replay.files import lock, put_back, put_in_place, remove
 from deep_perception.replay.journal import HIDDEN
-from deep_perception.replay.labels import LabelCounts, LabelMap, Row, apply, key_of
-from deep_perception.replay.scenes import Seen
+from deep_perception.replay.journal.scenes import Seen
 
 __all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
 
@@ -46,7 +46,7 @@ def check(names: Sequence[str], folder: Path, reviewed: Path | None) -> list[Row
     """
     for name in names:
         _check_place(folder / name)
-    return labels_file.read(reviewed) if reviewed else None
+    return labels_csv.read(reviewed) if reviewed else None
 
 
 def export(
@@ -86,10 +86,10 @@ def export(
             said.append(f"{name}: {writer.finish()} -> {folder / name}")
             text = f"{MARK}\n\n{writer.readme}"
             (parts[name] / README).write_bytes(text.encode("utf-8", "replace"))
-        made = labels_file.save(folder, [*rows, *unlisted])
+        made = labels_csv.save(folder, [*rows, *unlisted])
     listed = f"{len(rows) + len(unlisted)} labels -> {made}"
-    if made.name != labels_file.LABELS:
-        listed += f" ({labels_file.LABELS} was edited, and is as it was; --labels applies it)"
+    if made.name != labels_csv.LABELS:
+        listed += f" ({labels_csv.LABELS} was edited, and is as it was; --labels applies it)"
     return [listed, *said]
 
 

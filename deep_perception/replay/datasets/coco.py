@@ -9,8 +9,8 @@ from typing import Any
 
 from deep_perception import __version__
 from deep_perception.replay.datasets.polygons import polygons
-from deep_perception.replay.datasets.shots import Labelled, Shot, to_json
 from deep_perception.replay.datasets.split import Split
+from deep_perception.replay.datasets.writer import Labelled, Shot, to_json
 
 README = """\
 - `annotations/instances.json`: boxes, and masks as run lengths, exact to the pixel

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from deep_perception.images import Picture
-from deep_perception.replay.bags import BagError, Recording
+from deep_perception.replay.events import Progress, Tell
 from deep_perception.replay.journal import Journal
-from deep_perception.replay.scenes import Seen
-from deep_perception.replay.source import Pictures
+from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.recordings.bags import BagError, Recording
+from deep_perception.replay.recordings.source import Pictures
 from deep_perception.replay.task import Task, chosen
-from deep_perception.replay.telling import Progress, Tell
 
 Example = tuple[str, Seen, Callable[[], Picture | None]]
 """The name of the recording, its own among all; a scene; and what gives its picture (HxWx3 uint8

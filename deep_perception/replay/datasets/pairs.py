@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception.masks import Box, Size
-from deep_perception.replay.datasets.shots import Labelled, Shot, encode_jpeg, encode_mask, to_json
 from deep_perception.replay.datasets.split import Split
+from deep_perception.replay.datasets.writer import Labelled, Shot, encode_jpeg, encode_mask, to_json
 
 # A shard is some hundred megabytes.
 SHARD = 5000

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial import Delaunay
 
 from deep_perception.masks import Box, Mask, Size
-from deep_perception.replay.datasets.filling import Polygon, fill, fill_as_coco, overlap
+from deep_perception.replay.datasets.fill import Polygon, fill, fill_as_coco, overlap
 
 Outline = NDArray[np.float32]
 """(N, 2) x, y of one closed line, in pixels of the mask."""

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 
-from deep_perception.replay.datasets.shots import Part
+from deep_perception.replay.datasets.writer import Part
 
 VAL_SHARE = 0.2
 LATEST_NS = 2**63 - 1

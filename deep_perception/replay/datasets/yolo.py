@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from deep_perception.masks import Size
 from deep_perception.regions import Region
 from deep_perception.replay.datasets.polygons import join, polygons
-from deep_perception.replay.datasets.shots import Part, Shot
 from deep_perception.replay.datasets.split import Split
+from deep_perception.replay.datasets.writer import Part, Shot
 
 # Pixels: Ultralytics refuses a picture with a shorter side.
 SHORTEST_SIDE = 10

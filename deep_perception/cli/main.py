@@ -1,0 +1,163 @@
+"""``deep_perception``: the command line, without ROS."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from deep_perception import __version__
+from deep_perception.backends import BackendUnavailable
+from deep_perception.cli.dam import add_dam_server, run_server
+from deep_perception.cli.models import add_models_command
+from deep_perception.cli.replay import run_replay
+from deep_perception.cli.replay_arguments import add_replay_command
+from deep_perception.settings import Settings
+from deep_perception.settings.options import Option, SettingsError, options, settings_from
+from deep_perception.settings.presets import PRESETS
+from deep_perception.settings.yaml_text import load_yaml
+
+OK, BAD_INPUT = 0, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; 0: all is well, 2: some input was bad (each said in one line)."""
+    logging.basicConfig(format="deep_perception: %(message)s", level=logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal cannot show must not cost the files after it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except (SettingsError, BackendUnavailable) as error:
+        return _complain(str(error))
+    except BrokenPipeError:  # `deep_perception settings | head`
+        return OK
+    except KeyboardInterrupt:
+        return _complain("interrupted; what was finished is kept")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deep_perception",
+        allow_abbrev=False,
+        description="Every part of a picture as a mask, a box and words.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    analyze = commands.add_parser(
+        "analyze",
+        allow_abbrev=False,
+        usage="%(prog)s [OPTION ...] IMAGE [IMAGE ...]",
+        help="analyse image files",
+        description="Sweep and describe image files; writes texts/<name>_analysis_report.txt and "
+        ".json, images/<name>_visualization.png and images/<name>_contours_debug.png.",
+    )
+    analyze.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    analyze.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
+    analyze.add_argument("--output", metavar="DIR", help="short for --output.folder")
+    _add_options(analyze)
+    analyze.set_defaults(run=_analyze)
+    replay = add_replay_command(commands)
+    _add_options(replay)
+    replay.set_defaults(
+        run=lambda chosen: run_replay(chosen, _settings(chosen), say=_say, complain=_complain)
+    )
+    show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
+    show.add_argument("--markdown", action="store_true", help="as a Markdown table")
+    show.set_defaults(run=_show_settings)
+    add_models_command(commands)
+    server = add_dam_server(commands)
+    _add_options(server, of="describer.dam.", also=("describer.temperature",))
+    server.set_defaults(run=lambda chosen: run_server(_settings(chosen)))
+    return parser
+
+
+def _add_options(
+    parser: argparse.ArgumentParser, *, of: str = "", also: tuple[str, ...] = ()
+) -> None:
+    """Add `--settings` and an option for every setting whose name starts with `of`."""
+    parser.add_argument("--settings", type=Path, metavar="YAML", help="settings or ROS parameters")
+    groups: dict[str, Any] = {}
+    for option in options():
+        head = option.name.split(".")[0]
+        if head == "ros" or not (option.name.startswith(of) or option.name in also):
+            continue
+        group = groups.setdefault(head, parser.add_argument_group(head))
+        group.add_argument(
+            f"--{option.name}",
+            dest=option.name,
+            default=None,
+            type=_reader(option),
+            choices=option.choices or None,
+            metavar=None if option.choices else option.kind.__name__.upper(),
+            help=f"{option.help} (default {option.default}; {option.expected})".replace("%", "%%"),
+        )
+
+
+def _reader(option: Option) -> Any:
+    if option.kind is not bool:
+        return option.kind
+
+    def boolean(text: str) -> bool:
+        if text.lower() not in ("true", "false"):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected true or false")
+        return text.lower() == "true"
+
+    return boolean
+
+
+def _settings(chosen: argparse.Namespace) -> Settings:
+    changes: dict[str, Any] = {}
+    if preset := getattr(chosen, "preset", None):
+        changes.update(PRESETS[preset])
+    if chosen.settings:
+        try:
+            changes.update(load_yaml(chosen.settings.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{chosen.settings}: cannot be read ({error})") from None
+    if output := getattr(chosen, "output", None):
+        changes["output.folder"] = output
+    given = vars(chosen)
+    names = (option.name for option in options())
+    changes.update({name: given[name] for name in names if given.get(name) is not None})
+    return settings_from(changes)
+
+
+def _analyze(chosen: argparse.Namespace) -> int:
+    # Imported late: --help and a bad setting answer at once.
+    from deep_perception.cli.analyze import analyze_files
+
+    failed = analyze_files(chosen.images, _settings(chosen), say=_say, complain=_complain)
+    return BAD_INPUT if failed else OK
+
+
+def _show_settings(chosen: argparse.Namespace) -> int:
+    from deep_perception.settings.yaml_text import to_markdown, to_ros_yaml
+
+    sys.stdout.write(to_markdown() if chosen.markdown else to_ros_yaml())
+    return OK
+
+
+def _say(line: str) -> None:
+    from tqdm import tqdm
+
+    try:
+        tqdm.write(line)
+    except BrokenPipeError:
+        # `| head`: who reads has enough, and the work goes on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str) -> int:
+    from tqdm import tqdm
+
+    tqdm.write(f"deep_perception: {message}", file=sys.stderr)
+    return BAD_INPUT

@@ -1,0 +1,1 @@
+"""Descriptions that were made before, in memory and in a file."""

@@ -1,0 +1,137 @@
+"""From the settings to the command line of the DAM server, or to what is missing for it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deep_perception.backends import BackendUnavailable
+from deep_perception.checkpoints.catalog import DAM
+from deep_perception.checkpoints.record import LOCK, Record, read_lock, same_bytes
+from deep_perception.describers.dam.environment import path_of, problem_of, python_of
+from deep_perception.settings import DamSettings, DescriberSettings
+
+SERVER = Path(__file__).parents[2] / "dam_server" / "__main__.py"
+# Larger files are compared by their size at each start, the smaller ones, which have the code that
+# the server runs, by their bytes. `deep_perception models verify dam` reads all of them.
+READ_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a server of the settings is."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def address_of(url: str) -> Address:
+    """Host and port of ``describer.dam.url``. Raises BackendUnavailable."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        host, port = None, None
+    if not host or not port:
+        raise BackendUnavailable(
+            f"describer.dam.url: {url!r} is no address of a server; expected for example "
+            f"{DamSettings().url}"
+        )
+    return Address(host=host, port=port)
+
+
+def server_command(settings: DescriberSettings) -> list[str]:
+    """The command line of the server.
+
+    Raises BackendUnavailable with the command to run where the environment or the checkpoint is
+    missing or broken.
+    """
+    dam = settings.dam
+    address = address_of(dam.url)
+    environment = path_of(dam.environment)
+    if problem := problem_of(environment):
+        where = (
+            "" if dam.environment == DamSettings().environment else f" --environment {environment}"
+        )
+        raise BackendUnavailable(f"{problem}; run: deep_perception models setup-dam{where}")
+    checkpoint = _checkpoint(settings)
+    _check(checkpoint)
+    options = {
+        "host": address.host,
+        "port": address.port,
+        "checkpoint": checkpoint,
+        "device": dam.device,
+        "precision": dam.precision,
+        "max-batch": dam.max_batch,
+        "max-queue": dam.max_queue,
+        "max-tokens": dam.max_tokens,
+        "temperature": settings.temperature,
+        "top-p": dam.top_p,
+        "num-beams": dam.num_beams,
+        "token-env": dam.api_key_env,
+    }
+    return [
+        str(python_of(environment)),
+        str(SERVER),
+        *(part for name, value in options.items() for part in (f"--{name}", str(value))),
+    ]
+
+
+def unchecked(settings: DescriberSettings) -> str:
+    """A warning for a checkpoint that nobody fetched ("" for one with a record)."""
+    checkpoint = _checkpoint(settings)
+    if (checkpoint / LOCK).exists():
+        return ""
+    return (
+        f"DAM's checkpoint {checkpoint} has no {LOCK}: nothing says whether its files, which have "
+        f"code that is run, are the published ones ({_fetch_command(checkpoint)} checks them)"
+    )
+
+
+def _checkpoint(settings: DescriberSettings) -> Path:
+    return Path(settings.dam.checkpoint).expanduser().absolute()
+
+
+def _fetch_command(checkpoint: Path) -> str:
+    where = checkpoint.parent
+    elsewhere = checkpoint.name == DAM.name and where != Path("checkpoints").absolute()
+    return "deep_perception models fetch dam" + (f" --folder {where}" if elsewhere else "")
+
+
+def _check(checkpoint: Path) -> None:
+    command = _fetch_command(checkpoint)
+    if not (checkpoint / "config.json").is_file():
+        raise BackendUnavailable(f"DAM has no checkpoint: nothing at {checkpoint}; run: {command}")
+    try:
+        record = read_lock(checkpoint, DAM)
+        broken = _broken(checkpoint, record) if record else ""
+    except ValueError:
+        broken = f"its {LOCK} is not readable"
+    except OSError as error:
+        broken = f"it cannot be read ({error.strerror or error})"
+    if broken:
+        raise BackendUnavailable(f"DAM's checkpoint {checkpoint}: {broken}; run: {command}")
+
+
+def _broken(checkpoint: Path, record: Record) -> str:
+    for file in record.files:
+        path = checkpoint / file.name
+        if not path.is_file():
+            return f"{file.name} is missing"
+        if path.stat().st_size != file.size:
+            return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
+        if file.size <= READ_BYTES and not same_bytes(path, file):
+            return f"{file.name} has other bytes than were fetched"
+    return ""

@@ -1,0 +1,1 @@
+"""What all describers that ask a server over HTTP share."""

@@ -1,0 +1,1 @@
+"""Frames of recordings: rosbag2 and ROS 1 bags."""

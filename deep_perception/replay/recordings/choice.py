@@ -1,0 +1,183 @@
+"""Which frames of a recording are looked at: of which topics, from when to when, how many."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+from deep_perception.replay.recordings.bags import Frame, shortened
+
+NANOSECONDS = 1_000_000_000
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+# Parts of a topic's name that say that its pictures are no photographs. What this package
+# publishes is among them: a recording of the analyzer shows the camera too.
+NO_PHOTOGRAPHS = re.compile(
+    r"(^|[/_])(depth|disparity|masks?|labels?|segmentation|annotated|compresseddepth)([/_]|$)",
+    re.IGNORECASE,
+)
+# A frame in 31 years: times are whole nanoseconds of 64 bits.
+SLOWEST_HZ = 1e-9
+UNREADABLE = "/compressedDepth"
+COMPRESSED = "/compressed"
+
+
+class ChoiceError(ValueError):
+    """A recording has nothing of what is chosen; the message says what it has."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time of a recording: ``ns`` since its start or, ``absolute``, since 1970."""
+
+    ns: int
+    absolute: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> Moment:
+        """Seconds from the start (12.5), UNIX time (@1767225600.5), or ISO 8601. ValueError.
+
+        A date without a zone is UTC, as the stamps are.
+        """
+        if (seconds := _seconds(text.removeprefix("@"))) is not None:
+            return cls(seconds, absolute=text.startswith("@"))
+        try:
+            # Python 3.10 does not read the Z.
+            moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no time; expected seconds from the bag's start (12.5), a UNIX time "
+                "(@1767225600.5) or a date (2026-01-01T00:00:10.5+00:00, UTC without a zone)"
+            ) from None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        microseconds = (moment - EPOCH) // datetime.timedelta(microseconds=1)
+        return cls(microseconds * 1000, absolute=True)
+
+    def of(self, start_ns: int) -> int:
+        """Nanoseconds since 1970, of a recording that starts then."""
+        return self.ns if self.absolute else start_ns + self.ns
+
+
+def _seconds(text: str) -> int | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    if not number.is_finite() or number < 0 or number > 10**10:
+        return None
+    return int(number * NANOSECONDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """No ``topics``: all that show photographs. ``start`` is the first moment, ``stop`` no more.
+
+    Of each topic's frames every ``every``-th is taken or, when ``rate_hz`` is not 0, at most so
+    many a second.
+    """
+
+    topics: tuple[str, ...] = ()
+    start: Moment | None = None
+    stop: Moment | None = None
+    every: int = 1
+    rate_hz: float = 0.0
+
+    def span(self, start_ns: int, end_ns: int) -> tuple[int, int]:
+        """The first nanosecond and the one after the last, of a recording. Raises ChoiceError."""
+        first = self.start.of(start_ns) if self.start else start_ns
+        stop = self.stop.of(start_ns) if self.stop else end_ns + 1
+        first, stop = max(first, start_ns), min(stop, end_ns + 1)
+        if first >= stop:
+            seconds = (end_ns - start_ns) / NANOSECONDS
+            raise ChoiceError(
+                f"nothing was recorded between --from and --to; the recording is {seconds:.1f} s "
+                f"long and starts at {_iso(start_ns)}"
+            )
+        return first, stop
+
+
+def _iso(ns: int) -> str:
+    moment = EPOCH + datetime.timedelta(microseconds=ns // 1000)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def choose_topics(
+    found: Mapping[str, tuple[str, int]], wanted: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """The image topics to take, and those that are left out with the reason.
+
+    ``found``: type and number of messages of each image topic. Raises ChoiceError.
+    """
+    # A recorder also notes topics on which nothing came.
+    known = [topic for topic, (_, count) in found.items() if count]
+    if not known:
+        raise ChoiceError("it holds no images (sensor_msgs/msg/Image or CompressedImage)")
+    if wanted:
+        for topic in wanted:
+            if topic not in known:
+                raise ChoiceError(f"there is no image topic {topic!r}{_advice(topic, known)}")
+        return sorted(set(wanted)), {}
+    left_out: dict[str, str] = {}
+    for topic in known:
+        raw = topic.removesuffix(COMPRESSED)
+        if topic.endswith(UNREADABLE):
+            left_out[topic] = "its format cannot be read"
+        elif raw != topic and raw in known:
+            left_out[topic] = f"{raw} shows the same"
+        elif NO_PHOTOGRAPHS.search(topic):
+            left_out[topic] = "by its name it shows no photographs"
+    taken = sorted(set(known) - set(left_out))
+    if not taken:
+        raise ChoiceError(
+            f"no image topic looks like a camera's: {_list(known)}; choose with --topic"
+        )
+    return taken, left_out
+
+
+def _advice(topic: str, known: Iterable[str]) -> str:
+    known = list(known)
+    # The compressed topic of the same camera before one that is only spelled alike.
+    near = [each for each in known if each.startswith(f"{topic}/")]
+    near = near or difflib.get_close_matches(topic, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is {_list(known)}"
+
+
+def _list(topics: Iterable[str]) -> str:
+    return shortened(sorted(topics))
+
+
+@dataclass
+class Sampler:
+    """Takes every Nth frame of each topic, or so many a second by the time of recording.
+
+    Of a rate: in any time no more than its share and two.
+    """
+
+    every: int
+    rate_hz: float
+    start_ns: int
+    _seen: dict[str, int] = field(default_factory=dict)
+    _due_ns: dict[str, int] = field(default_factory=dict)
+
+    def takes(self, frame: Frame) -> bool:
+        """Whether the next frame is to be looked at. Ask once for each, in order."""
+        if self.rate_hz:
+            period_ns = math.ceil(NANOSECONDS / max(self.rate_hz, SLOWEST_HZ))
+            # From when the last one was due, not from when it came, and half a period early is in
+            # time: so a camera of that rate that jitters loses nothing, and one of 30 Hz has ten
+            # pictures a second for 10 Hz.
+            early_ns = period_ns // 2
+            due_ns = self._due_ns.get(frame.topic, self.start_ns)
+            taken = frame.log_ns >= due_ns - early_ns
+            if taken:
+                # After a pause nothing is made up for.
+                self._due_ns[frame.topic] = max(due_ns, frame.log_ns - early_ns) + period_ns
+            return taken
+        count = self._seen.get(frame.topic, 0)
+        self._seen[frame.topic] = count + 1
+        return count % self.every == 0

@@ -1,0 +1,182 @@
+"""An .mcap file: by its index, or where that is missing, after a crash say, by its records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from mcap.data_stream import ReadDataStream
+from mcap.opcode import Opcode
+from mcap.reader import SeekingReader
+from mcap.records import Channel, ChunkIndex, Schema
+from mcap.summary import Summary
+
+from deep_perception.replay.recordings.storage import Topic, ros2_name
+from deep_perception.replay.recordings.storage.mcap_parts import Found, Part
+from deep_perception.replay.recordings.storage.mcap_records import (
+    BROKEN,
+    MAGIC,
+    MESSAGE,
+    RECORD,
+    Damaged,
+    index_is_whole,
+    records,
+    unpack,
+)
+
+# A message index: its record's head, a channel, a length; then a time and an offset a message.
+_INDEX_HEAD, _INDEX_ENTRY = RECORD.size + 2 + 4, 16
+# Messages outside of chunks are read in runs of about this many bytes.
+_RUN = 1 << 20
+# What else there is, attachments say, may be large, and is passed over.
+_IN_RUNS = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
+
+
+class McapFile:
+    """See StorageFile. ``called``: the file of the recording, where ``path`` is a copy of it."""
+
+    def __init__(self, path: Path, called: Path) -> None:
+        self._name = called.name
+        self.warnings: dict[str, None] = {}
+        self.channels: dict[int, Found] = {}
+        self.stretches: list[Part] = []
+        self._schemas: dict[int, str] = {}
+        self._file: BinaryIO = path.open("rb")
+        if not self._by_index():
+            self._by_records(path.stat().st_size)
+        self.counts: Counter[Topic] = Counter()
+        for part in self.stretches:
+            for channel, count in part.counts.items():
+                self.counts[self.channels[channel].topic] += count
+        for found in self.channels.values():
+            self.counts.setdefault(found.topic, 0)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def warn(self, what: str) -> None:
+        """Say once what is wrong with this file."""
+        self.warnings[f"{self._name}: {what}"] = None
+
+    def bytes_of(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
+        """The records of a chunk, or of a run. Raises Damaged."""
+        self._file.seek(offset)
+        raw = memoryview(self._file.read(size))
+        if len(raw) < size:
+            raise Damaged("the file ends in it")
+        return unpack(raw, cut) if packed else raw
+
+    def _by_index(self) -> bool:
+        """Take over the index. False: there is none, or none that knows every message."""
+        try:
+            summary = SeekingReader(self._file).get_summary()
+            if summary is None or summary.statistics is None or not index_is_whole(self._file):
+                return False
+            for schema in summary.schemas.values():
+                self._add_schema(schema)
+            for channel in summary.channels.values():
+                self._add_channel(channel)
+            parts = [self._indexed(index) for index in summary.chunk_indexes]
+            known = sum(sum(part.counts.values()) for part in parts)
+            if known == summary.statistics.message_count and _has_schemas(summary):
+                self.stretches = parts
+                return True
+        except (*BROKEN, KeyError, EOFError):
+            pass
+        return False
+
+    def _indexed(self, index: ChunkIndex) -> Part:
+        offsets = index.message_index_offsets
+        starts = sorted((offset, channel) for channel, offset in offsets.items())
+        after_chunk = index.chunk_start_offset + index.chunk_length
+        ends = [offset for offset, _ in starts[1:]] + [after_chunk + index.message_index_length]
+        counts = {
+            channel: (end - start - _INDEX_HEAD) // _INDEX_ENTRY
+            for (start, channel), end in zip(starts, ends, strict=True)
+        }
+        if any(count < 0 or channel not in self.channels for channel, count in counts.items()):
+            raise ValueError("an index that contradicts itself")
+        return Part(
+            self,
+            index.chunk_start_offset + RECORD.size,
+            index.chunk_length - RECORD.size,
+            True,
+            index.message_start_time,
+            index.message_end_time,
+            {channel: count for channel, count in counts.items() if count},
+        )
+
+    def _by_records(self, size: int) -> None:
+        """Read the whole file to find out what is in it."""
+        self.channels.clear()
+        self.stretches = []
+        at, run, ended = len(MAGIC), len(MAGIC), False
+        while not ended:
+            self._file.seek(at)
+            head = self._file.read(RECORD.size)
+            code, length = RECORD.unpack(head) if len(head) == RECORD.size else (0, size)
+            body, end = at + RECORD.size, at + RECORD.size + length
+            ended = code in (0, Opcode.DATA_END, Opcode.FOOTER) or end > size
+            if ended or code not in _IN_RUNS or end - run > _RUN:
+                self._add_part(run, at - run, packed=False)
+                run = at if code in _IN_RUNS else end
+            if code == Opcode.CHUNK:
+                self._add_part(body, min(end, size) - body, packed=True, cut=end > size)
+            if ended and code not in (Opcode.DATA_END, Opcode.FOOTER):
+                self._warn_of_the_end(at, size)
+            at = end
+
+    def _add_part(self, offset: int, size: int, *, packed: bool, cut: bool = False) -> None:
+        """Count what is in a stretch of the file, and learn its channels."""
+        if size <= 0:
+            return
+        counts: Counter[int] = Counter()
+        times: list[int] = []
+        try:
+            for code, body in records(self.bytes_of(offset, size, packed, cut), cut):
+                if code == Opcode.SCHEMA:
+                    self._add_schema(Schema.read(ReadDataStream(BytesIO(body))))
+                elif code == Opcode.CHANNEL:
+                    self._add_channel(Channel.read(ReadDataStream(BytesIO(body))))
+                elif code == Opcode.MESSAGE:
+                    channel, _, log_ns, _ = MESSAGE.unpack_from(body)
+                    if channel in self.channels:
+                        counts[channel] += 1
+                        times.append(log_ns)
+        except (Damaged, *BROKEN) as error:
+            if not cut:
+                self.warn(f"the chunk at byte {offset} is damaged ({error}); it is left out")
+            return
+        if times:
+            self.stretches.append(
+                Part(self, offset, size, packed, min(times), max(times), counts, cut)
+            )
+
+    def _warn_of_the_end(self, at: int, size: int) -> None:
+        saved = sum(sum(part.counts.values()) for part in self.stretches)
+        what = f"breaks off at byte {at} of {size}, as after a crash; {saved} messages were saved"
+        if self.stretches:
+            seconds = max(part.end_ns for part in self.stretches) - min(
+                part.start_ns for part in self.stretches
+            )
+            what += f", the last of them {seconds / 1e9:.1f} s after the first"
+        self.warn(what)
+
+    def _add_schema(self, schema: Schema) -> None:
+        self._schemas[schema.id] = ros2_name(schema.name)
+
+    def _add_channel(self, channel: Channel) -> None:
+        kind = self._schemas.get(channel.schema_id, "unknown type")
+        if channel.message_encoding not in ("cdr", "ros1"):
+            kind = f"{kind} as {channel.message_encoding or 'unknown encoding'}"
+        topic = Topic(channel.topic, kind)
+        self.channels[channel.id] = Found(topic, channel.message_encoding == "ros1")
+
+
+def _has_schemas(summary: Summary) -> bool:
+    return all(
+        channel.schema_id == 0 or channel.schema_id in summary.schemas
+        for channel in summary.channels.values()
+    )

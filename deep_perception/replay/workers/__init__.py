@@ -1,0 +1,1 @@
+"""Several recordings at once: in processes, or on a Ray cluster."""

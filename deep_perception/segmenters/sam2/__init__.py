@@ -1,0 +1,208 @@
+"""SAM2 (Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024) as a segmenter.
+
+Masks are those that Meta's video predictor gives for one positive point on frame 0, which is what
+the scripts called that this package grew out of: of the three masks that of the best predicted
+IoU, none where the object score is not positive, logits upsampled bilinearly to the working size,
+above 0. One difference is intended: they wrote the frame to a JPEG file first.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_perception.backends import BackendUnavailable
+from deep_perception.images import Picture
+from deep_perception.masks import Mask
+from deep_perception.segmenters.sam2.device import (
+    empty_cache,
+    is_out_of_memory,
+    memory_in_use,
+    needs,
+    pick_device,
+)
+from deep_perception.segmenters.sam2.mask_cleanup import clean
+from deep_perception.settings import SegmenterSettings, Settings
+
+if TYPE_CHECKING:
+    from deep_perception.segmenters.sam2.engine import Engine
+
+log = logging.getLogger(__name__)
+
+# One decode fills a CPU: several at once take longer a point, and some of them are claimed by
+# then. A GPU waits for launches; the numbers for cuda and mps are estimates, not measured.
+CHUNK_SIZES = {"cpu": 1, "cuda": 32, "mps": 8}
+# What is tried when the memory does not suffice.
+SMALLER_SIDES = (768, 512, 256)
+WARM_UP_SIDE = 256
+SIZES = {"small": 0, "medium": 1, "large": 2}
+
+
+@dataclass(eq=False)
+class Embedding:
+    """A picture, and its features at the side that the memory allowed."""
+
+    image: Picture
+    side: int
+    features: Any
+
+
+class Sam2:
+    """The segmenter ``sam2``: transformers' weights, and a decoder trimmed for many points."""
+
+    name = "sam2"
+
+    def __init__(self, *, settings: Settings) -> None:
+        """Load the weights and run them once. Raises BackendUnavailable."""
+        chosen = settings.segmenter
+        self._settings = chosen
+        self._side = chosen.image_size
+        self._device = pick_device(chosen.device)
+        self._engine: Engine | None = self._load(chosen, self._device)
+        self.model = self._engine.name
+        self.chunk_size = chosen.chunk_size or CHUNK_SIZES[self._device.type]
+        self._one_by_one = self._device.type == "cpu"
+        self._warm_up()
+
+    def _load(self, chosen: SegmenterSettings, device: Any) -> Engine:
+        with needs("transformers"):
+            from deep_perception.segmenters.sam2.engine import NativeEngine
+        return NativeEngine(chosen.checkpoint, chosen.config, device)
+
+    def embed(self, image: Picture) -> Embedding:
+        """Encode an HxWx3 BGR picture at ``segmenter.image_size``, smaller when memory is short."""
+        while True:
+            try:
+                return self._embed(image, self._side)
+            except Exception as error:
+                self._take_smaller_side(error)
+
+    def masks(
+        self, embedding: Embedding, points: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Masks (P, H, W) bool and predicted IoU (P,) in 0..1 of points (P, 2) x, y in pixels.
+
+        On a CPU the points are decoded one by one, so that not even rounding depends on the chunk.
+        """
+        height, width = embedding.image.shape[:2]
+        found = np.zeros((len(points), height, width), np.bool_)
+        scores = np.zeros(len(points), np.float32)
+        done = 0
+        while done < len(points):
+            part = slice(done, done + (1 if self._one_by_one else self.chunk_size))
+            try:
+                found[part], scores[part] = self._decode(embedding, points[part])
+            except Exception as error:
+                self._make_room(error, embedding)
+            else:
+                done = part.stop
+        return found, scores
+
+    @property
+    def statistics(self) -> Mapping[str, int]:
+        """For the diagnostics: memory of the device that is in use, where it has its own."""
+        megabytes = memory_in_use(self._device) >> 20
+        return {"gpu_memory_mb": megabytes} if self._device.type != "cpu" else {}
+
+    def close(self) -> None:
+        """Give the weights' memory back, to the device too."""
+        self._engine = None
+        gc.collect()
+        empty_cache(self._device)
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            raise BackendUnavailable(f"segmenter {self.name!r} is closed")
+        return self._engine
+
+    def _embed(self, image: Picture, side: int) -> Embedding:
+        from deep_perception.segmenters.sam2.encoder import resize
+
+        return Embedding(image, side, self._loaded().embed(resize(image, side)))
+
+    def _decode(
+        self, embedding: Embedding, points: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        from deep_perception.segmenters.sam2 import masks as sam2_masks
+
+        height, width = embedding.image.shape[:2]
+        size = np.array([width, height], np.float32)
+        places = points.astype(np.float32) / size * np.float32(embedding.side)
+        scale = self._settings.scale
+        decoded = self._loaded().decode(embedding.features, places, all_masks=scale != "best")
+        logits, scores = decoded.logits[:, 0], decoded.quality[:, 0]
+        if scale != "best":
+            logits, scores = sam2_masks.of_size(decoded, SIZES[scale])
+        found = sam2_masks.above_zero(logits, height, width)
+        found &= decoded.present.cpu().numpy()[:, None, None]
+        cleaned = np.stack([self._clean(mask) for mask in found])
+        return cleaned, scores.float().cpu().numpy().clip(0, 1)
+
+    def _clean(self, mask: Mask) -> Mask:
+        return clean(
+            mask,
+            fill_holes_area=self._settings.fill_holes_area,
+            drop_specks_area=self._settings.drop_specks_area,
+            largest_component=self._settings.largest_component,
+        )
+
+    def _warm_up(self) -> None:
+        """Everything once, so that the first picture is not slow.
+
+        A CPU only has to load its kernels, a GPU chooses them by size.
+        """
+        blank = np.zeros((48, 64, 3), np.uint8)
+        if self._one_by_one:
+            self._decode(self._embed(blank, WARM_UP_SIDE), np.zeros((1, 2), np.int64))
+        else:
+            self.masks(self.embed(blank), np.zeros((self.chunk_size, 2), np.int64))
+
+    def _make_room(self, error: Exception, embedding: Embedding) -> None:
+        """When a decode ran out of memory: fewer points at once, then a smaller picture."""
+        if self._one_by_one or self.chunk_size == 1:
+            embedding.features = None  # freed before the new ones are made
+            self._take_smaller_side(error)
+            smaller = self.embed(embedding.image)
+            embedding.side, embedding.features = smaller.side, smaller.features
+            return
+        if not is_out_of_memory(error):
+            raise error
+        empty_cache(self._device)
+        self.chunk_size //= 2
+        log.warning(
+            "%s: out of memory on %s; decoding %d points at once from now on",
+            self.name, self._device, self.chunk_size,
+        )  # fmt: skip
+
+    def _take_smaller_side(self, error: Exception) -> None:
+        if not is_out_of_memory(error):
+            raise error
+        empty_cache(self._device)
+        smaller = next((side for side in SMALLER_SIDES if side < self._side), 0)
+        if not smaller:
+            raise BackendUnavailable(
+                f"segmenter {self.name!r} is out of memory on {self._device}, even for one point "
+                f"of a picture of {self._side} px; take a smaller checkpoint or another device"
+            ) from error
+        self._side = smaller
+        log.warning(
+            "%s: out of memory on %s; pictures are analysed at %d px from now on",
+            self.name, self._device, self._side,
+        )  # fmt: skip
+
+
+class Sam2Official(Sam2):
+    """The segmenter ``sam2_official``: the same with the model of Meta's package ``sam2``."""
+
+    name = "sam2_official"
+
+    def _load(self, chosen: SegmenterSettings, device: Any) -> Engine:
+        with needs("torch"):
+            from deep_perception.segmenters.sam2.official import OfficialEngine
+        return OfficialEngine(chosen.checkpoint, chosen.config, device)

@@ -1,0 +1,136 @@
+"""Where SAM2's weights come from: a transformers folder, Meta's ``.pt``, or the hub."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from transformers import Sam2Model
+
+from deep_perception.backends import BackendUnavailable
+from deep_perception.checkpoints.catalog import fetch_command
+from deep_perception.segmenters.sam2 import convert
+from deep_perception.segmenters.sam2.convert import State
+from deep_perception.segmenters.sam2.files import find
+
+log = logging.getLogger(__name__)
+
+CACHE_SUFFIX = ".transformers.safetensors"
+# Raised when RENAMES change, so that older caches are not read.
+CACHE_VERSION = "1"
+
+
+def load(checkpoint: str, config: str) -> tuple[Any, str]:
+    """A transformers ``Sam2Model`` (float32, eval mode, on the CPU) and what it is called.
+
+    Raises BackendUnavailable, with what to do, when the checkpoint is missing, broken or of
+    another architecture.
+    """
+    path = find(checkpoint)
+    if path is None:
+        return _from_transformers(checkpoint), checkpoint
+    if path.is_dir():
+        return _from_transformers(str(path)), path.name
+    return _from_official(path, config), path.name
+
+
+def _from_transformers(source: str) -> Any:
+    """A folder that transformers saved (also that of a Sam2VideoModel), or a hub id."""
+    loader: Any = Sam2Model
+    try:
+        with _quiet():
+            model, report = loader.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True
+            )
+    except Exception as error:  # whatever the hub, the disk or a broken file may raise
+        raise _unusable(source, error) from error
+    # transformers would leave these random.
+    if report["missing_keys"]:
+        raise _unusable(source, f"{len(report['missing_keys'])} weights of SAM2 are not in it")
+    return model.eval()
+
+
+def _from_official(path: Path, config: str) -> Any:
+    """Meta's checkpoint, converted; the result is kept beside it."""
+    try:
+        state = _read_cache(path)
+        if state is None:
+            official = torch.load(path, map_location="cpu", weights_only=True)
+            state = convert.convert(official.get("model", official))
+            _write_cache(path, state)
+        trunk = convert.find_trunk(config, path.parent, state)
+        return _build(convert.to_config(trunk), state)
+    except Exception as error:  # a broken file may raise anything inside unpickling
+        raise _unusable(str(path), error) from error
+
+
+def _build(config: Any, state: State) -> Any:
+    with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
+        model: Any = Sam2Model(config)
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def _read_cache(path: Path) -> State | None:
+    cache = path.with_suffix(CACHE_SUFFIX)
+    if not cache.is_file():
+        return None
+    try:
+        with safe_open(cache, framework="pt") as stored:
+            if stored.metadata() != _stamp(path):
+                return None
+        return dict(load_file(cache))
+    except (SafetensorError, OSError) as error:
+        log.warning("%s is converted again: its cache is broken (%s)", path, error)
+        return None
+
+
+def _write_cache(path: Path, state: State) -> None:
+    cache = path.with_suffix(CACHE_SUFFIX)
+    draft = cache.with_name(cache.name + ".part")
+    try:
+        save_file({name: each.contiguous() for name, each in state.items()}, draft, _stamp(path))
+        draft.replace(cache)
+    except Exception as error:  # a read-only or full disk costs the next start a second, no more
+        draft.unlink(missing_ok=True)
+        log.info("%s is converted at every start: %s", path, error)
+
+
+def _stamp(path: Path) -> dict[str, str]:
+    """What tells whether a cache was made of this very file."""
+    status = path.stat()
+    source = json.dumps([status.st_size, status.st_mtime_ns])
+    return {"source": source, "version": CACHE_VERSION}
+
+
+def _unusable(source: str, reason: object) -> BackendUnavailable:
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    short = text if len(text) <= 300 else text[:300] + " …"
+    return BackendUnavailable(
+        f"SAM2 cannot use the checkpoint {source}: {short}; `deep_perception models verify` checks "
+        f"fetched files, `{fetch_command(source)}` gets them again"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars and its remarks on video checkpoints."""
+    import transformers
+
+    chatter: Any = transformers.utils.logging
+    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(level)
+        if bars:
+            chatter.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Which region of this keyframe is which of the last."""

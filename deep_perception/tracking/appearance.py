@@ -1,0 +1,161 @@
+"""What is remembered of a region between keyframes: where it was and what it looked like.
+
+Neither its mask nor its picture is kept but POINTS of its pixels, with their colours: they follow
+any motion exactly, cost 3 kB, and every overlap and likeness is a count over them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deep_perception import colors
+from deep_perception.images import Picture
+from deep_perception.masks import Mask
+from deep_perception.tracking.motion import Exposure, Matrix
+
+Floats = NDArray[np.float32]
+
+POINTS = 128
+QUANTILES = 16
+# The outer quantiles of a colour do not count: they move with what a mask takes in at its rim.
+INNER = slice(2, 14)
+# Lightness says less than hue: shadows move. CIELAB L, a, b.
+WEIGHTS = np.array([0.6, 1.0, 1.0], np.float32)
+# Pixels: coarser than the motion's error, finer than the regions.
+BLUR = 7
+# Side of the square, pixels, that shows how much a place grows.
+STEP = 8.0
+# Every third pixel of every third row, where that is enough.
+COARSE = 3
+# Spread evenly, then each shifted by the golden ratio: of a mask with as many rows as there are
+# points they would else all be in one column.
+SPREAD = (np.arange(POINTS) + np.arange(POINTS) * (5**0.5 - 1) / 2 % 1) / POINTS
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """n regions at one keyframe.
+
+    ``points`` (n, POINTS, 2) are x, y of some of their pixels and ``bgr`` (n, POINTS, 3) the
+    colours there, as at the first keyframe's exposure. ``levels`` (n, 2) are the darkest and the
+    lightest that the keyframe's own exposure could show. ``quantiles`` (n, QUANTILES, 3) are those
+    of CIELAB's L, a and b, and ``area`` (n,) is in pixels.
+    """
+
+    points: Floats
+    bgr: Picture
+    levels: Picture
+    quantiles: Floats
+    area: Floats
+
+    @classmethod
+    def of(cls, masks: Sequence[Mask], colours: Colours) -> Looks:
+        """Of non-empty masks of the picture."""
+        points = np.array([_points(mask) for mask in masks], np.float32).reshape(-1, POINTS, 2)
+        bgr = colours.at(points)
+        places = ((np.arange(QUANTILES) + 0.5) * POINTS / QUANTILES).astype(np.intp)
+        quantiles: Floats = np.sort(to_lab(bgr), axis=1)[:, places]
+        area = [np.count_nonzero(mask) for mask in masks]
+        levels = np.tile(colours.levels, (len(masks), 1))
+        return cls(points, bgr, levels, quantiles, np.array(area, np.float32))
+
+    @classmethod
+    def join(cls, parts: Sequence[Looks]) -> Looks:
+        """Several as one; at least one is needed."""
+        return cls(
+            np.concatenate([part.points for part in parts]),
+            np.concatenate([part.bgr for part in parts]),
+            np.concatenate([part.levels for part in parts]),
+            np.concatenate([part.quantiles for part in parts]),
+            np.concatenate([part.area for part in parts]),
+        )
+
+    def one(self, index: int) -> Looks:
+        """One of them, in memory of its own."""
+        only = slice(index, index + 1)
+        return Looks(
+            self.points[only].copy(),
+            self.bgr[only].copy(),
+            self.levels[only].copy(),
+            self.quantiles[only].copy(),
+            self.area[only].copy(),
+        )
+
+    def moved(self, matrix: Matrix) -> Looks:
+        """Where the points are, and how large the regions, after the camera moved."""
+        centre = self.points.mean(axis=1, keepdims=True)
+        # The growth where a region is: under a tilt it is not that of the whole picture.
+        corner = centre + np.array([[0, 0], [STEP, 0], [0, STEP]], np.float32)
+        moved = _transform(np.concatenate([self.points, corner], axis=1), matrix)
+        right, down = moved[:, -2] - moved[:, -3], moved[:, -1] - moved[:, -3]
+        growth = np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]) / STEP**2
+        area = self.area * np.clip(growth, 1e-3, 1e3)
+        return Looks(moved[:, :-3], self.bgr, self.levels, self.quantiles, area.astype(np.float32))
+
+
+class Colours:
+    """The colours of one keyframe, as they were at the exposure of the first one."""
+
+    def __init__(self, picture: Picture, exposure: Exposure) -> None:
+        """``exposure`` leads from the first keyframe to the HxWx3 BGR picture."""
+        self._smooth = cv2.blur(picture, (BLUR, BLUR))
+        levels = (np.arange(256) - exposure.offset) / exposure.gain
+        self._levels = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        # A little inside of them a pixel may be cut off too: it is blurred.
+        self.levels = self._levels[[4, 251]]
+
+    def at(self, points: Floats) -> Picture:
+        """BGR (..., 3) at points (..., 2), which are clamped to the picture."""
+        return self._levels.take(self._smooth.reshape(-1, 3).take(self.pixels(points), axis=0))
+
+    def pixels(self, points: Floats) -> NDArray[np.int32]:
+        """The index of the nearest pixel in the flat picture."""
+        height, width = self._smooth.shape[:2]
+        x = np.clip(np.rint(points[..., 0]), 0, width - 1)
+        y = np.clip(np.rint(points[..., 1]), 0, height - 1)
+        return (y * width + x).astype(np.int32)
+
+    def visible(self, points: Floats) -> NDArray[np.bool_]:
+        """Which points are in the picture."""
+        height, width = self._smooth.shape[:2]
+        x, y = points[..., 0], points[..., 1]
+        return (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
+
+
+def to_lab(bgr: Picture) -> Floats:
+    """CIELAB of BGR colours in an array of any shape (..., 3)."""
+    if bgr.size == 0:
+        return np.zeros(bgr.shape, np.float32)
+    return colors.to_lab(bgr.reshape(1, -1, 3)).reshape(bgr.shape)
+
+
+def colour_difference(one: Floats, other: Floats) -> Floats:
+    """How far apart the colours of regions are, by quantiles (..., QUANTILES, 3): CIELAB units.
+
+    The earth mover's distance of each channel without its ends.
+    """
+    difference = np.abs(one - other)[..., INNER, :].mean(axis=-2) @ WEIGHTS
+    return difference.astype(np.float32)
+
+
+def _points(mask: Mask) -> Floats:
+    step = COARSE
+    rows, columns = np.divmod(np.flatnonzero(mask[::step, ::step]), -(-mask.shape[1] // step))
+    if rows.size < POINTS:
+        step = 1
+        rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    chosen = (SPREAD * rows.size).astype(np.intp)
+    points = np.stack([columns[chosen], rows[chosen]], axis=1) * step
+    return points.astype(np.float32)
+
+
+def _transform(points: Floats, matrix: Matrix) -> Floats:
+    homogeneous = points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
+    # Behind the camera or on its horizon: far outside, wherever.
+    moved: Floats = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 1e-3)
+    return moved.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Inputs with known truth that the tests, the benchmarks and the demo share."""

@@ -1,0 +1,494 @@
+"""Words that are remembered: asked once, the same for ever, whatever becomes of the file."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import deep_perception
+from deep_perception.analyzer import Analyzer
+from deep_perception.describers.cache import file as cache_file
+from deep_perception.describers.cache import memory as cache_memory
+from deep_perception.describers.cache.file import WordsFile
+from deep_perception.describers.cache.memory import WordsCache, key_of
+from deep_perception.regions import Description
+from deep_perception.settings.options import settings_from
+from support.chat_scene import (
+    IMAGE,
+    PHOTO,
+    ask,
+    chat,
+    quick,  # noqa: F401
+    regions_of,
+)
+from support.chat_server import DROP, GOOD, WORDS, Reply, Server, completion
+
+chat_test = pytest.mark.chat
+CUP = Description(
+    status="described", label="cup", text="A cup.", attributes={"color": "rot — 红", "b": "1"},
+    describer="chat", model="m", prompt_id="p", latency_s=0.1 + 0.2, truncated=True,
+)  # fmt: skip
+
+
+def numbered():
+    """A server that never says the same twice."""
+    count, lock = [0], threading.Lock()
+
+    def answer(request):
+        with lock:
+            count[0] += 1
+            return Reply(completion({**WORDS, "caption": f"A red cup, number {count[0]}."}))
+
+    return answer
+
+
+def said(found):
+    return {region.index: words for region, words in found}
+
+
+def words(server, regions, image=IMAGE, **changes):
+    describer = chat(server, **changes)
+    try:
+        found = said(filter(None, describer.describe(image, regions)))
+        return found, describer.statistics, describer.warnings
+    finally:
+        describer.close()
+
+
+def test_words_are_remembered_whatever_kind_of_number_their_time_is(tmp_path):
+    words = dataclasses.replace(CUP, latency_s=0)
+    file = WordsFile(tmp_path / "words.db", 5)
+    file.put(b"k" * 32, words)
+    assert file.get(b"k" * 32) == words
+    file.close()
+
+
+# -- asked once ---------------------------------------------------------------------------------
+
+
+@chat_test
+@pytest.mark.parametrize("scene_picture", [False, True])
+def test_the_second_analysis_of_a_picture_asks_the_server_nothing(scene_picture):
+    with Server(numbered()) as server:
+        describer = chat(server, scene_picture=scene_picture)
+        first = said(ask(describer, regions_of(20)))
+        listed = server.listed
+        assert describer.statistics == {
+            "regions_asked": 20, "cache_hits": 0, "cache_misses": 20,
+        }  # fmt: skip
+        second = said(ask(describer, regions_of(20)))
+        assert describer.statistics == {
+            "regions_asked": 20, "cache_hits": 20, "cache_misses": 20,
+        }  # fmt: skip
+        describer.close()
+    assert second == first  # latency and all
+    assert len(server.requests) == 20
+    assert server.listed == listed
+
+
+@chat_test
+def test_identical_regions_at_once_are_asked_about_once():
+    regions = [dataclasses.replace(regions_of(1)[0], index=index) for index in range(1, 13)]
+    with Server(numbered()) as server:
+        found, statistics, _ = words(server, regions)
+    assert len(server.requests) == 1
+    assert len(found) == 12
+    assert len({each.text for each in found.values()}) == 1
+    assert statistics == {"regions_asked": 1, "cache_hits": 11, "cache_misses": 1}
+
+
+@chat_test
+def test_when_the_one_that_is_asked_is_cancelled_another_asks():
+    region = regions_of(1)[0]
+    stop, seen = threading.Event(), []
+
+    def answer(request):
+        seen.append(1)
+        if len(seen) == 1:
+            stop.wait(20)
+        return GOOD
+
+    with Server(answer) as server:
+        describer = chat(server)
+        given_up = describer.describe(IMAGE, [region])
+        while not seen:
+            next(given_up)
+        other = []
+        waits = threading.Thread(target=lambda: other.extend(ask(describer, [region])))
+        waits.start()
+        given_up.close()
+        waits.join(30)
+        stop.set()
+        describer.close()
+    ((_, one),) = other
+    assert one.status == "described"
+
+
+@chat_test
+def test_failures_and_the_words_of_the_fallback_are_not_remembered():
+    with Server(lambda request: Reply(completion(""))) as server:
+        describer = chat(server, fallback="attributes")
+        regions = regions_of(3)
+        assert {w.status for w in said(ask(describer, regions)).values()} == {"failed"}
+        server.answer = lambda request: DROP
+        assert {w.describer for w in said(ask(describer, regions)).values()} == {"attributes"}
+        server.answer = lambda request: GOOD
+        found = said(ask(describer, regions))
+        deadline = time.monotonic() + 60
+        while found[1].describer != "chat" and time.monotonic() < deadline:
+            found = said(ask(describer, regions))
+        assert {(w.status, w.describer) for w in found.values()} == {("described", "chat")}
+        describer.close()
+
+
+@chat_test
+def test_what_is_remembered_needs_no_server_and_says_nothing_of_it():
+    regions = regions_of(8)
+    with Server(numbered()) as server:
+        describer = chat(server, fallback="attributes")
+        first = said(ask(describer, regions[:6]))
+        port = server.port
+    # Away. The two that are new find out; the others have their words.
+    second = said(ask(describer, regions))
+    assert {index: second[index] for index in first} == first
+    assert {second[7].describer, second[8].describer} == {"attributes"}
+    (warning,) = describer.warnings
+    assert "for 2 of 8 regions" in warning
+    assert said(ask(describer, regions[:6])) == first
+    assert describer.warnings == (warning,)
+    with Server(numbered(), port=port):
+        deadline = time.monotonic() + 60
+        while not describer.available and time.monotonic() < deadline:
+            time.sleep(0.05)
+        # The first that goes ahead is remembered and proves nothing.
+        third = said(ask(describer, regions))
+        assert {w.describer for w in third.values()} == {"chat"}
+        assert describer.warnings == ()
+        describer.close()
+
+
+@chat_test
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 0.7},
+        {"max_tokens": 300},
+        {"picture_mode": "blur"},
+        {"scene_picture": True},
+        {"model": "qwen-vl:2"},
+        {"prompt": "mine.txt"},
+    ],
+)
+def test_what_shapes_the_words_is_part_of_the_key(changes, tmp_path):
+    if "prompt" in changes:
+        (tmp_path / "mine.txt").write_text("Name the thing.")
+        changes = {"prompt": str(tmp_path / "mine.txt")}
+    file = {"cache_file": str(tmp_path / "words.sqlite")}
+    listings = {"/v1/models": Reply({"data": [{"id": "qwen-vl"}, {"id": "qwen-vl:2"}]})}
+    with Server(numbered(), listings) as server:
+        usual = {"model": "qwen-vl", **file}
+        words(server, regions_of(2), **usual)
+        words(server, regions_of(2), **usual)
+        assert len(server.requests) == 2
+        words(server, regions_of(2), **{**usual, **changes})
+        assert len(server.requests) == 4
+        # One pixel of the region, and the mask.
+        other = IMAGE.copy()
+        region = regions_of(1)[0]
+        other[region.box.y1, region.box.x1] ^= 255
+        words(server, [region], other, **usual)
+        mask = region.mask.copy()
+        mask[region.box.y2 - 1] = False
+        smaller = type(region).from_mask(
+            index=1, point=region.point, mask=mask, score=1.0, source=region.rle.size
+        )
+        words(server, [smaller], **usual)
+        assert len(server.requests) == 6
+
+
+@chat_test
+def test_without_a_cache_every_region_is_asked_about(tmp_path):
+    path = tmp_path / "words.sqlite"
+    with Server(numbered()) as server:
+        for _ in range(2):
+            _, statistics, _ = words(server, regions_of(3), cache_size=0, cache_file=str(path))
+    assert len(server.requests) == 6
+    assert statistics == {"regions_asked": 3, "cache_hits": 0, "cache_misses": 0}
+    assert not path.exists()
+
+
+@chat_test
+def test_the_analyzer_passes_the_counts_on():
+    with Server() as server:
+        settings = {"describer.backend": "chat", "describer.url": server.url}
+        with Analyzer(settings_from(settings)) as analyzer:
+            count = len(analyzer.analyze(PHOTO).regions)
+            analyzer.analyze(PHOTO)
+            assert analyzer.models.statistics["regions_asked"] == count
+            assert analyzer.models.statistics["cache_hits"] == count
+    with Analyzer() as analyzer:
+        assert analyzer.models.statistics == {}
+
+
+# -- memory -------------------------------------------------------------------------------------
+
+
+def key(number):
+    return key_of([str(number)], [])
+
+
+def run(cache, *steps):
+    """Each step is a key and what is made; what came of each."""
+
+    async def made(value):
+        return value
+
+    async def go():
+        try:
+            return [await cache.words(k, lambda v=value: made(v)) for k, value in steps]
+        finally:
+            await cache.close()
+
+    return asyncio.run(go())
+
+
+def cup(number):
+    return dataclasses.replace(CUP, text=f"A cup, number {number}.")
+
+
+def test_the_memory_keeps_what_was_used_last():
+    cache = WordsCache(2, "")
+    steps = [(key(1), cup(1)), (key(2), cup(2)), (key(1), cup(9)), (key(3), cup(3)),
+             (key(1), cup(9)), (key(2), cup(22))]  # fmt: skip
+    assert run(cache, *steps) == [cup(1), cup(2), cup(1), cup(3), cup(1), cup(22)]
+    assert (cache.hits, cache.misses) == (2, 4)
+
+
+def test_keys_differ_by_where_texts_end_and_by_shape():
+    a, b = np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2, 3), np.uint8)
+    keys = [key_of(["ab", "c"], []), key_of(["a", "bc"], []), key_of([], [a]), key_of([], [b]),
+            key_of([], [a, a]), key_of([], [a + 1])]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    assert key_of(["x"], [a]) == key_of(["x"], [np.asfortranarray(a)])
+
+
+# -- the file -----------------------------------------------------------------------------------
+
+
+@chat_test
+def test_the_file_gives_the_next_process_the_very_same_words(tmp_path):
+    path = tmp_path / "deep" / "words.sqlite"
+    with Server(numbered()) as server:
+        first, _, _ = words(server, regions_of(12), cache_file=str(path))
+        second, statistics, warnings = words(server, regions_of(12), cache_file=str(path))
+    assert second == first
+    assert repr(sorted(second.items())) == repr(sorted(first.items()))
+    assert statistics == {"regions_asked": 0, "cache_hits": 12, "cache_misses": 0}
+    assert warnings == ()
+    assert len(server.requests) == 12
+
+
+def test_words_come_out_of_the_file_as_they_went_in(tmp_path):
+    path = str(tmp_path / "w.sqlite")
+    run(WordsCache(5, path), (key(1), CUP))
+    (found,) = run(WordsCache(5, path), (key(1), cup(2)))
+    assert found == CUP
+    assert list(found.attributes) == ["color", "b"]
+
+
+def test_the_file_keeps_what_was_used_last_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_memory, "FILE_TIMES", 3)
+    monkeypatch.setattr(cache_file, "PRUNE_EVERY", 4)
+    path = tmp_path / "w.sqlite"
+    run(WordsCache(2, str(path)), *[(key(n), cup(n)) for n in range(5)])
+    run(WordsCache(2, str(path)), (key(0), cup(99)))  # used again
+    run(WordsCache(2, str(path)), *[(key(n), cup(n)) for n in range(5, 8)])
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        kept = {row[0] for row in file.execute("SELECT key FROM words")}
+    assert kept == {key(n) for n in (0, 3, 4, 5, 6, 7)}
+
+
+def test_rows_that_are_not_understood_are_made_again(tmp_path):
+    path = tmp_path / "w.sqlite"
+    rows = ["", "{", "[]", '{"status": "described"}', '{"status": "described", "label": 5}',
+            '{"no": "such"}', None, b"\xff"]  # fmt: skip
+    run(WordsCache(9, str(path)), *[(key(n), cup(n)) for n in range(len(rows))])
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        for number, row in enumerate(rows):
+            file.execute("UPDATE words SET words = ? WHERE key = ?", (row or "null", key(number)))
+        file.commit()
+    cache = WordsCache(9, str(path))
+    steps = [(key(n), cup(n + 50)) for n in range(len(rows))]
+    assert run(cache, *steps) == [cup(n + 50) for n in range(len(rows))]
+    assert cache.warning == ""
+
+
+def corrupt(path):
+    run(WordsCache(5, str(path)), *[(key(n), cup(n)) for n in range(200)])
+    data = bytearray(path.read_bytes())
+    data[4096:] = random.Random(1).randbytes(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def foreign(path):
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE words (a, b)")
+        file.commit()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_bytes(random.Random(0).randbytes(20000)), "not a database"),
+        (lambda path: path.mkdir(), "unable to open"),
+        (corrupt, "malformed|corrupt|not a database"),
+        (foreign, "database of something else"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_warning_and_then_memory_only(
+    make, reason, tmp_path, caplog
+):
+    path = tmp_path / "w.sqlite"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    cache = WordsCache(500, str(path))
+    steps = [(key(n), cup(n)) for n in range(300)]
+    assert run(cache, *steps, *steps)[300:] == [cup(n) for n in range(300)]
+    assert cache.warning.startswith(f"describer.cache_file: {path} cannot be used (")
+    assert any(part in cache.warning for part in reason.split("|"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    if make is not corrupt and before:
+        assert path.read_bytes()[:100] == before[:100]  # nobody's file is repaired away
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
+def test_a_file_that_may_only_be_read_is_a_warning(caplog):
+    folder = Path(tempfile.mkdtemp())  # tmp_path lets no other user in
+    try:
+        path = folder / "w.sqlite"
+        run(WordsCache(5, str(path)), (key(1), cup(1)))
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            cache = WordsCache(5, str(path))
+            assert run(cache, (key(2), cup(2)), (key(2), cup(9))) == [cup(2), cup(2)]
+        finally:
+            os.seteuid(user)
+        assert "memory only" in cache.warning
+        assert len(caplog.records) == 1
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_file, "BUSY_S", 0.5)
+    path = tmp_path / "w.sqlite"
+    run(WordsCache(5, str(path)), (key(1), cup(1)))
+    cache = WordsCache(5, str(path))
+    ticks = []
+
+    async def go():
+        async def made():
+            return cup(2)
+
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.ensure_future(tick())
+        found = await cache.words(key(2), made)
+        ticking.cancel()
+        await cache.close()
+        return found
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE words SET used = 1")
+        assert asyncio.run(go()) == cup(2)
+    assert "locked" in cache.warning
+    assert len(ticks) >= 5  # it went on while SQLite waited half a second
+
+
+WRITER = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[4])
+from test_cache import WordsCache, cup, key
+
+async def go(path, first, last):
+    cache = WordsCache(5, path)
+    for number in range(first, last):
+        async def made():
+            return cup(number)
+        print(number, (await cache.words(key(number), made)).text, flush=True)
+    assert cache.warning == "", cache.warning
+    await cache.close()
+
+asyncio.run(go(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+"""
+
+
+def writer(path, first, last):
+    here = str(Path(__file__).parent)
+    package = str(Path(deep_perception.__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(first), str(last), here],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{package}:{package}/test"},
+    )  # fmt: skip
+
+
+def test_several_processes_share_one_file(tmp_path):
+    path = tmp_path / "w.sqlite"
+    # At once from the start: also making the file.
+    processes = [writer(path, 20 * n, 20 * n + 60) for n in range(4)]
+    said = [process.communicate(timeout=120)[0].splitlines() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4
+    assert [len(lines) for lines in said] == [60] * 4
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT count(*) FROM words").fetchone() == (120,)
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_words_that_were_given_survive_kill_9(tmp_path):
+    path = tmp_path / "w.sqlite"
+    process = writer(path, 0, 10**6)
+    with process:
+        for line in process.stdout:
+            if line.startswith("200 "):
+                process.kill()
+                break
+        last = max([200, *(int(line.split()[0]) for line in process.stdout if line[-1] == "\n")])
+    assert process.returncode == -signal.SIGKILL
+    found = run(WordsCache(5, str(path)), *[(key(n), cup(-1)) for n in range(last + 1)])
+    assert found == [cup(n) for n in range(last + 1)]
+
+
+def test_the_file_is_made_when_it_is_first_needed_and_closed_at_the_end(tmp_path):
+    path = tmp_path / "w.sqlite"
+    cache = WordsCache(5, str(path))
+    assert not path.exists()
+    run(cache, (key(1), cup(1)))
+    # The last to close leaves one file, not SQLite's three.
+    assert [entry.name for entry in tmp_path.iterdir()] == ["w.sqlite"]
+    assert Counter(thread.name.startswith("words") for thread in threading.enumerate())[True] == 0
+    assert WordsFile(path, 5).get(key(1)) == cup(1)

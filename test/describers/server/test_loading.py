@@ -1,0 +1,215 @@
+"""A chat server whose model has to be loaded first: LM Studio's native API over real HTTP."""
+
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from deep_perception.describers.server import breaker, readiness
+from deep_perception.describers.server import client as chat_client
+from support.chat_scene import (
+    IMAGE,
+    ask,
+    chat,
+    quick,  # noqa: F401
+    regions_of,
+)
+from support.chat_server import GOOD, NO_ENDPOINT, LmStudio, Reply, Server
+
+pytestmark = pytest.mark.chat
+
+V0, ANY = "/api/v0/models", "/v1/models"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.05)
+    monkeypatch.setattr(readiness, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(chat_client, "LOADING_LOOK_S", 0.05)
+
+
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+def by(found):
+    return Counter(words.describer for _, words in found)
+
+
+@pytest.mark.parametrize("load_model", ["load", "load+unload"])
+def test_the_wanted_model_is_loaded_once_while_the_fallback_describes(load_model):
+    go = threading.Event()
+    lm = LmStudio("other", "qwen/vl", engine=lambda key: (go.wait(30), None)[1])
+    lm.instances["other"].append("other")
+    with Server(lm=lm) as server:
+        describer = chat(server, model="qwen/vl", load_model=load_model, fallback="attributes")
+        try:
+            for _ in range(3):  # the scene's end cancels nothing, and nothing is loaded twice
+                assert by(ask(describer, regions_of(4))) == {"attributes": 4}
+                (warning,) = describer.warnings
+                assert "LM Studio is loading 'qwen/vl' (" in warning
+                assert " s so far)" in warning
+                assert warning.endswith("'attributes' is used instead")
+            assert not describer.available
+            until(lambda: "(2 s so far)" in describer.warnings[0])
+            go.set()
+            until(lambda: describer.available)
+            assert by(ask(describer, regions_of(4))) == {"chat": 4}
+            assert describer.warnings == ()
+            assert {request["model"] for request in server.requests} == {"qwen/vl"}
+            # Unloaded behind our back, it is loaded again.
+            lm.instances["qwen/vl"].clear()
+            server.answer = lambda request: Reply({"error": "Model is unloaded."}, 400)
+            ask(describer, regions_of(5, IMAGE[::-1].copy()))
+            server.answer = lambda request: GOOD
+            until(lambda: describer.available)
+            assert by(ask(describer, regions_of(6)))["chat"] == 6
+        finally:
+            go.set()
+            describer.close()
+    assert lm.loads == [{"model": "qwen/vl"}] * 2
+    # Only what was loaded here, and only when that is wanted.
+    ours = [{"instance_id": "qwen/vl"}] * 2 if load_model == "load+unload" else []
+    assert lm.unloads == ours
+    assert lm.instances["other"] == ["other"]
+    assert lm.instances["qwen/vl"] == ([] if ours else ["qwen/vl"])
+
+
+FULL = "Model loading was stopped due to insufficient system resources."
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply({"error": {"type": "model_load_failed", "message": FULL}}, 500), FULL),
+        (Reply("<html>Internal Server Error", 500, kind="text/html"), "status 500"),
+        (Reply({"type": "llm", "status": "failed"}), "failed"),
+        (NO_ENDPOINT, "it cannot be told to before its version 0.4.0"),
+        (Reply("Not Found", 404, kind="text/plain"), "status 404: Not Found"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_says_why_and_what_to_do(reply, reason):
+    lm = LmStudio("v", engine=lambda key: reply)
+    with Server(lm=lm) as server:
+        describer = chat(server, model="v", load_model="load+unload", fallback="attributes")
+        assert by(ask(describer, regions_of(3))) == {"attributes": 3}
+        until(lambda: "did not load model 'v'" in describer.warnings[0])
+        assert reason in describer.warnings[0]
+        assert "Developer > Select a model to load) or run: lms load v" in describer.warnings[0]
+        # Not tried again and again: but what the user loads is used.
+        assert by(ask(describer, regions_of(3))) == {"attributes": 3}
+        lm.instances["v"].append("v")
+        until(lambda: describer.available)
+        assert by(ask(describer, regions_of(3))) == {"chat": 3}
+        describer.close()
+    assert len(lm.loads) == 1
+    assert lm.unloads == []
+
+
+def test_loading_has_its_time_limit():
+    stop = threading.Event()
+    lm = LmStudio("v", engine=lambda key: (stop.wait(30), None)[1])
+    with Server(lm=lm) as server:
+        describer = chat(server, model="v", load_model="load", load_timeout_s=1.0)
+        ask(describer, regions_of(1))
+        until(lambda: "is not loaded after describer.load_timeout_s (1 s)" in describer.warnings[0])
+        stop.set()
+        # It was only late.
+        until(lambda: describer.available)
+        assert by(ask(describer, regions_of(2))) == {"chat": 2}
+        describer.close()
+    assert len(lm.loads) == 1
+
+
+def test_closing_while_a_model_loads_does_not_wait_for_it():
+    stop, loading = threading.Event(), threading.Event()
+    lm = LmStudio("v", engine=lambda key: (loading.set(), stop.wait(60), None)[2])
+    with Server(lm=lm) as server:
+        describer = chat(server, model="v", load_model="load+unload")
+        ask(describer, regions_of(1))
+        assert loading.wait(30)
+        started = time.monotonic()
+        describer.close()
+        assert time.monotonic() - started < 30
+        stop.set()
+    # Asked to, under the name that it will have; whether it can be unloaded yet is LM Studio's.
+    assert lm.unloads == [{"instance_id": "v"}]
+
+
+def test_a_server_that_does_not_unload_costs_no_exception(caplog):
+    lm = LmStudio("v")
+    with Server(lm=lm) as server:
+        describer = chat(server, model="v", load_model="load+unload", fallback="attributes")
+        ask(describer, regions_of(1))
+        until(lambda: describer.available)
+        lm.instances["v"].clear()
+        describer.close()
+    assert lm.unloads == [{"instance_id": "v"}]
+    assert "LM Studio did not unload 'v': status 404: No such instance" in caplog.text
+
+
+def test_to_load_a_model_it_has_to_be_named():
+    lm = LmStudio("v")
+    with Server(lm=lm) as server:
+        describer = chat(server, load_model="load", fallback="attributes")
+        ask(describer, regions_of(1))
+        (warning,) = describer.warnings
+        describer.close()
+    assert "or set describer.model: then it is loaded" in warning
+    assert lm.loads == []
+
+
+def test_a_model_that_lm_studio_loads_by_itself_is_waited_for_beside_the_work():
+    """Just in time, at the first request, which gets its answer minutes later."""
+    stop = threading.Event()
+    model = {"id": "v", "type": "vlm", "state": "loaded"}
+    listings = {V0: lambda: Reply({"data": [model]})}
+
+    def answer(request):
+        if model["state"] != "loaded":
+            model["state"] = "loading"
+            stop.wait(30)
+        return GOOD
+
+    with Server(answer, listings) as server:
+        describer = chat(
+            server, model="v", fallback="attributes", region_timeout_s=1.0, cache_size=0
+        )
+        assert by(ask(describer, regions_of(2))) == {"chat": 2}
+        model["state"] = "not-loaded"  # its time was over
+        assert by(ask(describer, regions_of(2))) == {"attributes": 2}
+        (warning,) = describer.warnings
+        assert "LM Studio is loading 'v'; 'attributes' is used instead" in warning
+        asked = len(server.requests)
+        assert by(ask(describer, regions_of(8))) == {"attributes": 8}
+        assert not describer.available
+        assert len(server.requests) == asked  # it is not asked meanwhile
+        model["state"] = "loaded"
+        stop.set()
+        until(lambda: describer.available)
+        assert by(ask(describer, regions_of(8))) == {"chat": 8}
+        assert describer.warnings == ()
+        describer.close()
+
+
+def test_where_the_listing_cannot_tell_a_slow_first_answer_is_no_end():
+    stop, slow = threading.Event(), [True]
+    listings = {ANY: Reply({"data": [{"id": "v"}]})}
+
+    def answer(request):
+        if slow:
+            stop.wait(30)
+        return GOOD
+
+    with Server(answer, listings) as server:
+        describer = chat(server, fallback="attributes", region_timeout_s=1.0)
+        assert by(ask(describer, regions_of(6))) == {"attributes": 6}
+        slow.clear()
+        stop.set()
+        until(lambda: describer.available)
+        assert by(ask(describer, regions_of(6))) == {"chat": 6}
+        describer.close()

@@ -1,0 +1,406 @@
+"""The page of a replay, as bytes: what is on it, what is left out, what it must not hold."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import re
+import tracemalloc
+from collections import Counter
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from deep_perception import masks
+from deep_perception.masks import Size
+from deep_perception.replay.journal.scenes import from_line, to_line
+from deep_perception.replay.outputs.page import write_page
+from deep_perception.replay.outputs.page.outlines import canvas_of, path_of, path_of_box
+from support import photograph_scenes as photographed
+from support.photograph_scenes import FRONT, REAR, Photographed, with_words
+
+HOSTILE = "</script><img src=x onerror=alert(1)><!--<script>\u2028\ud800\x00 'mug' \"&amp; @DATA@"
+
+
+@pytest.fixture(scope="module")
+def made():
+    return Photographed({FRONT: ["coffee", "chelsea"], REAR: ["rocket"]})
+
+
+class Page(HTMLParser):
+    """The texts of an HTML file: of its scripts by id, of its style, of the policy."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.bytes = path.read_bytes()
+        self.blocks, self.tags, self.policy = {}, Counter(), ""
+        self._name = ""
+        self.feed(self.bytes.decode())
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags[tag] += 1
+        if tag in ("script", "style", "title"):
+            self._name = attributes.get("id", tag)
+            self.blocks[self._name] = ""
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"]
+
+    def handle_data(self, data):
+        if self._name:
+            self.blocks[self._name] += data
+
+    def handle_endtag(self, tag):
+        self._name = ""
+
+    def named(self, letter):
+        """Number -> content, of the blocks whose name is a letter and a number."""
+        return {
+            int(name[1:]): text
+            for name, text in self.blocks.items()
+            if re.fullmatch(rf"{letter}\d+", name)
+        }
+
+    @property
+    def index(self):
+        return json.loads(self.blocks["index"])
+
+    @property
+    def keyframes(self):
+        return {number: json.loads(text) for number, text in self.named("k").items()}
+
+    def regions(self, keyframe):
+        columns = self.index["columns"]
+        return [dict(zip(columns, row, strict=True)) for row in keyframe["regions"]]
+
+    def words(self, number):
+        size = self.index["words_a_block"]
+        return json.loads(self.blocks[f"w{number // size}"])[number % size]
+
+
+def write(path, made, **changes):
+    arguments = {"title": "kitchen", "seen": made.open, "picture": made.picture, **changes}
+    write_page(path, **arguments)
+    return Page(path)
+
+
+def test_every_keyframe_its_picture_and_its_words(made, tmp_path):
+    page = write(tmp_path / "report.html", made)
+    assert len(page.keyframes) == len(made.scenes) > 6
+    for number, seen in enumerate(made.scenes):
+        keyframe = page.keyframes[number]
+        assert keyframe["stamp_ns"] == str(seen.stamp_ns)
+        assert keyframe["picture"] == "yes"
+        data = np.frombuffer(base64.b64decode(page.named("p")[number]), np.uint8)
+        shown = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        assert np.abs(shown.astype(int) - made.picture(seen)).mean() < 8
+        for region, told in zip(seen.scene.regions, page.regions(keyframe), strict=True):
+            said = region.description
+            assert (told["index"], told["status"]) == (region.index, said.status)
+            if said.status == "pending":
+                assert told["words"] == -1
+            else:
+                words = page.words(told["words"])
+                assert words["text"] == said.text
+                assert words["attributes"] == said.attributes
+                assert words["error"] == said.error
+    statuses = Counter(r.description.status for seen in made.scenes for r in seen.scene.regions)
+    assert page.index["statuses"] == statuses
+    assert set(statuses) == {"described", "reused", "failed", "pending"}
+
+
+def test_the_index_says_where_labels_and_tracks_are(made, tmp_path):
+    page = write(tmp_path / "report.html", made)
+    assert [camera["topic"] for camera in page.index["cameras"]] == [FRONT, REAR]
+    for camera in page.index["cameras"]:
+        scenes = [seen for seen in made.scenes if seen.topic == camera["topic"]]
+        assert [row[1] for row in camera["frames"]] == [seen.keyframe for seen in scenes]
+        regions = [(at, r) for at, seen in enumerate(scenes) for r in seen.scene.regions]
+        for label in camera["labels"]:
+            places = [
+                at
+                for at, region in regions
+                if (region.description.label or region.description.status)
+                == (label["name"] or label["status"])
+            ]
+            assert label["regions"] == len(places)
+            assert numbers_in(label["keyframes"]) == sorted(set(places))
+        lives = {}
+        for track in camera["tracks"]:
+            places = [at for at, region in regions if region.track_id == track["id"]]
+            assert numbers_in(track["keyframes"]) == places
+            words = [r.description for _, r in regions if r.track_id == track["id"]]
+            labels = [each.label for each in words if each.label] or [words[-1].status]
+            label = camera["labels"][track["label"]]
+            assert (label["name"] or label["status"]) == labels[-1]
+            lives[track["id"]] = scenes[places[-1]].stamp_ns - scenes[places[0]].stamp_ns
+        longest = [lives[camera["tracks"][number]["id"]] for number in camera["longest"]]
+        assert longest == sorted(lives.values(), reverse=True)
+
+
+def test_the_last_keyframe_is_the_newest_until_the_recording_ends(made, tmp_path):
+    ends = {seen.topic: seen.log_ns for seen in made.scenes}
+    stop_ns = max(ends.values()) + 2_500_000_000
+    for camera in write(tmp_path / "report.html", made, stop_ns=stop_ns).index["cameras"]:
+        assert camera["tail_s"] == round((stop_ns - ends[camera["topic"]]) / 1e9, 3) >= 2.5
+    for camera in write(tmp_path / "report.html", made).index["cameras"]:
+        assert camera["tail_s"] is None
+
+
+def numbers_in(ends):
+    runs = zip(ends[::2], ends[1::2], strict=True)
+    return [number for start, end in runs for number in range(start, end)]
+
+
+def test_the_same_scenes_give_the_same_bytes_and_no_path(made, tmp_path):
+    first = write(tmp_path / "one.html", made)
+    again = write(tmp_path / "another.html", made)
+    assert first.bytes == again.bytes
+    assert str(tmp_path).encode() not in first.bytes
+    assert str(photographed.DATA).encode() not in first.bytes
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another.html", "one.html"]
+
+
+def test_nothing_on_it_needs_a_network(made, tmp_path):
+    page = write(tmp_path / "report.html", made)
+    code = page.blocks["script"] + page.blocks["style"]
+    addresses = set(re.findall(rb"https?://[^\s\"'<>)]+", page.bytes))
+    assert addresses == {b"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", code)
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest", code)
+    assert "default-src 'none'" in page.policy and "unsafe" not in page.policy
+    for kind in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.blocks[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in page.policy
+
+
+def test_words_cannot_leave_their_block(made, tmp_path):
+    plain = write(tmp_path / "plain.html", made)
+    seen = with_words(made.scenes[0], 0, label=HOSTILE, text=HOSTILE, attributes={HOSTILE: HOSTILE})
+    seen = dataclasses.replace(seen, reason=HOSTILE, frame_id=HOSTILE)
+    page = write(
+        tmp_path / "hostile.html",
+        made,
+        seen=lambda: iter([seen, *made.scenes[1:]]),
+        title=HOSTILE,
+        warnings=[HOSTILE],
+    )
+    assert page.tags == plain.tags
+    assert page.blocks.keys() == plain.blocks.keys()
+    assert page.index["title"] == page.index["warnings"][0] == HOSTILE
+    told = page.words(page.regions(page.keyframes[0])[0]["words"])
+    whole = HOSTILE.replace("\ud800", "\ufffd")
+    assert told["label"] == told["text"] == whole
+    assert told["attributes"] == {whole: whole}
+
+
+def test_a_long_recording_is_thinned_out_evenly(made, tmp_path):
+    asked = []
+
+    def picture(seen):
+        asked.append((seen.topic, seen.keyframe))
+        return made.picture(front if seen.topic == FRONT else rear)
+
+    front = [seen for seen in made.scenes if seen.topic == FRONT][-1]
+    rear = next(seen for seen in made.scenes if seen.topic == REAR)
+
+    def long():
+        for number in range(1, 61):
+            yield dataclasses.replace(front, keyframe=number, stamp_ns=number * 10**9)
+            if number <= 3:
+                yield dataclasses.replace(rear, keyframe=number, stamp_ns=number * 10**9)
+
+    page = write(tmp_path / "long.html", made, seen=long, picture=picture, pictures=9, keyframes=23)
+    front_camera, rear_camera = page.index["cameras"]
+    kept = [row[1] for row in front_camera["frames"]]
+    assert (front_camera["total"], rear_camera["total"]) == (60, 3)
+    assert len(kept) == 20 and kept[0] == 1 and kept[-1] == 60
+    assert set(np.diff(kept)) <= {3, 4}
+    assert [row[1] for row in rear_camera["frames"]] == [1, 2, 3]
+    pictured = [number for topic, number in asked if topic == FRONT]
+    assert len(pictured) == 6 and pictured[0] == 1 and pictured[-1] == 60
+    assert [number for topic, number in asked if topic == REAR] == [1, 2, 3]
+    assert len(page.named("p")) == 9
+    assert front_camera["pictures_left_out"] == 14
+    # What has no picture still has its words, and boxes for outlines.
+    left_out = next(each for each in page.keyframes.values() if each["picture"] == "left out")
+    canvas = canvas_of(front.scene.size)
+    for region, told in zip(front.scene.regions, page.regions(left_out), strict=True):
+        assert told["path"] == path_of_box(region.box, front.scene.size, canvas)
+        if region.description.text:
+            assert page.words(told["words"])["text"] == region.description.text
+
+
+def test_the_longest_side_of_a_picture_is_limited(made, tmp_path):
+    page = write(tmp_path / "report.html", made, picture_side=200)
+    for text in page.named("p").values():
+        data = np.frombuffer(base64.b64decode(text), np.uint8)
+        assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (150, 200, 3)
+
+
+def test_a_picture_that_cannot_be_read_costs_only_itself(made, tmp_path):
+    page = write(
+        tmp_path / "report.html",
+        made,
+        picture=lambda seen: None if seen.keyframe == 2 else made.picture(seen),
+    )
+    lost = [number for number, seen in enumerate(made.scenes) if seen.keyframe == 2]
+    assert [n for n, each in page.keyframes.items() if each["picture"] == "unreadable"] == lost
+    assert set(page.named("p")) == set(range(len(made.scenes))) - set(lost)
+    assert [camera["unreadable"] for camera in page.index["cameras"]] == [1, 1]
+
+
+def test_words_that_are_used_again_are_there_once(made, tmp_path):
+    one = write(tmp_path / "one.html", made, seen=lambda: iter(made.scenes[:1]), pictures=0)
+    many = write(tmp_path / "many.html", made, seen=lambda: iter(made.scenes[:1] * 50), pictures=0)
+    assert many.blocks["w0"] == one.blocks["w0"]
+    assert len(many.named("w")) == 1 and len(many.named("k")) == 50
+
+
+def test_more_words_than_a_block_takes(made, tmp_path):
+    seen = made.scenes[0]
+
+    def talkative():
+        for number in range(30):
+            changed = seen
+            for place, region in enumerate(seen.scene.regions):
+                if region.description.text:
+                    changed = with_words(changed, place, text=f"Words {number} {place}.")
+            yield changed
+
+    page = write(tmp_path / "report.html", made, seen=talkative, pictures=0)
+    assert len(page.named("w")) > 2
+    for number, keyframe in page.keyframes.items():
+        for place, told in enumerate(page.regions(keyframe)):
+            if told["status"] == "described":
+                assert page.words(told["words"])["text"] == f"Words {number} {place}."
+
+
+def test_a_page_is_there_whole_or_not_at_all(made, tmp_path):
+    path = tmp_path / "report.html"
+    before = write(path, made).bytes
+
+    def picture(seen):
+        if seen.keyframe == 3:
+            raise OSError("the disk is gone")
+        return made.picture(seen)
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        write(path, made, picture=picture)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_recording_without_keyframes(made, tmp_path):
+    page = write(tmp_path / "report.html", made, seen=lambda: iter([]))
+    assert page.index["cameras"] == [] and page.keyframes == {}
+    assert page.blocks["title"] == "kitchen"
+
+
+def test_memory_does_not_grow_with_the_recording(made, tmp_path):
+    lines = [to_line(seen) for seen in made.scenes]
+    pictures = [made.picture(seen) for seen in made.scenes]
+
+    def peak(times):
+        def seen():
+            for _ in range(times):
+                yield from map(from_line, lines)
+
+        path = tmp_path / "report.html"
+        tracemalloc.start()
+        write_page(
+            path,
+            title="kitchen",
+            seen=seen,
+            picture=lambda each: pictures[each.keyframe % len(pictures)].copy(),
+        )
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most, path.stat().st_size
+
+    peak(1)  # what the first call imports and keeps
+    (few, small), (many, large) = peak(2), peak(10)
+    assert large - small > 2_000_000
+    assert many - few < 0.2 * (large - small)
+
+
+# -- outlines -----------------------------------------------------------------------------------
+
+
+def filled(path, canvas):
+    """The even-odd filling of a path of ``path_of``, drawn by OpenCV (HxW bool)."""
+    outlines = []
+    for sub in path.split("M")[1:]:
+        start, _, line = sub.rstrip("z").partition("l")
+        points = [[int(number) for number in start.split()]]
+        steps = [int(number) for number in re.findall(r"-?\d+", line)]
+        for step in zip(steps[::2], steps[1::2], strict=True):
+            points.append([points[-1][0] + step[0], points[-1][1] + step[1]])
+        outlines.append(np.array(points, np.int32))
+    drawn = np.zeros((canvas.height, canvas.width), np.uint8)
+    cv2.fillPoly(drawn, outlines, 1)
+    return drawn > 0
+
+
+blobs = st.lists(
+    st.tuples(
+        st.integers(0, 159), st.integers(0, 119), st.integers(6, 60), st.integers(6, 60),
+        st.booleans(), st.sampled_from((1, 1, 0)),
+    ),
+    min_size=1,
+    max_size=6,
+)  # fmt: skip
+
+
+@given(blobs)
+def test_an_outline_covers_its_mask(shapes):
+    mask = np.zeros((120, 160), np.uint8)
+    for x, y, width, height, round_, value in shapes:
+        if round_:
+            cv2.ellipse(mask, (x, y), (width // 2, height // 2), 20, 0, 360, value, -1)
+        else:
+            cv2.rectangle(mask, (x, y), (x + width, y + height), value, -1)
+    mask = mask > 0
+    canvas = canvas_of(masks.size_of(mask))
+    assert canvas == Size(1200, 900)
+    assume(mask.any())
+    path = path_of(masks.cut(mask), canvas)
+    drawn = filled(path, canvas)
+    truth = masks.scale_mask(mask, canvas)
+    # Outlines go through the middle of a mask's pixels: what differs lies next to its edge.
+    near, inside = np.ones((21, 21), np.uint8), truth.astype(np.uint8)
+    outside_is_empty = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+    edge = cv2.dilate(inside, near) != cv2.erode(inside, near, **outside_is_empty)
+    assert not ((drawn != truth) & ~edge).any()
+
+
+def test_an_outline_leaves_holes_open_and_small_specks_out():
+    mask = np.zeros((300, 400), np.bool_)
+    mask[50:250, 100:300] = True
+    mask[100:200, 150:250] = False
+    mask[10:11, 10:12] = True
+    path = path_of(masks.cut(mask), canvas_of(masks.size_of(mask)))
+    assert path.count("M") == 2
+    drawn = filled(path, Size(1200, 900))
+    assert not drawn[450, 600] and drawn[200, 600] and not drawn[30:40, 30:40].any()
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (1, 1)])
+def test_a_thin_region_still_has_an_outline(shape):
+    mask = np.zeros((300, 400), np.bool_)
+    mask[20 : 20 + shape[0], 30 : 30 + shape[1]] = True
+    path = path_of(masks.cut(mask), canvas_of(masks.size_of(mask)))
+    assert re.fullmatch(r"M\d+ \d+l-?\d+[ -]\d+.*z", path)
+
+
+def test_a_mask_of_working_size_has_the_outline_of_the_one_of_source_size():
+    working = np.zeros((120, 160), np.bool_)
+    working[20:90, 30:120] = True
+    canvas = canvas_of(Size(1600, 1200))
+    large = masks.scale_mask(working, Size(1600, 1200))
+    one, other = (filled(path_of(masks.cut(mask), canvas), canvas) for mask in (working, large))
+    assert (one != other).mean() < 0.01

@@ -1,0 +1,208 @@
+"""Many recordings on Ray clusters that are begun here: the same results, also when actors die."""
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support import bags
+from support.replay_workers import (
+    descendants,
+    finish,
+    kill,
+    one_after_the_other,
+    processes,
+    scenes_of,
+    start,
+    three,
+    wait_for,
+)
+from support.replays import content
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    return three(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="module")
+def alone(recordings, tmp_path_factory):
+    return one_after_the_other(recordings, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    # Ray keeps a token there, and where it finds one it asks for it.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    # For what is left of a command that is killed. The paths of Ray's sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
+
+
+def actors(process):
+    return [pid for pid, line in descendants(process.pid) if line.startswith("ray::Replayer")]
+
+
+@contextmanager
+def ray_start(*arguments):
+    """A machine of a cluster, by the command that users begin one with, and what it said."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [*command, "--disable-usage-stats", *arguments], stdout=said, stderr=said
+        )
+
+        def started():
+            said.seek(0)
+            text = said.read()
+            assert process.poll() is None, text
+            # After the address, where it says one.
+            return "To terminate the Ray runtime" in text and text
+
+        try:
+            yield wait_for(started, "a cluster"), process
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@contextmanager
+def head(cpus):
+    """The address of a cluster, and its only machine."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-") as folder,
+        ray_start(
+            "--head", "--port=0", f"--num-cpus={cpus}", "--include-dashboard=false",
+            f"--temp-dir={folder}",
+        ) as (said, machine),
+    ):  # fmt: skip
+        yield re.search(r"--address='([^']+)'", said)[1], machine
+
+
+@pytest.fixture
+def cluster():
+    """The address of a cluster, and its machines: all work is done by another one than ours."""
+    with (
+        head(cpus=0) as (address, ours),
+        ray_start(f"--address={address}", "--num-cpus=2") as (_, other),
+    ):
+        yield address, (ours, other)
+
+
+# -- the same results ---------------------------------------------------------------------------
+
+
+def test_ray_makes_what_one_process_makes(recordings, tmp_path):
+    """Relative paths, a describer that says where and how it works, a recording that is none."""
+    (tmp_path / "recorded").symlink_to(recordings[0].parent)
+    (tmp_path / "recorded.mcap").write_bytes(b"nothing")
+    one, two, three = (Path("recorded") / path.name for path in recordings)
+    how = {"folder": tmp_path, "backend": "Placed"}
+    finish(start([one, two, three], "alone", **how))
+    # Else its words are remembered.
+    shutil.rmtree(tmp_path / "cache")
+    process = start([one, "recorded.mcap", two, three], "out", "--ray", "local", **how)
+    said = finish(process, code=2).splitlines()
+    assert content(tmp_path / "out") == content(tmp_path / "alone")
+    (line,) = [line for line in said if line.startswith("deep_perception: ")]
+    assert line.startswith("deep_perception: recorded.mcap: ")
+    for name in ("one", "two", "three"):
+        assert any(line.startswith(f"{name}: 2") for line in said)
+
+
+# -- what dies ----------------------------------------------------------------------------------
+
+
+def test_what_a_killed_actor_was_at_is_gone_on_with(recordings, alone, tmp_path):
+    process = start(recordings, tmp_path / "out", "--ray", "local", folder=tmp_path)
+    wait_for(lambda: scenes_of(tmp_path / "out" / "one") >= 3, "the first scenes")
+    kill(actors(process)[0])
+    said = finish(process)
+    assert said.count("its worker died; another one goes on with it") == 1
+    assert "(raylet)" not in said
+    assert content(tmp_path / "out") == alone
+
+
+def test_a_recording_that_kills_its_actors_costs_no_other(recordings, alone, tmp_path):
+    white = [np.full((120, 160, 3), 255, np.uint8)] * 3
+    deadly = bags.write_bag(tmp_path / "deadly", white)
+    process = start(
+        [deadly, *recordings], tmp_path / "out", "--ray", "local", "--workers", "2",
+        folder=tmp_path, backend="Deadly",
+    )  # fmt: skip
+    said = finish(process, code=2)
+    assert "its worker died 3 times" in said
+    found = content(tmp_path / "out")
+    assert {name: data for name, data in found.items() if not name.startswith("deadly/")} == alone
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_actor_is_left_and_the_same_command_goes_on(recordings, alone, tmp_path, number):
+    process = start(recordings, tmp_path / "out", "--ray", "local", folder=tmp_path)
+    # Enough for more than a second, after which it is noted how far it is.
+    wait_for(lambda: scenes_of(tmp_path / "out" / "one") >= 14, "the first scenes")
+    working = actors(process)
+    assert working
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert "deep_perception: interrupted; run again with the same command to go on" in said
+        assert "Traceback" not in said
+    # What is not told to end notices it after a moment.
+    wait_for(lambda: not {pid for pid, _, _ in processes()} & {*working}, "the actors' end")
+    said = finish(start(recordings, tmp_path / "out", "--ray", "local", folder=tmp_path))
+    assert number == signal.SIGKILL or "going on behind" in said
+    assert content(tmp_path / "out") == alone
+
+
+# -- clusters -----------------------------------------------------------------------------------
+
+
+def test_a_running_cluster_is_used_and_left_running(recordings, alone, cluster, tmp_path):
+    address, machines = cluster
+    for output in ("out", "again"):
+        finish(start(recordings, tmp_path / output, "--ray", address, folder=tmp_path))
+        assert content(tmp_path / output) == alone
+    assert all(machine.poll() is None for machine in machines)
+    missing = tmp_path / "missing.mcap"
+    process = start([missing], tmp_path / "none", "--ray", address, folder=tmp_path)
+    assert re.search(rf"{missing}: there is no such file .* \(on \S+\)\n", finish(process, code=2))
+    assert not list((tmp_path / "none").iterdir())
+
+
+def test_a_cluster_that_asks_for_a_token_gets_it(recordings, alone, tmp_path):
+    token = tmp_path / ".ray/auth_token"
+    token.parent.mkdir()
+    token.write_text("0123456789abcdef" * 4)
+    with head(cpus=2) as (address, _):
+        finish(start(recordings, tmp_path / "out", "--ray", address, folder=tmp_path))
+        assert content(tmp_path / "out") == alone
+        token.write_text("another" * 5)
+        said = finish(start(recordings, tmp_path / "no", "--ray", address, folder=tmp_path), code=2)
+        assert said.splitlines()[-1].endswith("; expected its token in ~/.ray/auth_token")
+
+
+def test_where_no_cluster_answers_it_says_so(recordings, tmp_path):
+    began = time.monotonic()
+    process = start(recordings, tmp_path / "out", "--ray", "127.0.0.1:1", folder=tmp_path)
+    (line,) = finish(process, code=2).splitlines()
+    reason = "no cluster answers there within 30 s"
+    assert line.startswith(f"deep_perception: --ray 127.0.0.1:1: {reason}")
+    assert time.monotonic() - began < 60
+    for address in ("nowhere", "ray://127.0.0.1:10001"):
+        process = start(recordings, tmp_path / "out", "--ray", address, folder=tmp_path)
+        said = finish(process, code=2).splitlines()[-1]
+        assert said.endswith(f"{address!r}: expected HOST:PORT, auto or local")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,125 @@
+"""Regions of one camera that are described again between keyframes."""
+
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+
+from deep_perception.analyzer import Analyzer
+from deep_perception.describers.attributes import Attributes
+from deep_perception.regions import Description
+from deep_perception.ros import messages
+from deep_perception.ros.camera_pipeline import View
+from deep_perception.ros.image_input import Frame
+from deep_perception.ros.publishers import Outputs
+from deep_perception.settings.options import settings_from
+from deep_perception_msgs.msg import DescribedRegionArray
+
+pytestmark = pytest.mark.ros
+AGAIN = 2
+
+
+class Unable(Attributes):
+    """Away at first, with the fallback's words; then back, and without any."""
+
+    name = "unable"
+    available = False
+    asked = 0
+
+    def describe(self, image, regions):
+        for each in regions:
+            if not Unable.available:
+                text = "A thing."
+                yield (
+                    each,
+                    Description(
+                        status="described", label="thing", text=text, describer="attributes"
+                    ),
+                )
+                continue
+            Unable.asked += 1
+            yield each, Description(status="failed", describer=self.name, error="no words")
+
+
+def frame(second):
+    image = np.full((240, 320, 3), (200, 190, 180), np.uint8)
+    image[40:120, 40:140] = (30, 30, 200)
+    image[140:220, 180:300] = (40, 160, 40)
+    message = messages.to_image(image, Header())
+    message.header.stamp.sec = second
+    return Frame(message, 0.0)
+
+
+@pytest.fixture
+def scenes(graph):
+    return graph.listen(DescribedRegionArray, f"/{graph.node.get_name()}/regions")
+
+
+@pytest.fixture
+def view(graph):
+    made = View(
+        name="", outputs=Outputs(graph.node, ""), tell=pytest.fail, note=lambda message: None
+    )
+    yield made
+    made.close()
+
+
+def never():
+    return False
+
+
+def test_words_that_cannot_be_had_are_asked_for_once_a_keyframe_and_nothing_is_repeated(
+    graph, view, scenes
+):
+    Unable.available, Unable.asked = False, 0
+    settings = settings_from(
+        {
+            "describer.backend": f"{__name__}:Unable",
+            "describer.describe_again": AGAIN,
+            "keyframes.mode": "interval",
+        }
+    )
+    with Analyzer(settings) as analyzer:
+        for second in (1, 3):
+            assert view.process(frame(second), analyzer, settings, never)
+        scene, _ = view.latest
+        assert {each.description.status for each in scene.regions} == {"reused"}
+        assert len(scene.regions) > AGAIN
+        graph.until(lambda: len(scenes) == 2, "both scenes")
+        Unable.available = True
+        for _ in range(4):  # a keyframe waits: nothing is done, and nothing is lost
+            view.describe_again(analyzer, settings, never, lambda: True)
+        asked = Unable.asked
+        for _ in range(4):
+            view.describe_again(analyzer, settings, never, never)
+        assert Unable.asked - asked == AGAIN
+        graph.spin(0.5)
+        assert len(scenes) == 2
+
+
+def test_an_attempt_that_the_fallback_answered_is_no_attempt(graph, view, monkeypatch):
+    """The server is back, and away again when it is asked."""
+    monkeypatch.setattr(Unable, "available", False)
+    settings = settings_from(
+        {
+            "describer.backend": f"{__name__}:Unable",
+            "describer.describe_again": AGAIN,
+            "keyframes.mode": "interval",
+        }
+    )
+    with Analyzer(settings) as analyzer:
+        assert view.process(frame(1), analyzer, settings, never)
+        for _ in range(4):
+            monkeypatch.setattr(Unable, "available", True)
+
+            def goes_away(image, regions):
+                Unable.available = False
+                yield from Unable.describe(analyzer.models.describer, image, regions)
+
+            monkeypatch.setattr(analyzer.models.describer, "describe", goes_away, raising=False)
+            view.describe_again(analyzer, settings, never, never)
+            assert not Unable.available
+        monkeypatch.undo()
+        monkeypatch.setattr(Unable, "available", True)
+        asked = Unable.asked
+        view.describe_again(analyzer, settings, never, never)
+        assert Unable.asked - asked == AGAIN

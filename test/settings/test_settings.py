@@ -1,0 +1,114 @@
+"""One tree of settings: what it accepts, how it refuses, and that nothing generated is stale."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deep_perception.settings import Settings
+from deep_perception.settings.options import SettingsError, flatten, options, settings_from
+from deep_perception.settings.yaml_text import load_yaml, to_markdown, to_ros_yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        # the constants of the original scripts
+        ("sweep.max_width", 640),
+        ("sweep.max_height", 480),
+        ("points.grid_columns", 14),
+        ("points.grid_rows", 12),
+        ("sweep.min_mask_area", 50),
+        ("points.max_contour_points", 500),
+        ("sweep.overlap", "allow"),
+    ],
+)
+def test_defaults_are_the_originals(name, default):
+    assert flatten(Settings())[name] == default
+
+
+def test_every_option_says_what_it_is_and_what_is_allowed():
+    for option in options():
+        assert option.help, option.name
+        assert option.expected, option.name
+        assert option.kind in (bool, int, float, str), option.name
+
+
+def test_a_change_keeps_the_rest():
+    base = settings_from({"points.grid_rows": 3})
+    changed = settings_from({"sweep.overlap": "trim"}, base)
+    assert (changed.points.grid_rows, changed.sweep.overlap) == (3, "trim")
+    assert base.sweep.overlap == "allow"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        # out of range, below and above
+        ({"points.grid_rows": 0}, r"points.grid_rows: 0 is not allowed; .* from 1 to 200"),
+        ({"output.jpeg_quality": 101}, r"output.jpeg_quality: 101 .* from 1 to 100"),
+        # of another kind, also where Python would convert
+        ({"points.grid_rows": "3"}, r"'3' is not allowed; expected a whole number"),
+        ({"points.grid_rows": 3.7}, r"3.7 is not allowed"),
+        ({"points.grid_rows": True}, r"True is not allowed"),
+        ({"points.inside": 1}, r"1 is not allowed; expected true or false"),
+        ({"sweep.min_score": float("nan")}, r"nan is not allowed"),
+        # not one of the choices
+        ({"sweep.overlap": "clip"}, r"'clip' is not allowed; expected one of allow, trim, skip"),
+        # misspelt
+        ({"points.grid_row": 3}, r"there is no such setting; did you mean points.grid_rows\?"),
+        ({"grid_rows": 3}, r"grid_rows: there is no such setting"),
+    ],
+)
+def test_refusals_name_the_value_and_what_is_allowed(changes, message):
+    with pytest.raises(SettingsError, match=message):
+        settings_from(changes)
+
+
+def test_a_whole_number_is_fine_where_a_fraction_is_expected():
+    assert settings_from({"sweep.deadline_s": 2}).sweep.deadline_s == 2.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # nested, dotted, a ROS parameter file with a wildcard, and one with a node name
+        "points: {grid_rows: 5}",
+        "points.grid_rows: 5",
+        "/**: {ros__parameters: {points: {grid_rows: 5}}}",
+        "/ns/analyzer: {ros__parameters: {points.grid_rows: 5, use_sim_time: true}}",
+        # of several nodes, the analyzer's
+        "usb_cam: {ros__parameters: {fps: 30}}\n/ns: {analyzer: {ros__parameters: "
+        "{points: {grid_rows: 5}}}}",
+    ],
+)
+def test_yaml_forms(text):
+    assert load_yaml(text) == {"points.grid_rows": 5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "analyzer: {ros__parameters: }", "a: {ros__parameters: {b: 1}}\nc: {ros__parameters: }"],
+)
+def test_yaml_without_a_setting_of_ours_changes_nothing(text):
+    assert load_yaml(text) == {}
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
+def test_yaml_that_is_none_is_refused(text):
+    with pytest.raises(SettingsError):
+        load_yaml(text)
+
+
+def test_the_parameter_file_is_what_the_code_would_write_and_means_the_defaults():
+    text = (ROOT / "config" / "analyzer.yaml").read_text(encoding="utf-8")
+    assert text == to_ros_yaml(), "run: deep_perception settings > config/analyzer.yaml"
+    assert settings_from(load_yaml(text)) == Settings()
+    assert yaml.safe_load(text)["/**"]["ros__parameters"]["points"]["grid_rows"] == 12
+
+
+def test_the_readme_has_the_table_that_the_code_would_write():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert to_markdown() in readme, "paste: deep_perception settings --markdown"

@@ -1,0 +1,80 @@
+"""Describers that answer as servers do: in any order, after any time, each thing spelled anyhow."""
+
+import hashlib
+import os
+import queue
+import random
+import threading
+import time
+
+from deep_perception.describers.attributes import Attributes
+from deep_perception.regions import Description
+
+SPELLINGS = ("coffee mug", "Coffee-mug", "the coffee mug", "COFFEE MUG")
+
+
+class Jumbled:
+    """A region's words are always the same; when they come is not."""
+
+    name = "jumbled"
+    model = ""
+
+    def describe(self, image, regions):
+        answers = queue.SimpleQueue()
+        threads = []
+        for region in regions:
+            threads.append(threading.Thread(target=self._answer, args=(region, answers)))
+            threads[-1].start()
+        for _ in threads:
+            yield answers.get()
+        for thread in threads:
+            thread.join()
+
+    def _answer(self, region, answers):
+        time.sleep(random.uniform(0, 0.03))
+        answers.put((region, self.words(region)))
+
+    def words(self, region):
+        number = int(hashlib.sha256(region.rle.counts.encode()).hexdigest(), 16)
+        return self.say(SPELLINGS[number % len(SPELLINGS)], f"It is number {number % 1000}.")
+
+    def say(self, label, text):
+        return Description(status="described", label=label, text=text, describer=self.name)
+
+    def close(self):
+        pass
+
+
+class Moody(Jumbled):
+    """Never says the same twice."""
+
+    name = "moody"
+
+    def words(self, region):
+        return self.say(random.choice(SPELLINGS), f"I feel like {random.random()}.")
+
+
+class Slow(Jumbled):
+    """Takes its time: a process can be ended while it waits."""
+
+    name = "slow"
+    model = os.environ.get("SLOW_MODEL", "")
+
+    def describe(self, image, regions):
+        for region in regions:
+            time.sleep(0.02)
+            yield region, self.words(region)
+
+
+class ComesBack(Attributes):
+    """Away at first, with the fallback's words; then back."""
+
+    name = "comes-back"
+    available = False
+
+    def describe(self, image, regions):
+        name = self.name if ComesBack.available else "attributes"
+        for each in regions:
+            text = f"A cup, says {name}."
+            words = Description(status="described", label="cup", text=text, describer=name)
+            yield each, words

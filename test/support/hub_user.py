@@ -1,0 +1,136 @@
+"""Somebody at a shell who fetches checkpoints from a server that imitates the hub."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deep_perception.checkpoints.catalog import Model, ModelFile
+from support.hub_server import COMMIT
+
+ROOT = Path(__file__).parents[2]
+NAME = "sam2.1-hiera-tiny"
+WEIGHTS = "model.safetensors"
+MIB = 1 << 20
+# Not compressible and not periodic: a resume at a wrong place must show.
+BYTES = b"".join(hashlib.sha256(b"%d" % block).digest() for block in range(3 * MIB // 32))
+FILES = {
+    ".gitattributes": b"*.safetensors filter=lfs\n",
+    "README.md": b"not wanted\n",
+    "config.json": b'{"model_type": "sam2_video"}\n',
+    "preprocessor_config.json": b'{"size": 1024}\n',
+    "processor_config.json": b"{}\n",
+    WEIGHTS: BYTES,
+    "sam2.1_hiera_tiny.pt": b"not wanted either",
+}
+OURS = ("config.json", "preprocessor_config.json", "processor_config.json", WEIGHTS)
+
+missing = importlib.util.find_spec("huggingface_hub") is None
+hub_needed = [
+    pytest.mark.hub,
+    pytest.mark.skipif(
+        missing, reason="there is no huggingface_hub; python -m pip install -r requirements/hub.txt"
+    ),
+]
+
+
+def marked(test):
+    for mark in hub_needed:
+        test = mark(test)
+    return test
+
+
+def pinned(files=None, revision=COMMIT):
+    """The catalogue's entry, were the server's small files the published ones."""
+    files = files or FILES
+    return Model(
+        name=NAME,
+        alias="tiny",
+        repo=f"facebook/{NAME}",
+        revision=revision,
+        licence="Apache-2.0",
+        wanted=OURS,
+        needed=("config.json", WEIGHTS),
+        files=tuple(
+            ModelFile(
+                name=name, size=len(files[name]), sha256=hashlib.sha256(files[name]).hexdigest()
+            )
+            for name in OURS
+        ),
+    )
+
+
+def command(*arguments, catalogue=True):
+    """The command line, with the small catalogue in place of the true one unless told."""
+    if not catalogue:
+        return [sys.executable, "-m", "deep_perception", "models", *map(str, arguments)]
+    code = (
+        "import sys; from deep_perception.checkpoints import catalog as c\n"
+        "from deep_perception.checkpoints.catalog import Model, ModelFile\n"
+        f"c.CATALOGUE = ({pinned()!r},)\n"
+        "from deep_perception.checkpoints import transfer; transfer.PAUSE_S = 0.1\n"
+        "transfer.RETRIES = 1\n"
+        "from deep_perception.cli.main import main; sys.exit(main())"
+    )
+    return [sys.executable, "-c", code, "models", *map(str, arguments)]
+
+
+def environment(url, tmp_path, **more):
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    proxies = {"NO_PROXY": "*"}
+    return (
+        kept
+        | proxies
+        | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "HF_ENDPOINT": url}
+        | {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+        | more
+    )
+
+
+class User:
+    """Somebody at a shell in an empty folder."""
+
+    def __init__(self, url, tmp_path):
+        self.url, self.home = url, tmp_path
+        self.folder = tmp_path / "checkpoints"
+        self.path = self.folder / NAME
+
+    def start(self, *arguments, catalogue=True, env=None, **more):
+        return subprocess.Popen(
+            command(*arguments, catalogue=catalogue),
+            cwd=self.home,
+            env=environment(self.url, self.home, **(env or {})),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+
+    def run(self, *arguments, **more):
+        process = self.start(*arguments, **more)
+        process.out, process.err = process.communicate(timeout=60)
+        return process
+
+    def state(self):
+        (found,) = json.loads(self.run("list", "--json").out)
+        return found["state"]
+
+    def parts(self):
+        return sorted(self.path.glob("*.part"))
+
+
+def failed_in_one_line(process, *words):
+    assert process.returncode == 2
+    assert process.out == ""
+    (line,) = process.err.splitlines()
+    assert line.startswith("deep_perception: ")
+    for word in words:
+        assert re.search(word, line), line
+    return True

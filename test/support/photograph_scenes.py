@@ -1,0 +1,111 @@
+"""Scenes of cameras that move over photographs: real pictures, regions, identity and words."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+
+from deep_perception.analyzer import Analyzer
+from deep_perception.describers.attributes import Attributes
+from deep_perception.regions import Description
+from deep_perception.replay.journal.scenes import Seen, from_line, to_line
+from deep_perception.settings.options import settings_from
+from deep_perception.stream import Stream
+
+DATA = Path(__file__).parents[1] / "data"
+FRONT, REAR = "/front/image_raw", "/rear/image_raw/compressed"
+START_NS = 1_767_225_600_000_000_000
+STEP_NS = 400_000_000
+WIDTH, HEIGHT = 400, 300
+REFUSED = "500: the model crashed while it looked at <this> region"
+
+
+class AwayNowAndThen(Attributes):
+    """The words of ``attributes``, used again as those of a model are; none of some regions."""
+
+    name = "attributes_and_errors"
+
+    def describe(self, image, regions):
+        for region, words in super().describe(image, regions):
+            if region.index % 7 == 0:
+                words = Description(status="failed", error=REFUSED)
+            yield region, dataclasses.replace(words, describer=self.name, reusable=True)
+
+
+def window(photograph, time):
+    """What a camera sees of a photograph at a time of 0..0.5: a window that moves over it."""
+    picture = cv2.imread(str(DATA / f"{photograph}.jpg"))
+    free_x, free_y = picture.shape[1] - WIDTH, picture.shape[0] - HEIGHT
+    x, y = round(2 * max(0, free_x) * time), round(max(0, free_y) * time)
+    return cv2.resize(picture[y : y + HEIGHT, x : x + WIDTH], (WIDTH, HEIGHT))
+
+
+class Photographed:
+    """``scenes`` as they are read from a journal, and the ``picture`` of each."""
+
+    def __init__(self, routes, *, steps=10, changes=None):
+        """``routes``: topic -> names of photographs, each seen for some steps."""
+        self._pictures = {}
+        self._unreadable = set()
+        found = []
+        settings = settings_from(
+            {
+                "describer.backend": f"{__name__}:AwayNowAndThen",
+                "keyframes.max_interval_s": 1.5,
+                **(changes or {}),
+            }
+        )
+        with Analyzer(settings) as analyzer:
+            for topic, photographs in routes.items():
+                found += self._follow(analyzer, topic, photographs, steps)
+        self.scenes = sorted(found, key=lambda seen: (seen.log_ns, seen.topic))
+
+    def _follow(self, analyzer, topic, photographs, steps):
+        stream, number = Stream(), 0
+        for place, photograph in enumerate(photographs):
+            for step in range(steps):
+                position = place * steps + step
+                stamp_ns = START_NS + position * STEP_NS
+                image = window(photograph, max(0, step / steps - 0.5))
+                decision = stream.keyframes.decide(image, stamp_ns, analyzer.settings.keyframes)
+                if decision is None:
+                    continue
+                # A newer picture came while the fourth was described.
+                scene = stream.analyze(
+                    analyzer,
+                    image,
+                    decision,
+                    on_region=lambda region: None,
+                    superseded=lambda late=number == 3: late,
+                )
+                seen = Seen(
+                    topic=topic,
+                    position=position,
+                    log_ns=stamp_ns + 5_000_000,
+                    stamp_ns=stamp_ns,
+                    frame_id="camera_optical_frame",
+                    keyframe=number + 1,
+                    reason=decision.reason,
+                    scene=scene,
+                )
+                self._pictures[topic, stamp_ns] = image
+                number += 1
+                yield from_line(to_line(seen))
+
+    def open(self):
+        return iter(self.scenes)
+
+    def picture(self, seen):
+        return self._pictures.get((seen.topic, seen.stamp_ns))
+
+    def lose_picture(self, seen):
+        del self._pictures[seen.topic, seen.stamp_ns]
+
+
+def with_words(seen, place, **words):
+    """The scene with other words of one region."""
+    regions = list(seen.scene.regions)
+    regions[place] = regions[place].described(
+        dataclasses.replace(regions[place].description, **words)
+    )
+    return dataclasses.replace(seen, scene=dataclasses.replace(seen.scene, regions=tuple(regions)))

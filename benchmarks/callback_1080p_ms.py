@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception import encodings
 from deep_perception.ros import messages
-from deep_perception.ros.image_input import Camera
+from deep_perception.ros.image_input import ImageInput
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.settings import RosSettings
@@ -26,7 +26,7 @@ def run() -> Measurement:
     keep_freed_memory()
     rclpy.init()
     node = rclpy.create_node("bench")
-    camera = Camera(node, "", RosSettings(), Latest())
+    camera = ImageInput(node, "", RosSettings(), Latest())
     message = messages.to_image(photograph(1920, 1080), Image().header)
     message.encoding = "rgb8"
     data = serialize_message(message)

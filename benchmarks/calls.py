@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks.harness import Measurement
 from deep_perception.analyzer import Analyzer
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings.options import settings_from
 from deep_perception.stream import Stream
@@ -21,7 +21,7 @@ class Counting:
     asked = 0
 
     def describe(
-        self, image: Picture, regions: Iterable[Region]
+        self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description]]:
         """Words that say nothing."""
         for region in regions:

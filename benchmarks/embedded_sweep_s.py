@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.analyzer import Analyzer
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.points import propose
 from deep_perception.settings import PointSettings
 from synthetic.photographs import PHOTOGRAPHS, photograph
@@ -41,7 +41,7 @@ def run() -> Measurement:
     }
 
 
-def _grabcut_sweep(image: Picture) -> int:
+def _grabcut_sweep(image: BgrImage) -> int:
     claimed = np.zeros(image.shape[:2], bool)
     regions = 0
     # At a quarter of the size: at full size one sweep takes a minute.

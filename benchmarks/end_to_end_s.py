@@ -15,7 +15,7 @@ from vision_msgs.msg import Detection2DArray
 
 from benchmarks.harness import Measurement
 from deep_perception.analyzer import Analyzer
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.ros import messages
 from synthetic.photographs import photograph
 
@@ -61,7 +61,7 @@ def run() -> Measurement:
 
 
 def _round_trip(
-    node: Node, publisher: Publisher, detections: list[Detection2DArray], picture: Picture
+    node: Node, publisher: Publisher, detections: list[Detection2DArray], picture: BgrImage
 ) -> float:
     message = messages.to_image(picture, Detection2DArray().header)
     message.header.stamp = node.get_clock().now().to_msg()

@@ -20,7 +20,7 @@ from benchmarks import words
 from benchmarks.harness import Measurement
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.points import propose
 from deep_perception.regions import Region
 from deep_perception.segmenters.superpixels import Regions, Superpixels
@@ -74,7 +74,7 @@ def run() -> Measurement:
 
 
 class _Ours:
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: BgrImage) -> None:
         self._picture = picture
         self.first_s: list[float] = []
         self.last_s: list[float] = []
@@ -103,7 +103,7 @@ class _Ours:
 class _Loop:
     """One region after the other: its mask, its words, then the next one's mask."""
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: BgrImage) -> None:
         self._picture = picture
         self._segmenter = PointByPoint()
         self.first_s: list[float] = []

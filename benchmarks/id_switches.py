@@ -10,7 +10,7 @@ import sys
 
 from benchmarks.harness import Measurement
 from deep_perception.settings import IdentitySettings
-from deep_perception.tracking.tracker import Identity
+from deep_perception.tracking.tracker import Tracker
 from synthetic.moving_scenes import Frame, Script, frames
 from synthetic.track_metrics import Score, Sightings, by_overlap
 from synthetic.tracking_scripts import ALL
@@ -46,8 +46,8 @@ def compare(script: Script) -> tuple[Score, Score]:
 
 
 def ours_on(sequence: list[Frame]) -> Score:
-    """Score of ``Identity``."""
-    identity, sightings = Identity(), Sightings()
+    """Score of ``Tracker``."""
+    identity, sightings = Tracker(), Sightings()
     for frame in sequence:
         followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, IdentitySettings())
         sightings.add(frame.truth, [(region.track_id, region.mask) for region in followed])

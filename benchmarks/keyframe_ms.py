@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Measurement, turn_by_turn
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.keyframes import Keyframes
 from deep_perception.settings import KeyframeSettings
 from synthetic.photographs import photograph
@@ -54,7 +54,7 @@ def run() -> Measurement:
     }
 
 
-def _frame(picture: Picture, number: int) -> Picture:
+def _frame(picture: BgrImage, number: int) -> BgrImage:
     drawn = picture.copy()
     cv2.ellipse(drawn, (16 * number, 300), (35, 110), 0, 0, 360, (60, 40, 140), -1)
     light = 1.0 + 0.25 * math.sin(number / 4)

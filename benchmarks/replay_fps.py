@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.replay.recordings.bags import Recording
-from deep_perception.replay.run import Models, Task, replay_bag
+from deep_perception.replay.run import ReplayModels, Task, replay_bag
 from deep_perception.settings import Settings
 from synthetic.recordings import scenes, write
 
@@ -18,7 +18,7 @@ RUNS, FRAMES, RATE_HZ, CUT_EVERY = 5, 200, 10.0, 30
 def run() -> Measurement:
     """The embedded default."""
     settings = Settings()
-    models = Models(settings)
+    models = ReplayModels(settings)
     with tempfile.TemporaryDirectory() as folder:
         frames = scenes(FRAMES, width=640, height=480, cut_every=CUT_EVERY)
         bag = write(Path(folder) / "bag", frames, RATE_HZ)

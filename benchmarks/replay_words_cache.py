@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.replay.determinism import replay_settings
-from deep_perception.replay.run import Models, Task, replay_bag
+from deep_perception.replay.run import ReplayModels, Task, replay_bag
 from deep_perception.settings.options import settings_from
 from synthetic.recordings import scenes, write
 
@@ -34,7 +34,7 @@ def run() -> Measurement:
                 lambda line: None,
             )
             task = Task(bag=bag, folder=Path(folder) / "out", mode="overwrite", images="none")
-            models = Models(settings)
+            models = ReplayModels(settings)
             try:
                 replay_bag(task, settings, models, lambda event: None)
             finally:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from benchmarks.harness import Measurement, turn_by_turn
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Size
 from deep_perception.points import Point, propose
 from deep_perception.segmenters.sam2 import Sam2
@@ -69,7 +69,7 @@ class _Ours:
 
     name, model = "sam2", "random"
 
-    def __init__(self, segmenter: Sam2, picture: Picture, regions: Regions) -> None:
+    def __init__(self, segmenter: Sam2, picture: BgrImage, regions: Regions) -> None:
         self.chunk_size = segmenter.chunk_size
         self.found: list[Point] = []
         self._segmenter = segmenter
@@ -93,7 +93,7 @@ class _Ours:
         self._segmenter.masks(embedding, points)
         return Superpixels().masks(self._regions, points)
 
-    def embed(self, image: Picture) -> Any:
+    def embed(self, image: BgrImage) -> Any:
         raise NotImplementedError("the picture is embedded already")
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class _Ours:
 class _OneByOne:
     """The original's loop."""
 
-    def __init__(self, model: Any, picture: Picture, regions: Regions) -> None:
+    def __init__(self, model: Any, picture: BgrImage, regions: Regions) -> None:
         self.found: list[Point] = []
         self._model = model
         self._regions = regions

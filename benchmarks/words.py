@@ -28,7 +28,7 @@ from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer
 from deep_perception.describers.chat import pictures
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Size
 from deep_perception.regions import Region
 from deep_perception.settings import DescriberSettings, Settings
@@ -46,7 +46,7 @@ class Tiles:
 
     name, model, chunk_size = "tiles", "", 8
 
-    def embed(self, image: Picture) -> Size:
+    def embed(self, image: BgrImage) -> Size:
         return masks.size_of(image)
 
     def masks(
@@ -100,7 +100,7 @@ def at_once(slots: int) -> Measurement:
     }
 
 
-def _described(analyzer: Analyzer, picture: Picture) -> Sequence[Region]:
+def _described(analyzer: Analyzer, picture: BgrImage) -> Sequence[Region]:
     regions = analyzer.analyze(picture).regions
     described = sum(region.description.status == "described" for region in regions)
     if described != REGIONS:
@@ -138,14 +138,14 @@ def picture_cpu_ms(name: str, width: int, height: int) -> Measurement:
     }
 
 
-def _png_with_transparency(picture: Picture, region: Region) -> str:
+def _png_with_transparency(picture: BgrImage, region: Region) -> str:
     alpha = region.source_mask().astype(np.uint8) * 255
     file = io.BytesIO()
     Image.fromarray(np.dstack([picture[..., ::-1], alpha])).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def ask(client: Any, picture: Picture, region: Region) -> str:
+def ask(client: Any, picture: BgrImage, region: Region) -> str:
     """The words of one region, as a plain loop asks for them."""
     url = pictures.to_data_url(pictures.compose(picture, region, DescriberSettings().picture_mode))
     answer = client.chat.completions.create(

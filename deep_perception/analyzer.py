@@ -13,10 +13,10 @@ import numpy as np
 
 from deep_perception import images, masks
 from deep_perception.backends import BackendUnavailable
-from deep_perception.description import OnRegion, Past, Words, wanting
-from deep_perception.images import Picture
+from deep_perception.description import DescriptionRun, OnRegion, RegionHistory, regions_to_describe
+from deep_perception.images import BgrImage
 from deep_perception.label_spelling import one_spelling
-from deep_perception.models import ModelsInUse
+from deep_perception.models import Models
 from deep_perception.points import Point, propose, to_source
 from deep_perception.points.priorities import prioritize
 from deep_perception.regions import Region, Scene, Timings
@@ -36,16 +36,16 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
+class PreviousFrame:
     """What earlier pictures of the same camera are good for.
 
     ``working`` is the working picture before, for ``points.order: novelty``; ``kept`` are regions
     that are not swept again; ``past`` makes, of the working picture, what tells regions apart.
     """
 
-    working: Picture | None = None
+    working: BgrImage | None = None
     kept: Sequence[Region] = ()
-    past: Callable[[Picture], Past] | None = None
+    past: Callable[[BgrImage], RegionHistory] | None = None
 
 
 class Analyzer:
@@ -54,18 +54,18 @@ class Analyzer:
     def __init__(self, settings: Settings | None = None) -> None:
         """Load the backends. Raises BackendUnavailable when one and its fallback cannot work."""
         self.settings = settings or Settings()
-        self.models = ModelsInUse()
+        self.models = Models()
         self.models.load(self.settings)
 
     def analyze(
         self,
-        image: Picture,
+        image: BgrImage,
         *,
         on_region: OnRegion = _ignore,
         on_progress: OnProgress = _ignore,
         cancelled: Callable[[], bool] = bool,
         superseded: Callable[[], bool] = bool,
-        before: Before | None = None,
+        before: PreviousFrame | None = None,
     ) -> Scene:
         """Sweep and describe an HxWx3 uint8 BGR picture; results are in its pixel frame.
 
@@ -83,7 +83,7 @@ class Analyzer:
         settings = self.settings
         self.models.load(settings)
         working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
-        before = before or Before()
+        before = before or PreviousFrame()
         points = prioritize(
             propose(working, settings.points), working, before.working, settings.points
         )
@@ -99,7 +99,7 @@ class Analyzer:
             try:
                 past = before.past(working) if before.past else None
                 again = settings.describer.describe_again
-                with Words(self.models.describer, image, on_region, past, again) as words:
+                with DescriptionRun(self.models.describer, image, on_region, past, again) as words:
                     sweep, embedded = self._sweep(
                         working, points, words, before.kept, on_progress, cancelled, started
                     )
@@ -133,9 +133,9 @@ class Analyzer:
 
     def _sweep(
         self,
-        working: Picture,
+        working: BgrImage,
         points: Sequence[Point],
-        words: Words,
+        words: DescriptionRun,
         kept: Sequence[Region],
         on_progress: OnProgress,
         cancelled: Callable[[], bool],
@@ -180,11 +180,11 @@ class Analyzer:
         """
         if not self.models.describes:
             return []
-        return wanting(scene.regions, self.models.describer.name, limit)
+        return regions_to_describe(scene.regions, self.models.describer.name, limit)
 
     def describe_again(
         self,
-        image: Picture,
+        image: BgrImage,
         scene: Scene,
         regions: Sequence[Region],
         *,
@@ -214,7 +214,7 @@ class Analyzer:
                 better[region.index] = described(region)
                 on_region(better[region.index])
 
-        with Words(self.models.describer, image, keep) as words:
+        with DescriptionRun(self.models.describer, image, keep) as words:
             for region in regions:
                 words.add(region)
             words.wait(enough)

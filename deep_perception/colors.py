@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 
 # Below this chroma a colour reads as grey; dark colours need more chroma to look coloured.
 GREY_CHROMA = 9.0
@@ -22,7 +22,7 @@ NAMES = (
 ACHROMATIC = frozenset(("black", "dark grey", "grey", "light grey", "white"))
 
 
-def to_lab(image: Picture) -> NDArray[np.float32]:
+def to_lab(image: BgrImage) -> NDArray[np.float32]:
     """CIELAB of a BGR picture: L 0..100, a and b about -127..127, float32 HxWx3."""
     lab = cv2.cvtColor(image.astype(np.float32) / 255.0, cv2.COLOR_BGR2Lab)
     return lab.astype(np.float32, copy=False)

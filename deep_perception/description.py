@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Protocol
 
 from deep_perception.describers import Describer
-from deep_perception.images import Picture
-from deep_perception.label_spelling import Wording, one_spelling
+from deep_perception.images import BgrImage
+from deep_perception.label_spelling import LabelSpelling, one_spelling
 from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ LOOK_EVERY_S = 0.05
 STOP_WITHIN_S = 5.0
 
 
-class Waiting:
+class PendingRegions:
     """Regions that have no words yet. Iterating takes them out, always the largest there is.
 
     It waits while there is none and the sweep may still find one.
@@ -66,7 +66,7 @@ class Waiting:
             return heapq.heappop(self._heap)[2]
 
 
-def wanting(regions: Iterable[Region], describer: str, limit: int) -> list[Region]:
+def regions_to_describe(regions: Iterable[Region], describer: str, limit: int) -> list[Region]:
     """Which regions want words of this describer: those without any, the largest first.
 
     And after them the largest of those that another one, its fallback, described; so many.
@@ -77,7 +77,7 @@ def wanting(regions: Iterable[Region], describer: str, limit: int) -> list[Regio
     return [*pending, *[r for r in others if r.description.status != "failed"][:limit]]
 
 
-class Past(Protocol):
+class RegionHistory(Protocol):
     """What is known of a region from earlier pictures."""
 
     def may_reuse(self, region: Region) -> bool:
@@ -93,7 +93,7 @@ class Past(Protocol):
         ...
 
 
-class Words:
+class DescriptionRun:
     """Hands regions to a describer as they are found, and its words to ``on_region``.
 
     Regions whose words may be known wait for the end of the sweep. Then only is it known which
@@ -104,9 +104,9 @@ class Words:
     def __init__(
         self,
         describer: Describer,
-        image: Picture,
+        image: BgrImage,
         on_region: OnRegion,
-        past: Past | None = None,
+        past: RegionHistory | None = None,
         again: int = 0,
     ) -> None:
         """``again``: so many regions that have words of the fallback are described again."""
@@ -115,12 +115,12 @@ class Words:
         self._on_region = on_region
         self._past = past
         self._again = again
-        self._waiting = Waiting()
+        self._waiting = PendingRegions()
         self._found: dict[int, Region] = {}
         self._held: set[int] = set()
         self._said: set[int] = set()
         self._early: list[tuple[Region, Description]] | None = [] if past else None
-        self._wording = Wording()
+        self._wording = LabelSpelling()
         self._error = "the describer gave no words for this region"
         self._arrived: queue.SimpleQueue[tuple[Region, Description] | str | None] = (
             queue.SimpleQueue()
@@ -128,7 +128,7 @@ class Words:
         self._over = self._stopped = False
         self._thread = threading.Thread(target=self._describe, name="words", daemon=True)
 
-    def __enter__(self) -> Words:
+    def __enter__(self) -> DescriptionRun:
         self._thread.start()
         return self
 
@@ -176,7 +176,7 @@ class Words:
                     )
                     self._take((region, failed))
 
-    def _settle(self, past: Past) -> None:
+    def _settle(self, past: RegionHistory) -> None:
         followed = past.finish([self._found[index] for index in sorted(self._found)])
         self._found = {region.index: region for region in followed}
         early, self._early = self._early or [], None
@@ -184,7 +184,7 @@ class Words:
             if region.description.status == "reused":
                 self._tell(region)
         again = self._again if getattr(self._describer, "available", True) else 0
-        for region in wanting(followed, self._describer.name, again):
+        for region in regions_to_describe(followed, self._describer.name, again):
             if region.index in self._held:
                 self._waiting.add(region)
         for item in early:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture, normalize, scale_16_to_8
+from deep_perception.images import BgrImage, normalize, scale_16_to_8
 
 Pixels = NDArray[Any]
 Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int]"
@@ -31,16 +31,16 @@ class _Encoding:
 
     dtype: str
     channels: int
-    convert: Callable[[Pixels], Picture]
+    convert: Callable[[Pixels], BgrImage]
     # Rows of data for each two rows of the picture: 3 where a half-height colour plane follows.
     half_rows: int = 2
 
 
-def _cv(code: int) -> Callable[[Pixels], Picture]:
+def _cv(code: int) -> Callable[[Pixels], BgrImage]:
     return lambda pixels: cv2.cvtColor(pixels, code).astype(np.uint8, copy=False)
 
 
-def _grey(to_8_bits: Callable[[Pixels], Picture]) -> Callable[[Pixels], Picture]:
+def _grey(to_8_bits: Callable[[Pixels], BgrImage]) -> Callable[[Pixels], BgrImage]:
     return lambda pixels: cv2.cvtColor(to_8_bits(pixels), cv2.COLOR_GRAY2BGR).astype(np.uint8)
 
 
@@ -50,7 +50,7 @@ def _bayer(code: int, dtype: str) -> _Encoding:
     return _Encoding(dtype, 1, lambda pixels: _cv(code)(scale_16_to_8(pixels)))
 
 
-def _as_is(pixels: Pixels) -> Picture:
+def _as_is(pixels: Pixels) -> BgrImage:
     return np.ascontiguousarray(pixels).astype(np.uint8, copy=False)
 
 
@@ -86,7 +86,7 @@ ENCODINGS: dict[str, _Encoding] = {
 
 def to_bgr(
     data: Bytes, *, width: int, height: int, encoding: str, step: int, is_bigendian: bool
-) -> Picture:
+) -> BgrImage:
     """The fields of a ``sensor_msgs/Image`` as an HxWx3 uint8 BGR picture.
 
     Rows may be padded (``step``). Depth (16UC1, 32FC1) is stretched to its own range. A bgr8
@@ -123,7 +123,7 @@ def to_bgr(
     return layout.convert(pixels.astype(dtype.newbyteorder("="), copy=False))
 
 
-def message_to_bgr(message: Any) -> Picture:
+def message_to_bgr(message: Any) -> BgrImage:
     """HxWx3 uint8 BGR of a ``sensor_msgs`` Image or CompressedImage, as any library reads it.
 
     Raises EncodingError.
@@ -140,7 +140,7 @@ def message_to_bgr(message: Any) -> Picture:
     )
 
 
-def compressed_to_bgr(data: Bytes, format_: str) -> Picture:
+def compressed_to_bgr(data: Bytes, format_: str) -> BgrImage:
     """The fields of a ``sensor_msgs/CompressedImage`` (JPEG or PNG) as HxWx3 uint8 BGR.
 
     EXIF orientation is ignored: the pixel frame is the sensor's, as in camera_info.
@@ -167,7 +167,7 @@ def compressed_to_bgr(data: Bytes, format_: str) -> Picture:
     return scale_16_to_8(decoded)
 
 
-def to_jpeg(image: Picture, quality: int) -> tuple[bytes, str]:
+def to_jpeg(image: BgrImage, quality: int) -> tuple[bytes, str]:
     """Data and format of a ``sensor_msgs/CompressedImage`` of an HxWx3 uint8 BGR picture.
 
     The format string is image_transport's. Raises ValueError for what is no picture.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-Picture = NDArray[np.uint8]
+BgrImage = NDArray[np.uint8]
 
 # 400 megapixels are 1.2 GB in memory: above every camera and stitched panorama in use, below
 # what takes a robot's computer down.
@@ -24,7 +24,7 @@ class ImageError(ValueError):
     """A file is not a picture that can be analysed; the message is one line that says why."""
 
 
-def load(path: Path) -> Picture:
+def load(path: Path) -> BgrImage:
     """Decode a picture file as a viewer shows it: HxWx3 uint8 BGR.
 
     EXIF orientation is applied, CMYK and palettes are converted, transparency is laid over white,
@@ -58,7 +58,7 @@ def load(path: Path) -> Picture:
         raise ImageError(f"{path}: broken image ({' '.join(str(error).split())})") from None
 
 
-def _decode(path: Path) -> Picture:
+def _decode(path: Path) -> BgrImage:
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(path) as opened:
@@ -71,7 +71,7 @@ def _decode(path: Path) -> Picture:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _to_bgr(path: Path, opened: Image.Image) -> Picture:
+def _to_bgr(path: Path, opened: Image.Image) -> BgrImage:
     picture = opened
     # In place and without a conversion to what it is already: a copy may be a gigabyte.
     ImageOps.exif_transpose(picture, in_place=True)
@@ -87,7 +87,7 @@ def _to_bgr(path: Path, opened: Image.Image) -> Picture:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
 
 
-def _decode_with_opencv(path: Path) -> Picture:
+def _decode_with_opencv(path: Path) -> BgrImage:
     # Pillow has no 16-bit colour TIFF, for one.
     decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     if decoded is None or decoded.size == 0:
@@ -97,7 +97,7 @@ def _decode_with_opencv(path: Path) -> Picture:
     return decoded.astype(np.uint8, copy=False)
 
 
-def _to_8_bits(values: NDArray[np.generic]) -> Picture:
+def _to_8_bits(values: NDArray[np.generic]) -> BgrImage:
     # Depth, thermal and 12-bit cameras use little of the 16 bits: scaled, they would be black.
     narrow = values.max() <= MAX_12_BITS or values.max() > np.iinfo(np.uint16).max
     if np.issubdtype(values.dtype, np.floating) or narrow:
@@ -105,12 +105,12 @@ def _to_8_bits(values: NDArray[np.generic]) -> Picture:
     return scale_16_to_8(values)
 
 
-def scale_16_to_8(values: NDArray[np.generic]) -> Picture:
+def scale_16_to_8(values: NDArray[np.generic]) -> BgrImage:
     """0..65535 to 0..255, as every viewer shows a 16-bit picture."""
     return (values.astype(np.uint32) // 257).astype(np.uint8)
 
 
-def normalize(values: NDArray[np.generic]) -> Picture:
+def normalize(values: NDArray[np.generic]) -> BgrImage:
     """Stretch finite, non-zero values of an HxW array (depth, heat, ...) to 1..255; others to 0.
 
     A depth image has no fixed range, and 0, NaN and infinity mean "no measurement" (REP-118).
@@ -134,7 +134,7 @@ def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tup
     )
 
 
-def shrink(image: Picture, max_width: int, max_height: int) -> Picture:
+def shrink(image: BgrImage, max_width: int, max_height: int) -> BgrImage:
     """The image itself when it fits, else an area-filtered copy that does."""
     height, width = image.shape[:2]
     size = fitted_size(width, height, max_width, max_height)
@@ -143,7 +143,7 @@ def shrink(image: Picture, max_width: int, max_height: int) -> Picture:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def save_png(path: Path, image: Picture) -> None:
+def save_png(path: Path, image: BgrImage) -> None:
     """Write a PNG; the folder is made. Raises OSError when the file cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded, data = cv2.imencode(".png", image)

@@ -14,7 +14,7 @@ ARTICLE = re.compile(r"^(?:an?|the)\s+")
 AMERICAN = {"grey": "gray", "colour": "color", "coloured": "colored", "aluminium": "aluminum"}
 
 
-class Wording:
+class LabelSpelling:
     """The spellings of one scene in the order that they are met, for what is told at once."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from deep_perception.settings import Settings
 log = logging.getLogger(__name__)
 
 
-class ModelsInUse:
+class Models:
     """``segmenter`` and ``describer``; of closed ones once they are unloaded."""
 
     segmenter: segmenters.Segmenter

@@ -13,26 +13,26 @@ import cv2
 import numpy as np
 
 from deep_perception import images, masks
-from deep_perception.analyzer import Analyzer, Before, Cancelled
+from deep_perception.analyzer import Analyzer, Cancelled, PreviousFrame
 from deep_perception.description import OnRegion
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.keyframes import Decision, Keyframes
 from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
 from deep_perception.regions import PENDING, Region, Scene
 from deep_perception.settings import PointSettings, SweepSettings
-from deep_perception.tracking.tracker import Following, Identity
+from deep_perception.tracking.tracker import Following, Tracker
 
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
+class _LastKeyframe:
     """The last keyframe: its scene, and how it was swept."""
 
     scene: Scene
     stamp_ns: int
     points: PointSettings
     sweep: SweepSettings
-    working: Picture | None
+    working: BgrImage | None
 
 
 class Stream:
@@ -40,13 +40,13 @@ class Stream:
 
     def __init__(self) -> None:
         self.keyframes = Keyframes()
-        self._identity = Identity()
-        self._last: _Shown | None = None
+        self._identity = Tracker()
+        self._last: _LastKeyframe | None = None
 
     def analyze(
         self,
         analyzer: Analyzer,
-        image: Picture,
+        image: BgrImage,
         decision: Decision,
         *,
         on_region: OnRegion,
@@ -69,10 +69,10 @@ class Stream:
                 on_region=on_region,
                 cancelled=cancelled,
                 superseded=superseded,
-                before=Before(
+                before=PreviousFrame(
                     working=self._last.working if self._last else None,
                     kept=kept,
-                    past=lambda working: _Past(
+                    past=lambda working: _StreamHistory(
                         self._identity,
                         self._identity.begin(working, decision.stamp_ns, settings.identity),
                         decision.stamp_ns,
@@ -85,19 +85,21 @@ class Stream:
         except BaseException:
             self.keyframes.missed(decision)
             raise
-        working: Picture | None = None
+        working: BgrImage | None = None
         if settings.points.order == "novelty":
             # A copy: the caller may fill the same buffer with the next picture.
             working = images.shrink(
                 image, settings.sweep.max_width, settings.sweep.max_height
             ).copy()
-        self._last = _Shown(scene, decision.stamp_ns, settings.points, settings.sweep, working)
+        self._last = _LastKeyframe(
+            scene, decision.stamp_ns, settings.points, settings.sweep, working
+        )
         return scene
 
     def describe_again(
         self,
         analyzer: Analyzer,
-        image: Picture,
+        image: BgrImage,
         regions: Sequence[Region],
         *,
         on_region: OnRegion,
@@ -121,10 +123,10 @@ class Stream:
         return scene
 
 
-class _Past:
+class _StreamHistory:
     """One keyframe's view of what was before it."""
 
-    def __init__(self, identity: Identity, following: Following, stamp_ns: int) -> None:
+    def __init__(self, identity: Tracker, following: Following, stamp_ns: int) -> None:
         self._identity = identity
         self._stamp_ns = stamp_ns
         self.may_reuse = following.may_reuse

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Mask, Size
 from deep_perception.points import Point, propose
 from deep_perception.regions import Region
@@ -80,7 +80,7 @@ class Script:
 class Frame:
     """A picture, its stamp, the true label of every pixel, and the regions that were found."""
 
-    picture: Picture
+    picture: BgrImage
     stamp_ns: int
     truth: Labels
     regions: list[Region]
@@ -129,12 +129,12 @@ def frames(script: Script) -> Iterator[Frame]:
 
 
 @functools.lru_cache(maxsize=4)
-def _world(number: int) -> tuple[Picture, Labels]:
+def _world(number: int) -> tuple[BgrImage, Labels]:
     world = photograph(*WORLD, number)
     return world, photograph_labels(world)
 
 
-def photograph_labels(world: Picture) -> Labels:
+def photograph_labels(world: BgrImage) -> Labels:
     """The embedded segmenter's regions of a picture, -1 where there is none."""
     labels = np.full(world.shape[:2], -1, np.int32)
     for number, region in enumerate(swept(world)):
@@ -142,7 +142,7 @@ def photograph_labels(world: Picture) -> Labels:
     return labels
 
 
-def swept(picture: Picture) -> list[Region]:
+def swept(picture: BgrImage) -> list[Region]:
     """The regions that the embedded segmenter really finds."""
     segmenter = Superpixels()
     height, width = picture.shape[:2]
@@ -204,7 +204,7 @@ def _bend(truth: Labels, bend_px: float, rng: np.random.Generator) -> Labels:
     return bent.astype(np.int32)
 
 
-def _paint(picture: Picture, truth: Labels, thing: Thing, number: int) -> None:
+def _paint(picture: BgrImage, truth: Labels, thing: Thing, number: int) -> None:
     place = thing.place(number)
     if place is None:
         return
@@ -223,7 +223,7 @@ def _paint(picture: Picture, truth: Labels, thing: Thing, number: int) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _texture(number: int, seed: int, width: int, height: int) -> Picture:
+def _texture(number: int, seed: int, width: int, height: int) -> BgrImage:
     rng = np.random.default_rng(seed)
     source = photograph(640, 480, number)
     x, y = rng.integers(0, 640 - width), rng.integers(0, 480 - height)

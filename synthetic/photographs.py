@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from deep_perception import images
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 
 PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "test" / "data").glob("*.jpg"))
 
 
-def photograph(width: int, height: int, number: int = 0) -> Picture:
+def photograph(width: int, height: int, number: int = 0) -> BgrImage:
     """A test photograph stretched to a size."""
     image = images.load(PHOTOGRAPHS[number])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from synthetic.photographs import PHOTOGRAPHS, photograph
 
 TOPIC, START_NS = "/camera/image/compressed", 1_767_225_600_000_000_000
@@ -18,7 +18,7 @@ TOPIC, START_NS = "/camera/image/compressed", 1_767_225_600_000_000_000
 
 def scenes(
     count: int, *, width: int, height: int, cut_every: int, moving: bool = True
-) -> Iterator[Picture]:
+) -> Iterator[BgrImage]:
     """A thing that moves, or stands, before one photograph after the other."""
     views = [photograph(width, height, number) for number in range(len(PHOTOGRAPHS))]
     for number in range(count):
@@ -31,7 +31,7 @@ def scenes(
         yield frame
 
 
-def write(bag: Path, frames: Iterator[Picture], rate_hz: float) -> Path:
+def write(bag: Path, frames: Iterator[BgrImage], rate_hz: float) -> Path:
     """A folder of rosbag2 (mcap) with JPEG pictures."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.describers.attributes import Attributes
-from deep_perception.description import Waiting
+from deep_perception.description import PendingRegions
 from deep_perception.label_spelling import one_spelling
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region
@@ -47,7 +47,7 @@ def region(index, area, label=""):
 
 @given(st.lists(st.integers(1, SIZE * SIZE), max_size=12), st.integers(0, 12))
 def test_always_the_largest_that_waits_is_next(areas, early):
-    waiting = Waiting()
+    waiting = PendingRegions()
     for index, area in enumerate(areas[:early]):
         waiting.add(region(index, area))
     taken = [next(waiting).area for _ in areas[:early]]
@@ -59,7 +59,7 @@ def test_always_the_largest_that_waits_is_next(areas, early):
 
 
 def test_iterating_waits_for_the_sweep_and_ends_with_it():
-    waiting, taken = Waiting(), []
+    waiting, taken = PendingRegions(), []
     reader = threading.Thread(target=lambda: taken.extend(waiting))
     reader.start()
     waiting.add(region(1, 5))

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from deep_perception import drawing, images
 from deep_perception.analyzer import Analyzer
-from deep_perception.images import ImageError, Picture
+from deep_perception.images import BgrImage, ImageError
 from deep_perception.naming import one_name_each
 from deep_perception.points import propose
 from deep_perception.regions import Scene
@@ -60,7 +60,7 @@ def analyze_files(
 
 
 def _write(
-    folder: Path, name: str, path: Path, image: Picture, scene: Scene, settings: Settings
+    folder: Path, name: str, path: Path, image: BgrImage, scene: Scene, settings: Settings
 ) -> None:
     write_reports(folder / "texts", name, scene, title=str(path))
     pictures = folder / "images"
@@ -72,7 +72,7 @@ def _write(
     images.save_png(pictures / f"{name}_contours_debug.png", debug)
 
 
-def _analyze_with_progress(analyzer: Analyzer, image: Picture, name: str) -> Scene:
+def _analyze_with_progress(analyzer: Analyzer, image: BgrImage, name: str) -> Scene:
     # disable=None: no bar where the output is not a terminal.
     with tqdm(desc=name, unit="point", leave=False, disable=None) as bar:
 

@@ -39,7 +39,7 @@ def run_replay(
         from deep_perception.replay.datasets.labels_csv import LabelsError
         from deep_perception.replay.determinism import replay_settings
         from deep_perception.replay.recordings.bags import BagError
-        from deep_perception.replay.run import Models
+        from deep_perception.replay.run import ReplayModels
         from deep_perception.replay.terminal import Terminal
         from deep_perception.replay.workers.attempt import attempt
         from deep_perception.replay.workers.processes import replay_in_processes
@@ -60,7 +60,7 @@ def run_replay(
     except (ExportError, LabelsError) as error:
         complain(str(error))
         return FAILED
-    models = Models(settings)
+    models = ReplayModels(settings)
     tasks: list[Task] = []
     done: dict[Path, bool] = {}
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 
 REGISTRY = {
@@ -27,7 +27,7 @@ class Describer(Protocol):
     model: str
 
     def describe(
-        self, image: Picture, regions: Iterable[Region]
+        self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description] | None]:
         """The words of regions of a source image (HxWx3 uint8 BGR), each as soon as it is ready.
 

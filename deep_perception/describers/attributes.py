@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_perception import colors, masks
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Mask
 from deep_perception.regions import Description, Region
 
@@ -46,7 +46,7 @@ class Attributes:
     model = ""
 
     def describe(
-        self, image: Picture, regions: Iterable[Region]
+        self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description]]:
         """One sentence and the attributes of each region of an HxWx3 BGR source image."""
         maps: _Maps | None = None
@@ -66,7 +66,7 @@ class Attributes:
         """Nothing to give back."""
 
 
-def _measure(image: Picture, working: masks.Size) -> _Maps:
+def _measure(image: BgrImage, working: masks.Size) -> _Maps:
     if masks.size_of(image) != working:
         image = cv2.resize(image, working, interpolation=cv2.INTER_AREA).astype(np.uint8)
     lab = colors.to_lab(image)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deep_perception import masks
 from deep_perception.drawing import labels
 from deep_perception.drawing.labels import Color
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Size
 from deep_perception.points import Point, Source, find_contours
 from deep_perception.regions import Region, Scene
@@ -30,8 +30,8 @@ SHIFT = 4
 
 
 def annotate(
-    scene: Scene, image: Picture, *, label: Literal["index", "words"] = "index"
-) -> Picture:
+    scene: Scene, image: BgrImage, *, label: Literal["index", "words"] = "index"
+) -> BgrImage:
     """The regions drawn over a picture of the same view (HxWx3 BGR, any size; not changed).
 
     Each region in its own colour with its outline, box, prompt point (red: contour, blue: grid)
@@ -56,7 +56,7 @@ def annotate(
     return picture
 
 
-def for_people(image: Picture, max_side: int) -> Picture:
+def for_people(image: BgrImage, max_side: int) -> BgrImage:
     """A copy whose longest side lies between MIN_PICTURE_SIDE and ``max_side`` (which wins)."""
     width, height = masks.size_of(image)
     side = min(max(width, height, MIN_PICTURE_SIDE), max_side)
@@ -68,7 +68,7 @@ def for_people(image: Picture, max_side: int) -> Picture:
     return cv2.resize(image, size, interpolation=how).astype(np.uint8, copy=False)
 
 
-def contours_debug(image: Picture, working: Picture, points: Sequence[Point]) -> Picture:
+def contours_debug(image: BgrImage, working: BgrImage, points: Sequence[Point]) -> BgrImage:
     """The contours and points proposed on the working image, over the darkened picture."""
     picture = (image * 0.45).astype(np.uint8)
     canvas, size = masks.size_of(image), masks.size_of(working)
@@ -107,8 +107,8 @@ def region_color(index: int) -> Color:
 
 
 def _fill(
-    image: Picture, ordered: Sequence[Region], outlines: dict[int, list[NDArray[np.int32]]]
-) -> Picture:
+    image: BgrImage, ordered: Sequence[Region], outlines: dict[int, list[NDArray[np.int32]]]
+) -> BgrImage:
     layer = np.zeros(image.shape[:2], np.uint16)
     for region in ordered:
         # All outlines in one call: the even-odd rule leaves holes open.
@@ -148,13 +148,13 @@ def _on_canvas(point: Point, size: Size, canvas: Size) -> tuple[int, int]:
     )
 
 
-def _draw_point(picture: Picture, centre: tuple[int, int], source: Source) -> None:
+def _draw_point(picture: BgrImage, centre: tuple[int, int], source: Source) -> None:
     radius = max(2, round(max(picture.shape[:2]) / 320))
     cv2.circle(picture, centre, radius + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
     cv2.circle(picture, centre, radius, SOURCE_COLORS[source], cv2.FILLED, cv2.LINE_AA)
 
 
-def _draw_labels(picture: Picture, scene: Scene, label: Literal["index", "words"]) -> None:
+def _draw_labels(picture: BgrImage, scene: Scene, label: Literal["index", "words"]) -> None:
     canvas = masks.size_of(picture)
     height = max(11, round(max(canvas) / 58))
     placed: list[Box] = []

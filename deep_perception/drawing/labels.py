@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Size
 
 Color = tuple[int, int, int]
@@ -18,7 +18,7 @@ LIGHT_INK: Color = (250, 250, 250)
 
 
 @functools.lru_cache(maxsize=256)
-def render(text: str, height: int) -> Picture:
+def render(text: str, height: int) -> BgrImage:
     """Coverage 0..255 (HxW) of a text with padding around it, ``height`` pixels high."""
     font = ImageFont.load_default(size=max(6, round(height * 0.72)))
     left, _, right, _ = font.getbbox(text)
@@ -28,7 +28,7 @@ def render(text: str, height: int) -> Picture:
     return np.asarray(tile, np.uint8)
 
 
-def paint(picture: Picture, box: Box, coverage: Picture, color: Color) -> None:
+def paint(picture: BgrImage, box: Box, coverage: BgrImage, color: Color) -> None:
     """Draw a rendered text on a plain background of ``color`` into a box of the picture."""
     background = np.array(color, np.float32)
     # Rec. 601 luma, of BGR.

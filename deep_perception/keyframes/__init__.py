@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.keyframes import changes
 from deep_perception.keyframes.changes import Change, Tiles, View
 from deep_perception.settings import KeyframeSettings
@@ -77,7 +77,7 @@ class Keyframes:
         elapsed_ns = stamp_ns - self._tried_ns
         return elapsed_ns >= 0 and elapsed_ns >= settings.min_interval_s * 1e9
 
-    def look(self, image: Picture, stamp_ns: int, settings: KeyframeSettings) -> Decision | None:
+    def look(self, image: BgrImage, stamp_ns: int, settings: KeyframeSettings) -> Decision | None:
         """What ``decide`` would say of an HxWx3 uint8 BGR picture; nothing is decided yet."""
         if not self.due(stamp_ns, settings):
             return None
@@ -89,7 +89,7 @@ class Keyframes:
             self._seen = self._decision(found, stamp_ns, view) if found else None
         return self._seen
 
-    def decide(self, image: Picture, stamp_ns: int, settings: KeyframeSettings) -> Decision | None:
+    def decide(self, image: BgrImage, stamp_ns: int, settings: KeyframeSettings) -> Decision | None:
         """Why an HxWx3 uint8 BGR picture is worth a sweep, or None when it is not."""
         decision = self.look(image, stamp_ns, settings)
         if decision is not None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Size
 
 Floats = NDArray[np.float32]
@@ -80,7 +80,7 @@ class Change:
     """Hellinger distance of the histograms, 0..1."""
 
 
-def look(image: Picture) -> View:
+def look(image: BgrImage) -> View:
     """The view of an HxWx3 uint8 BGR picture."""
     height, width = image.shape[:2]
     if width > 4 * WIDTH or height > 4 * HEIGHT:
@@ -101,7 +101,7 @@ def look(image: Picture) -> View:
     )
 
 
-def _histogram(small: Picture) -> Floats:
+def _histogram(small: BgrImage) -> Floats:
     hue, saturation, value = cv2.split(cv2.cvtColor(small, cv2.COLOR_BGR2HSV))
     # Grey and black pixels have no hue worth the name.
     hue_bin = np.where((saturation < 48) | (value < 32), 0, 1 + hue // 15)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_perception import masks
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.settings import PointSettings
 
 Source = Literal["contour", "grid"]
@@ -27,7 +27,7 @@ class Point:
     source: Source
 
 
-def find_contours(image: Picture) -> list[Contour]:
+def find_contours(image: BgrImage) -> list[Contour]:
     """External contours of the edges of an HxWx3 BGR image, largest ``contourArea`` first."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     edges = cv2.Canny(cv2.GaussianBlur(grey, (5, 5), 0), 100, 200)
@@ -36,7 +36,7 @@ def find_contours(image: Picture) -> list[Contour]:
     return sorted(contours, key=cv2.contourArea, reverse=True)
 
 
-def contour_points(image: Picture, *, limit: int = 500, inside: bool = False) -> list[Point]:
+def contour_points(image: BgrImage, *, limit: int = 500, inside: bool = False) -> list[Point]:
     """Moment centroids of the contours with non-zero area, largest first, duplicates dropped.
 
     Centroids are truncated to whole pixels and clamped to the image. With ``inside``, a centroid
@@ -93,7 +93,7 @@ def to_source(point: Point, working: masks.Size, source: masks.Size) -> Point:
     )
 
 
-def propose(image: Picture, settings: PointSettings) -> list[Point]:
+def propose(image: BgrImage, settings: PointSettings) -> list[Point]:
     """The points of one sweep over an HxWx3 BGR image: contours first, then the grid."""
     height, width = image.shape[:2]
     points: list[Point] = []

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.points import Point
 from deep_perception.settings import PointSettings
 
@@ -21,7 +21,7 @@ PATCH_PX = 15
 
 
 def prioritize(
-    points: Sequence[Point], image: Picture, previous: Picture | None, settings: PointSettings
+    points: Sequence[Point], image: BgrImage, previous: BgrImage | None, settings: PointSettings
 ) -> list[Point]:
     """The points in the order that the settings ask for; equals keep their order.
 
@@ -36,7 +36,7 @@ def prioritize(
     return list(points)
 
 
-def saliency(image: Picture) -> Importance:
+def saliency(image: BgrImage) -> Importance:
     """What stands out from the statistics of the picture, HxW, any scale.
 
     The spectral residual of Hou & Zhang, "Saliency Detection: A Spectral Residual Approach",
@@ -54,7 +54,7 @@ def saliency(image: Picture) -> Importance:
     return np.asarray(cv2.resize(smooth, (width, height)), np.float32)
 
 
-def novelty(image: Picture, previous: Picture) -> Importance:
+def novelty(image: BgrImage, previous: BgrImage) -> Importance:
     """How much each place changed since another picture of the same size, HxW grey levels.
 
     A change of exposure alone is no change: the brightness of both is made equal first.

@@ -14,7 +14,7 @@ from deep_perception.describers.cache.wrapper import remembering
 from deep_perception.encodings import EncodingError
 from deep_perception.replay.events import Note, Progress, Tell, Trouble
 from deep_perception.replay.journal import Journal
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.outputs import write_outputs
 from deep_perception.replay.outputs.summary import Counts, Summary, counts_from
 from deep_perception.replay.recordings.bags import Frame, Recording
@@ -24,13 +24,13 @@ from deep_perception.replay.task import Task, asked, chosen, keep_apart
 from deep_perception.settings import Settings
 from deep_perception.stream import Stream
 
-__all__ = ["Models", "Task", "replay_bag"]
+__all__ = ["ReplayModels", "Task", "replay_bag"]
 
 # How often it is told how far it is.
 TELL_EVERY_S = 0.1
 
 
-class Models:
+class ReplayModels:
     """The analyzer of a process: for one recording after the other, made when it is needed."""
 
     def __init__(self, settings: Settings) -> None:
@@ -52,7 +52,7 @@ class Models:
             self._analyzer.close()
 
 
-def replay_bag(task: Task, settings: Settings, models: Models, tell: Tell) -> Summary:
+def replay_bag(task: Task, settings: Settings, models: ReplayModels, tell: Tell) -> Summary:
     """The scenes of a recording and what is made of them, in ``task.folder``.
 
     ``settings``: of a replay (``replay_settings``). Scenes that are there already are not made
@@ -68,7 +68,7 @@ def replay_bag(task: Task, settings: Settings, models: Models, tell: Tell) -> Su
 def _replay(
     task: Task,
     settings: Settings,
-    models: Models,
+    models: ReplayModels,
     tell: Tell,
     recording: Recording,
     journal: Journal,
@@ -178,7 +178,7 @@ class _Run:
         counts.warnings = sorted({*counts.warnings, *self._source.warnings})
         return counts
 
-    def _look(self, frame: Frame, known: _Known) -> Seen | None:
+    def _look(self, frame: Frame, known: _Known) -> SceneRecord | None:
         """The scene of a frame, if it is a keyframe; whatever is wrong costs this frame only."""
         self._counts.frames += 1
         stream, settings = known.streams[frame.topic], self._settings.keyframes
@@ -201,7 +201,7 @@ class _Run:
             self._lose(f"{frame.topic}: {type(error).__name__}: {error}")
             return None
         known.keyframes[frame.topic] += 1
-        return Seen(
+        return SceneRecord(
             topic=frame.topic,
             position=frame.position,
             log_ns=frame.log_ns,

@@ -9,19 +9,19 @@ from contextlib import contextmanager, suppress
 from deep_perception import encodings
 from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.encodings import EncodingError
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.keyframes import OVERTAKING_NS
 from deep_perception.regions import Region, Scene
 from deep_perception.ros import messages
-from deep_perception.ros.image_input import Camera, Frame
+from deep_perception.ros.image_input import ImageInput, ReceivedFrame
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.messages import NANOSECONDS, Keyframe
-from deep_perception.ros.publishers import Outputs
+from deep_perception.ros.publishers import Publishers
 from deep_perception.settings import Settings
 from deep_perception.stream import Stream
 
 
-class View:
+class CameraPipeline:
     """What is known of one camera.
 
     ``tell`` gets a line for everything that goes wrong and sees to it that nothing is said twice;
@@ -32,14 +32,14 @@ class View:
         self,
         *,
         name: str,
-        outputs: Outputs,
+        outputs: Publishers,
         tell: Callable[[str], None],
         note: Callable[[str], None],
     ) -> None:
         self.name = name
-        self.camera: Camera | None = None
+        self.camera: ImageInput | None = None
         self._outputs = outputs
-        self._frames: Latest[Frame] = Latest()
+        self._frames: Latest[ReceivedFrame] = Latest()
         self._tell = tell
         self._note = note
         self.stream = Stream()
@@ -49,10 +49,10 @@ class View:
         self.counts = Counter(analysed=0, between_keyframes=0, disabled=0, failed=0, outdated=0)
         self.input_error = self.analysis_error = ""
         # The frame that waited when last asked, and whether it is a keyframe.
-        self._looked_at: Frame | None = None
+        self._looked_at: ReceivedFrame | None = None
         self._wanted = False
         # The picture of the latest scene, and how many of its regions may be described again.
-        self._shown: Picture | None = None
+        self._shown: BgrImage | None = None
         self._again = 0
         # What the clock was set back to while a frame was in the works.
         self._set_back_ns: int | None = None
@@ -63,7 +63,11 @@ class View:
         return self.camera.topic if self.camera else ""
 
     def process(
-        self, frame: Frame, analyzer: Analyzer, settings: Settings, cancelled: Callable[[], bool]
+        self,
+        frame: ReceivedFrame,
+        analyzer: Analyzer,
+        settings: Settings,
+        cancelled: Callable[[], bool],
     ) -> bool:
         """Analyse a frame, if it is worth it, and publish. Raises Cancelled and nothing else.
 
@@ -94,7 +98,11 @@ class View:
             self._tell(self.analysis_error)
 
     def _process(
-        self, frame: Frame, analyzer: Analyzer, settings: Settings, cancelled: Callable[[], bool]
+        self,
+        frame: ReceivedFrame,
+        analyzer: Analyzer,
+        settings: Settings,
+        cancelled: Callable[[], bool],
     ) -> bool:
         header = frame.message.header
         if not settings.ros.enabled:
@@ -225,7 +233,7 @@ class View:
         set_back_ns = self._set_back_ns
         return set_back_ns is not None and stamp_ns > set_back_ns
 
-    def connect(self, camera: Camera, frames: Latest[Frame]) -> None:
+    def connect(self, camera: ImageInput, frames: Latest[ReceivedFrame]) -> None:
         """Frames come from here; ``frames`` is the mailbox that the camera leaves them in."""
         self.camera, self._frames = camera, frames
 
@@ -241,6 +249,6 @@ class View:
         self._outputs.close()
 
 
-def _stamp_ns(frame: Frame) -> int:
+def _stamp_ns(frame: ReceivedFrame) -> int:
     """The frame's stamp. A driver that leaves it empty would otherwise get one keyframe, ever."""
     return messages.stamp_ns(frame.message.header.stamp) or int(frame.received_s * NANOSECONDS)

@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.ros.camera_pipeline import View
+from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.settings import RosSettings
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -38,7 +38,7 @@ class Status:
     values: Mapping[str, object]
 
 
-def input_status(view: View, settings: RosSettings, standstill: str) -> Status:
+def input_status(view: CameraPipeline, settings: RosSettings, standstill: str) -> Status:
     """Whether a camera's images arrive, and if not, why.
 
     ``standstill``: why simulated time stands still, "" while it goes on.
@@ -69,7 +69,9 @@ def input_status(view: View, settings: RosSettings, standstill: str) -> Status:
     return Status(f"{view.name} input".strip(), level, message, values)
 
 
-def analysis_status(view: View, analyzer: Analyzer, settings: RosSettings, busy_s: float) -> Status:
+def analysis_status(
+    view: CameraPipeline, analyzer: Analyzer, settings: RosSettings, busy_s: float
+) -> Status:
     """What was made of a camera's images."""
     values: dict[str, object] = {
         "keyframes": view.counts["analysed"],

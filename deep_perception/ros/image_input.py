@@ -41,17 +41,19 @@ def camera_names(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Frame:
+class ReceivedFrame:
     """An image message, and when it came (seconds of time.monotonic)."""
 
     message: Image | CompressedImage
     received_s: float
 
 
-class Camera:
+class ImageInput:
     """Subscribes to ``image``, or ``<name>/image`` (remappable), and leaves frames in a mailbox."""
 
-    def __init__(self, node: Node, name: str, settings: RosSettings, frames: Latest[Frame]) -> None:
+    def __init__(
+        self, node: Node, name: str, settings: RosSettings, frames: Latest[ReceivedFrame]
+    ) -> None:
         self._node = node
         self.name = name
         self._settings = settings
@@ -158,7 +160,7 @@ class Camera:
         self.received += 1
         received_s = time.monotonic()
         self._times_s.append(received_s)
-        self._frames.put(Frame(message, received_s), self.name)
+        self._frames.put(ReceivedFrame(message, received_s), self.name)
 
     def _nearest(self) -> str:
         # Another camera of this node has these.

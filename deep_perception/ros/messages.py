@@ -21,7 +21,7 @@ from vision_msgs.msg import (
 )
 
 from deep_perception import encodings, masks
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Rle, Size
 from deep_perception.points import Point, Source
 from deep_perception.regions import Description, Region, Scene, Status
@@ -41,7 +41,7 @@ class Keyframe:
     camera: str = ""
 
 
-def to_image(image: Picture, header: Header) -> Image:
+def to_image(image: BgrImage, header: Header) -> Image:
     """A bgr8 Image of an HxWx3 BGR picture."""
     height, width = image.shape[:2]
     message = Image(
@@ -54,7 +54,7 @@ def to_image(image: Picture, header: Header) -> Image:
     return message
 
 
-def to_compressed_image(image: Picture, header: Header, quality: int) -> CompressedImage:
+def to_compressed_image(image: BgrImage, header: Header, quality: int) -> CompressedImage:
     """A JPEG CompressedImage of an HxWx3 BGR picture."""
     jpeg, kind = encodings.to_jpeg(image, quality)
     data = array("B")

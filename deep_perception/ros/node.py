@@ -16,12 +16,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.ros import diagnostics, parameters
-from deep_perception.ros.camera_pipeline import View
-from deep_perception.ros.image_input import Camera, Frame, camera_names
+from deep_perception.ros.camera_pipeline import CameraPipeline
+from deep_perception.ros.image_input import ImageInput, ReceivedFrame, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.logs import RosLog
 from deep_perception.ros.memory import keep_freed_memory
-from deep_perception.ros.publishers import Outputs
+from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
 from deep_perception.ros.worker import Worker
@@ -55,7 +55,7 @@ class AnalyzerNode(LifecycleNode):
         core.setLevel(logging.DEBUG)
         self._diagnostics = diagnostics.Diagnostics(self)
         self._analyzer: Analyzer | None = None
-        self._views: dict[str, View] = {}
+        self._views: dict[str, CameraPipeline] = {}
         self._worker: Worker | None = None
         self._problem = ""
         self._survive_wrong_transitions()
@@ -124,9 +124,9 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics.logged("; ".join(self._analyzer.models.warnings))
         try:
             for name in self._cameras:
-                self._views[name] = View(
+                self._views[name] = CameraPipeline(
                     name=name,
-                    outputs=Outputs(self, name),
+                    outputs=Publishers(self, name),
                     tell=self._diagnostics.tell,
                     note=lambda message: self.get_logger().info(message),
                 )
@@ -136,9 +136,9 @@ class AnalyzerNode(LifecycleNode):
 
     def _activate(self) -> None:
         assert self._analyzer is not None
-        frames: Latest[Frame] = Latest()
+        frames: Latest[ReceivedFrame] = Latest()
         for view in self._views.values():
-            view.connect(Camera(self, view.name, self._settings.ros, frames), frames)
+            view.connect(ImageInput(self, view.name, self._settings.ros, frames), frames)
         self._worker = Worker(
             views=self._views,
             frames=frames,

@@ -8,7 +8,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 from deep_perception import drawing
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Region, Scene
 from deep_perception.ros import messages
 from deep_perception.ros.messages import Keyframe
@@ -18,7 +18,7 @@ from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class Outputs:
+class Publishers:
     """The publishers of one camera, under ``~/`` or ``~/<name>/``."""
 
     def __init__(self, node: Node, name: str) -> None:
@@ -50,7 +50,7 @@ class Outputs:
         self._regions.publish(nothing)
 
     def publish_scene(
-        self, scene: Scene, image: Picture, keyframe: Keyframe, settings: OutputSettings
+        self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
     ) -> None:
         """The whole scene; pictures are drawn only while somebody subscribes to them."""
         self._detections.publish(messages.to_detections(scene, keyframe))

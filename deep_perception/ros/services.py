@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from deep_perception.ros import messages
-from deep_perception.ros.camera_pipeline import View
+from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.settings import Settings
 from deep_perception_msgs.srv import GetScene
 
@@ -25,7 +25,7 @@ class Services:
     def __init__(
         self,
         node: Node,
-        views: Mapping[str, View],
+        views: Mapping[str, CameraPipeline],
         problem: Callable[[], str],
         settings: Callable[[], Settings],
     ) -> None:
@@ -93,7 +93,7 @@ class Services:
             response.success = True
         return response
 
-    def _state(self, view: View) -> str:
+    def _state(self, view: CameraPipeline) -> str:
         if view.camera is None:
             return "not active: this is the last scene"
         if not self._settings().ros.enabled:

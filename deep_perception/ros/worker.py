@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 import rclpy
 
 from deep_perception.analyzer import Analyzer, Cancelled
-from deep_perception.ros.camera_pipeline import View
-from deep_perception.ros.image_input import Frame
+from deep_perception.ros.camera_pipeline import CameraPipeline
+from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.latest import Latest
 from deep_perception.settings import Settings
 
@@ -26,8 +26,8 @@ class Worker:
     def __init__(
         self,
         *,
-        views: Mapping[str, View],
-        frames: Latest[Frame],
+        views: Mapping[str, CameraPipeline],
+        frames: Latest[ReceivedFrame],
         analyzer: Analyzer,
         settings: Callable[[], Settings],
         after: Worker | None,

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 
 REGISTRY = {
     "superpixels": "deep_perception.segmenters.superpixels:Superpixels",
@@ -28,7 +28,7 @@ class Segmenter(Protocol):
     chunk_size: int
     """How many points a sweep should ask for at once on this device."""
 
-    def embed(self, image: Picture) -> Any:
+    def embed(self, image: BgrImage) -> Any:
         """The work that is done once for a picture (HxWx3 uint8 BGR, working size)."""
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_perception import colors
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Mask
 from deep_perception.tracking.motion import Exposure, Matrix
 
@@ -38,7 +38,7 @@ SPREAD = (np.arange(POINTS) + np.arange(POINTS) * (5**0.5 - 1) / 2 % 1) / POINTS
 
 
 @dataclass(frozen=True, eq=False)
-class Looks:
+class Appearance:
     """n regions at one keyframe.
 
     ``points`` (n, POINTS, 2) are x, y of some of their pixels and ``bgr`` (n, POINTS, 3) the
@@ -48,13 +48,13 @@ class Looks:
     """
 
     points: Floats
-    bgr: Picture
-    levels: Picture
+    bgr: BgrImage
+    levels: BgrImage
     quantiles: Floats
     area: Floats
 
     @classmethod
-    def of(cls, masks: Sequence[Mask], colours: Colours) -> Looks:
+    def of(cls, masks: Sequence[Mask], colours: Colours) -> Appearance:
         """Of non-empty masks of the picture."""
         points = np.array([_points(mask) for mask in masks], np.float32).reshape(-1, POINTS, 2)
         bgr = colours.at(points)
@@ -65,7 +65,7 @@ class Looks:
         return cls(points, bgr, levels, quantiles, np.array(area, np.float32))
 
     @classmethod
-    def join(cls, parts: Sequence[Looks]) -> Looks:
+    def join(cls, parts: Sequence[Appearance]) -> Appearance:
         """Several as one; at least one is needed."""
         return cls(
             np.concatenate([part.points for part in parts]),
@@ -75,10 +75,10 @@ class Looks:
             np.concatenate([part.area for part in parts]),
         )
 
-    def one(self, index: int) -> Looks:
+    def one(self, index: int) -> Appearance:
         """One of them, in memory of its own."""
         only = slice(index, index + 1)
-        return Looks(
+        return Appearance(
             self.points[only].copy(),
             self.bgr[only].copy(),
             self.levels[only].copy(),
@@ -86,7 +86,7 @@ class Looks:
             self.area[only].copy(),
         )
 
-    def moved(self, matrix: Matrix) -> Looks:
+    def moved(self, matrix: Matrix) -> Appearance:
         """Where the points are, and how large the regions, after the camera moved."""
         centre = self.points.mean(axis=1, keepdims=True)
         # The growth where a region is: under a tilt it is not that of the whole picture.
@@ -95,13 +95,15 @@ class Looks:
         right, down = moved[:, -2] - moved[:, -3], moved[:, -1] - moved[:, -3]
         growth = np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]) / STEP**2
         area = self.area * np.clip(growth, 1e-3, 1e3)
-        return Looks(moved[:, :-3], self.bgr, self.levels, self.quantiles, area.astype(np.float32))
+        return Appearance(
+            moved[:, :-3], self.bgr, self.levels, self.quantiles, area.astype(np.float32)
+        )
 
 
 class Colours:
     """The colours of one keyframe, as they were at the exposure of the first one."""
 
-    def __init__(self, picture: Picture, exposure: Exposure) -> None:
+    def __init__(self, picture: BgrImage, exposure: Exposure) -> None:
         """``exposure`` leads from the first keyframe to the HxWx3 BGR picture."""
         self._smooth = cv2.blur(picture, (BLUR, BLUR))
         levels = (np.arange(256) - exposure.offset) / exposure.gain
@@ -109,7 +111,7 @@ class Colours:
         # A little inside of them a pixel may be cut off too: it is blurred.
         self.levels = self._levels[[4, 251]]
 
-    def at(self, points: Floats) -> Picture:
+    def at(self, points: Floats) -> BgrImage:
         """BGR (..., 3) at points (..., 2), which are clamped to the picture."""
         return self._levels.take(self._smooth.reshape(-1, 3).take(self.pixels(points), axis=0))
 
@@ -127,7 +129,7 @@ class Colours:
         return (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
 
 
-def to_lab(bgr: Picture) -> Floats:
+def to_lab(bgr: BgrImage) -> Floats:
     """CIELAB of BGR colours in an array of any shape (..., 3)."""
     if bgr.size == 0:
         return np.zeros(bgr.shape, np.float32)

@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from deep_perception.masks import Mask
 from deep_perception.tracking.appearance import (
     WEIGHTS,
+    Appearance,
     Colours,
     Floats,
-    Looks,
     colour_difference,
     to_lab,
 )
@@ -68,7 +68,7 @@ class Likeness:
 class Known:
     """The looks known before, moved to where the camera now sees them, against a new picture."""
 
-    def __init__(self, looks: Looks, lost: Sequence[bool], colours: Colours) -> None:
+    def __init__(self, looks: Appearance, lost: Sequence[bool], colours: Colours) -> None:
         self._looks = looks
         self._worth = np.where(np.array(lost), LOST_WORTH, 1.0)
         self._visible = colours.visible(looks.points)
@@ -87,7 +87,7 @@ class Known:
         self._centre = looks.points.mean(axis=1)
         self._low, self._high = looks.points.min(axis=1), looks.points.max(axis=1)
 
-    def compare(self, looks: Looks, masks: Sequence[Mask]) -> list[Likeness]:
+    def compare(self, looks: Appearance, masks: Sequence[Mask]) -> list[Likeness]:
         """How like the known looks each region of the new picture is."""
         known = self._looks
         iou, agreeing = self._overlap(looks, masks)
@@ -111,7 +111,7 @@ class Known:
         worth = (self._worth * np.maximum(in_place, elsewhere)).astype(np.float32)
         return [Likeness(*row) for row in zip(worth, iou, agreeing, strict=True)]
 
-    def _overlap(self, looks: Looks, masks: Sequence[Mask]) -> tuple[Floats, Floats]:
+    def _overlap(self, looks: Appearance, masks: Sequence[Mask]) -> tuple[Floats, Floats]:
         """IoU and agreeing share of every region (rows) and known look (columns)."""
         low, high = looks.points.min(axis=1)[:, None], looks.points.max(axis=1)[:, None]
         near = ((self._low <= high) & (self._high >= low)).all(axis=2)

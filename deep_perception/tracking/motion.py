@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception.images import Picture, fitted_size
+from deep_perception.images import BgrImage, fitted_size
 from deep_perception.masks import Size, size_of
 
 Matrix = NDArray[np.float64]
@@ -80,7 +80,7 @@ class View:
     descriptors: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, picture: Picture) -> View:
+    def of(cls, picture: BgrImage) -> View:
         """Of an HxWx3 BGR picture at working size."""
         size = size_of(picture)
         small = fitted_size(size.width, size.height, SIDE, SIDE)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from deep_perception.regions import PENDING, Description, Region
 from deep_perception.settings import IdentitySettings
-from deep_perception.tracking.appearance import Floats, Looks, colour_difference
+from deep_perception.tracking.appearance import Appearance, Floats, colour_difference
 from deep_perception.tracking.matching import Match
 from deep_perception.tracking.motion import Exposure, View
 
@@ -35,7 +35,7 @@ class Remembered:
     share: float
 
     def holds(
-        self, pair: Match, look: Looks, share: float, stamp_ns: int, settings: IdentitySettings
+        self, pair: Match, look: Appearance, share: float, stamp_ns: int, settings: IdentitySettings
     ) -> bool:
         """Whether the words still fit this look at that time."""
         if stamp_ns - self.stamp_ns >= settings.words_ttl_s * NANOSECONDS:
@@ -57,14 +57,14 @@ class Track:
     id: str
     first_seen_ns: int
     seen_ns: int
-    look: Looks
+    look: Appearance
     share: float
     remembered: list[Remembered] = field(default_factory=list)
     shown: Description | None = None
     revision: int = 0
 
     def wording(
-        self, pair: Match, look: Looks, share: float, stamp_ns: int, settings: IdentitySettings
+        self, pair: Match, look: Appearance, share: float, stamp_ns: int, settings: IdentitySettings
     ) -> Remembered | None:
         """The newest words that hold for what this track may look like now."""
         if content_changed(pair):

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from deep_perception import masks
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Size
 from deep_perception.regions import Region
 from deep_perception.settings import IdentitySettings
-from deep_perception.tracking.appearance import Colours, Looks
+from deep_perception.tracking.appearance import Appearance, Colours
 from deep_perception.tracking.matching import Known, Likeness, Match, assign
 from deep_perception.tracking.motion import Exposure, Motion, View, estimate
 from deep_perception.tracking.track import NANOSECONDS, Place, Track, content_changed
@@ -27,7 +27,7 @@ DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 MAX_PLACES = 3
 
 
-class Identity:
+class Tracker:
     """The regions of one camera. Not for more than one thread.
 
     Memory is bounded: the last scene's regions and at most ``max_lost`` that are out of sight,
@@ -50,7 +50,7 @@ class Identity:
     def follow(
         self,
         regions: Sequence[Region],
-        picture: Picture,
+        picture: BgrImage,
         stamp_ns: int,
         settings: IdentitySettings,
     ) -> list[Region]:
@@ -62,7 +62,7 @@ class Identity:
         """
         return self.begin(picture, stamp_ns, settings).finish(regions)
 
-    def begin(self, picture: Picture, stamp_ns: int, settings: IdentitySettings) -> Following:
+    def begin(self, picture: BgrImage, stamp_ns: int, settings: IdentitySettings) -> Following:
         """``follow`` in two steps, for a sweep that is still going on.
 
         Nothing changes before ``Following.finish``: a keyframe may be given up.
@@ -116,7 +116,7 @@ class Following:
     """One keyframe between the start of its sweep and the end. See ``Identity.begin``."""
 
     def __init__(
-        self, identity: Identity, picture: Picture, stamp_ns: int, settings: IdentitySettings
+        self, identity: Tracker, picture: BgrImage, stamp_ns: int, settings: IdentitySettings
     ) -> None:
         self._identity = identity
         self._stamp_ns = stamp_ns
@@ -141,7 +141,9 @@ class Following:
         ]
         self._known: Known | None = None
         if self._tracks:
-            self._moved = Looks.join([track.look for track in self._tracks]).moved(motion.matrix)
+            self._moved = Appearance.join([track.look for track in self._tracks]).moved(
+                motion.matrix
+            )
             lost = [track.seen_ns < identity._stamp_ns for track in self._tracks]
             self._known = Known(self._moved, lost, self._colours)
 
@@ -179,7 +181,7 @@ class Following:
         self._identity._keep([place, *others], self._stamp_ns, self._settings)
         return followed
 
-    def _track(self, region: Region, look: Looks, match: Match | None) -> tuple[Region, Track]:
+    def _track(self, region: Region, look: Appearance, match: Match | None) -> tuple[Region, Track]:
         share = self._share(look)
         if match is None:
             name = self._identity._next_id()
@@ -193,7 +195,7 @@ class Following:
         track.look, track.seen_ns, track.share = look, self._stamp_ns, share
         return track.tell(region, wording), track
 
-    def _compare(self, regions: Sequence[Region]) -> tuple[Looks, list[Likeness]]:
+    def _compare(self, regions: Sequence[Region]) -> tuple[Appearance, list[Likeness]]:
         found = [region.mask for region in regions]
         for mask in found:
             if masks.size_of(mask) != self._size:
@@ -201,12 +203,12 @@ class Following:
                     f"a mask of {mask.shape[1]}x{mask.shape[0]} pixels in a picture of "
                     f"{self._size.width}x{self._size.height}: both must be at working size"
                 )
-        looks = Looks.of(found, self._colours)
+        looks = Appearance.of(found, self._colours)
         if self._known is None or not found:
             return looks, [Likeness.none()] * len(found)
         return looks, self._known.compare(looks, found)
 
-    def _share(self, look: Looks) -> float:
+    def _share(self, look: Appearance) -> float:
         return float(look.area[0]) / (self._size.width * self._size.height)
 
 

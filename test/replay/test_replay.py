@@ -29,7 +29,7 @@ from deep_perception.replay.events import Note, Progress, Trouble
 from deep_perception.replay.journal import JournalError, read_scenes
 from deep_perception.replay.journal import pickling as freezing
 from deep_perception.replay.journal.pickling import Unreadable, freeze, thaw
-from deep_perception.replay.journal.scenes import Seen, from_line, to_line
+from deep_perception.replay.journal.scenes import SceneRecord, from_line, to_line
 from deep_perception.replay.recordings.bags import BagError, Recording
 from deep_perception.replay.recordings.choice import (
     Choice,
@@ -88,7 +88,7 @@ def watched(bag, topics, settings, stream_of=lambda stream: stream):
                 continue
             scene = stream.analyze(analyzer, image, decision, on_region=lambda region: None)
             found.append(
-                Seen(
+                SceneRecord(
                     topic=frame.topic, position=frame.position, log_ns=frame.log_ns,
                     stamp_ns=frame.stamp_ns, frame_id=frame.frame_id, reason=decision.reason,
                     keyframe=1 + sum(each.topic == frame.topic for each in found), scene=scene,
@@ -620,5 +620,5 @@ def test_pictures_are_found_in_any_order(recording):
             pictures(gone)
 
 
-SEEN = Seen(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1, reason="first",
-            scene=None)  # fmt: skip
+SEEN = SceneRecord(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1,
+                   reason="first", scene=None)  # fmt: skip

@@ -8,9 +8,9 @@ from deep_perception.analyzer import Analyzer
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 from deep_perception.ros import messages
-from deep_perception.ros.camera_pipeline import View
-from deep_perception.ros.image_input import Frame
-from deep_perception.ros.publishers import Outputs
+from deep_perception.ros.camera_pipeline import CameraPipeline
+from deep_perception.ros.image_input import ReceivedFrame
+from deep_perception.ros.publishers import Publishers
 from deep_perception.settings.options import settings_from
 from deep_perception_msgs.msg import DescribedRegionArray
 
@@ -46,7 +46,7 @@ def frame(second):
     image[140:220, 180:300] = (40, 160, 40)
     message = messages.to_image(image, Header())
     message.header.stamp.sec = second
-    return Frame(message, 0.0)
+    return ReceivedFrame(message, 0.0)
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def scenes(graph):
 
 @pytest.fixture
 def view(graph):
-    made = View(
-        name="", outputs=Outputs(graph.node, ""), tell=pytest.fail, note=lambda message: None
+    made = CameraPipeline(
+        name="", outputs=Publishers(graph.node, ""), tell=pytest.fail, note=lambda message: None
     )
     yield made
     made.close()

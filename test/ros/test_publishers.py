@@ -7,7 +7,7 @@ from std_msgs.msg import Header
 from deep_perception import drawing
 from deep_perception.analyzer import Analyzer
 from deep_perception.ros.messages import Keyframe
-from deep_perception.ros.publishers import Outputs
+from deep_perception.ros.publishers import Publishers
 from deep_perception.settings import OutputSettings
 
 pytestmark = pytest.mark.ros
@@ -18,7 +18,7 @@ def test_nothing_is_drawn_without_a_subscriber(graph, monkeypatch):
     monkeypatch.setattr(drawing, "annotate", lambda *args, **kwargs: drawn.append(args) or args[1])
     picture = np.full((60, 80, 3), 99, np.uint8)
     scene = Analyzer().analyze(picture)
-    outputs = Outputs(graph.node, "")
+    outputs = Publishers(graph.node, "")
     keyframe = Keyframe(Header(), 1, "first")
     outputs.publish_scene(scene, picture, keyframe, OutputSettings())
     assert drawn == []

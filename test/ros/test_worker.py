@@ -9,10 +9,10 @@ from std_msgs.msg import Header
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.ros import messages
-from deep_perception.ros.camera_pipeline import View
-from deep_perception.ros.image_input import Frame
+from deep_perception.ros.camera_pipeline import CameraPipeline
+from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.latest import Latest
-from deep_perception.ros.publishers import Outputs
+from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.worker import Worker
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from
@@ -40,8 +40,8 @@ def wait_for(condition):
 
 def test_a_worker_behind_one_that_hangs_says_so_and_all_models_are_freed(graph):
     settings = settings_from({"segmenter.backend": f"{__name__}:Hangs"})
-    view = View(
-        name="", outputs=Outputs(graph.node, ""), tell=pytest.fail, note=lambda message: None
+    view = CameraPipeline(
+        name="", outputs=Publishers(graph.node, ""), tell=pytest.fail, note=lambda message: None
     )
     message = messages.to_image(np.full((60, 80, 3), 99, np.uint8), Header())
     message.header.stamp.sec = 1
@@ -57,7 +57,7 @@ def test_a_worker_behind_one_that_hangs_says_so_and_all_models_are_freed(graph):
         )
 
     first = worker(frames, None)
-    frames.put(Frame(message, 0.0))
+    frames.put(ReceivedFrame(message, 0.0))
     assert Hangs.there.wait(60)
     first.stop()
     assert not first.over

@@ -8,7 +8,7 @@ import cv2
 from deep_perception.analyzer import Analyzer
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
-from deep_perception.replay.journal.scenes import Seen, from_line, to_line
+from deep_perception.replay.journal.scenes import SceneRecord, from_line, to_line
 from deep_perception.settings.options import settings_from
 from deep_perception.stream import Stream
 
@@ -78,7 +78,7 @@ class Photographed:
                     on_region=lambda region: None,
                     superseded=lambda late=number == 3: late,
                 )
-                seen = Seen(
+                seen = SceneRecord(
                     topic=topic,
                     position=position,
                     log_ns=stamp_ns + 5_000_000,

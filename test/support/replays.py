@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from deep_perception.replay.determinism import replay_settings
-from deep_perception.replay.run import Models, Task, replay_bag
+from deep_perception.replay.run import ReplayModels, Task, replay_bag
 from deep_perception.settings.options import settings_from
 from support import bags
 
@@ -30,7 +30,7 @@ def replay(bag, folder, changes=None, **of_task):
     """In this process; what it told, and its summary."""
     told, complaints = [], []
     settings = replay_settings(settings_from({**QUICK, **(changes or {})}), complaints.append)
-    models = Models(settings)
+    models = ReplayModels(settings)
     try:
         summary = replay_bag(Task(bag=bag, folder=folder, **of_task), settings, models, told.append)
     finally:

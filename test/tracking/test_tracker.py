@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deep_perception.description import wanting
+from deep_perception.description import regions_to_describe
 from deep_perception.regions import Description
 from deep_perception.settings import IdentitySettings
-from deep_perception.tracking.tracker import Identity
+from deep_perception.tracking.tracker import Tracker
 from synthetic.moving_scenes import (
     FIRST_PHOTOGRAPH_LABEL,
     SECOND,
@@ -66,7 +66,7 @@ def ids_of(frame, regions):
 
 def things_in(script, **changes):
     """Per frame: the frame, its regions as followed, and the ids of the things (not the rest)."""
-    identity = Identity()
+    identity = Tracker()
     for frame in frames(dataclasses.replace(script, **changes)):
         followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
         ids = ids_of(frame, followed)
@@ -93,7 +93,7 @@ def follow(identity, regions, seconds, picture=None, **changes):
 
 
 def measured(sequence):
-    identity, ours, baseline = Identity(), Sightings(), Sightings()
+    identity, ours, baseline = Tracker(), Sightings(), Sightings()
     given_ids = by_overlap([frame.regions for frame in sequence])
     for frame, names in zip(sequence, given_ids, strict=True):
         followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
@@ -145,7 +145,7 @@ def test_the_score_counts_as_a_hand_made_table():
 @pytest.mark.parametrize("change", ["cut", "grown", "shrunk", "moved"])
 def test_an_object_keeps_its_id_when_its_mask_changes_by_30_percent(change):
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     first = follow(identity, regions, 1)
     changed = []
     for region in regions:
@@ -229,7 +229,7 @@ def statuses(regions):
 
 def test_an_unchanged_scene_needs_no_second_description():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     first = describe(identity, follow(identity, regions, 1), at_stamp(1))
     assert statuses(first) == {"described"}
     for second in range(2, 62):
@@ -243,7 +243,7 @@ def test_an_unchanged_scene_needs_no_second_description():
 
 def test_words_expire():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     describe(identity, follow(identity, regions, 1), at_stamp(1))
     assert statuses(follow(identity, regions, 30, words_ttl_s=30)) == {"reused"}
     assert statuses(follow(identity, regions, 31, words_ttl_s=30)) == {"pending"}
@@ -254,7 +254,7 @@ def test_words_expire():
 @pytest.mark.parametrize("offset", [-15, 0, 15])
 def test_words_and_ids_outlast_a_change_of_exposure(gain, offset):
     picture, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     first = describe(identity, follow(identity, regions, 1), at_stamp(1))
     exposed = np.clip(picture * gain + offset, 0, 255).astype(np.uint8)
     second = follow(identity, regions, 2, exposed)
@@ -265,7 +265,7 @@ def test_words_and_ids_outlast_a_change_of_exposure(gain, offset):
 
 def test_words_do_not_outlast_another_content_in_the_same_place():
     picture, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     describe(identity, follow(identity, regions, 1), at_stamp(1))
     ours = max(regions, key=lambda region: region.area)
     changed = picture.copy()
@@ -278,7 +278,7 @@ def test_words_do_not_outlast_another_content_in_the_same_place():
 
 def test_words_do_not_outlast_a_change_of_area_by_30_percent_and_come_back_with_it():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     whole = max(regions, key=lambda region: region.area)
     part = whole.mask.copy()
     rows = np.flatnonzero(part.any(axis=1))
@@ -296,7 +296,7 @@ def test_words_do_not_outlast_a_change_of_area_by_30_percent_and_come_back_with_
 
 def test_failed_and_missing_words_are_asked_for_again():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     first = follow(identity, regions, 1)
     failed = Description(status="failed", error="no server", describer="chat")
     told = identity.described(first[0].described(failed), at_stamp(1))
@@ -306,7 +306,7 @@ def test_failed_and_missing_words_are_asked_for_again():
 
 def test_words_of_a_fallback_are_carried_and_wanted_again_after_those_without():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     regions = sorted(regions, key=lambda region: region.area)[-6:]
     first = follow(identity, regions, 1)
     for region in first[:4]:
@@ -314,14 +314,18 @@ def test_words_of_a_fallback_are_carried_and_wanted_again_after_those_without():
         identity.described(region.described(words(describer=writer)), at_stamp(1))
     second = follow(identity, regions, 2)
     assert [region.description.status for region in second] == ["reused"] * 4 + ["pending"] * 2
-    order = wanting(second, "chat", len(second))
+    order = regions_to_describe(second, "chat", len(second))
     assert order == [second[5], second[4], second[2], second[1], second[0]]
-    assert wanting(second, "attributes", len(second)) == [second[5], second[4], second[3]]
+    assert regions_to_describe(second, "attributes", len(second)) == [
+        second[5],
+        second[4],
+        second[3],
+    ]
 
 
 def test_revision_counts_changes_of_the_words_only():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     revisions = []
     for second, text in enumerate(["a", "a", "b", "b", "a"], start=1):
         (region,) = follow(identity, regions[:1], second, words_ttl_s=0)
@@ -333,7 +337,7 @@ def test_revision_counts_changes_of_the_words_only():
 
 def test_words_of_an_older_picture_are_told_but_not_reused():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     (early,) = follow(identity, regions[:1], 1)
     follow(identity, regions[:1], 2)
     late = identity.described(early.described(words()), at_stamp(1))
@@ -343,7 +347,7 @@ def test_words_of_an_older_picture_are_told_but_not_reused():
 
 def test_what_can_be_described_while_the_sweep_goes_on():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     beginning = identity.begin(scene()[0], at_stamp(1), SETTINGS)
     assert not any(beginning.may_reuse(region) for region in regions)
     describe(identity, beginning.finish(regions), at_stamp(1))
@@ -365,7 +369,7 @@ def ids(regions):
 
 def test_a_keyframe_that_is_given_up_changes_nothing():
     picture, regions = scene()
-    one, other = Identity(), Identity()
+    one, other = Tracker(), Tracker()
     for identity in (one, other):
         describe(identity, follow(identity, regions, 1), at_stamp(1))
     one.begin(picture[::-1].copy(), at_stamp(2), SETTINGS).may_reuse(regions[0])
@@ -375,7 +379,7 @@ def test_a_keyframe_that_is_given_up_changes_nothing():
 
 def test_a_jump_back_in_time_starts_anew_and_gives_no_id_twice():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     before = describe(identity, follow(identity, regions, 100), at_stamp(100))
     again = follow(identity, regions, 100)
     assert ids(again) == ids(before)
@@ -391,7 +395,7 @@ def test_a_jump_back_in_time_starts_anew_and_gives_no_id_twice():
 
 def test_what_the_last_keyframe_showed_is_not_lost_however_long_ago_it_was():
     _, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     before = follow(identity, regions, 1)
     assert ids(follow(identity, regions, 1000)) == ids(before)
 
@@ -399,7 +403,7 @@ def test_what_the_last_keyframe_showed_is_not_lost_however_long_ago_it_was():
 @pytest.mark.parametrize("size", [(320, 240), (512, 384), (640, 400)])
 def test_the_cameras_resolution_may_change(size):
     picture, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     before = describe(identity, follow(identity, regions, 1), at_stamp(1))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     shrunk = [cv2.resize(region.mask.astype(np.uint8), size).astype(bool) for region in regions]
@@ -413,7 +417,7 @@ def test_the_cameras_resolution_may_change(size):
 def test_a_covered_camera_and_a_cut_cost_no_identity():
     picture, regions = scene()
     (elsewhere,) = frames(Script(frames=1, photograph=2, noise=STEADY))
-    identity = Identity()
+    identity = Tracker()
     before = describe(identity, follow(identity, regions, 1), at_stamp(1))
     black = np.zeros_like(picture)
     follow(identity, as_regions([np.ones(picture.shape[:2], bool)]), 2, black)
@@ -426,7 +430,7 @@ def test_a_covered_camera_and_a_cut_cost_no_identity():
 
 def test_a_picture_without_regions_and_without_contrast():
     picture, regions = scene()
-    identity = Identity()
+    identity = Tracker()
     before = follow(identity, regions, 1)
     assert follow(identity, [], 2) == []
     assert ids(follow(identity, regions, 3)) == ids(before)
@@ -436,7 +440,7 @@ def test_a_picture_without_regions_and_without_contrast():
     assert one.track_id == same.track_id
     for size in ((1, 1), (5, 3), (40, 2)):
         tiny = as_regions([np.ones(size, bool)])
-        identity = Identity()
+        identity = Tracker()
         pictures = [np.full((*size, 3), level, np.uint8) for level in (0, 0, 200)]
         for second, shot in enumerate(pictures):
             assert len(follow(identity, tiny, second, shot)) == 1
@@ -446,7 +450,7 @@ def test_a_mask_of_another_size_is_refused():
     picture, _ = scene()
     wrong = as_regions([np.ones((10, 12), bool)])
     with pytest.raises(ValueError, match="12x10 pixels in a picture of 640x480"):
-        follow(Identity(), wrong, 1, picture)
+        follow(Tracker(), wrong, 1, picture)
 
 
 # -- properties ---------------------------------------------------------------------------------
@@ -459,7 +463,7 @@ def moving():
 
 def run_through(orders):
     """{mask: id} of each frame, with the regions in these orders."""
-    identity = Identity()
+    identity = Tracker()
     found = []
     for frame, order in zip(moving(), orders, strict=True):
         regions = [frame.regions[index] for index in order]
@@ -483,7 +487,7 @@ def test_the_order_of_the_regions_does_not_matter(data):
 @given(seed=st.integers(0, 2**32 - 1), max_lost=st.integers(0, 12), keep_lost_s=st.integers(0, 9))
 def test_memory_is_bounded_and_no_id_is_given_twice(seed, max_lost, keep_lost_s):
     rng = np.random.default_rng(seed)
-    identity, known, last = Identity(), set(), set()
+    identity, known, last = Tracker(), set(), set()
     limits = {"max_lost": max_lost, "keep_lost_s": keep_lost_s}
     for second in range(1, 9):
         masks = []
@@ -513,11 +517,11 @@ def test_the_same_pictures_give_the_same_ids():
 
 
 def test_a_mostly_static_view_needs_few_words():
-    identity = Identity()
+    identity = Tracker()
     asked = total = 0
     for number, frame in enumerate(frames(still(0))):
         followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
-        due = wanting(followed, "chat", len(followed))
+        due = regions_to_describe(followed, "chat", len(followed))
         for region in due:
             identity.described(region.described(words(region.track_id)), frame.stamp_ns)
         asked += len(due) if number else 0

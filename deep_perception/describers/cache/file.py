@@ -38,7 +38,7 @@ PRUNE = (
 )
 
 
-class WordsFile:
+class DescriptionFile:
     """Keeps at most ``limit`` words, those that were used last; of one thread.
 
     All methods raise sqlite3.Error or OSError when the file cannot be used.
@@ -147,16 +147,16 @@ class WordsThread:
 
     def __init__(self, path: Path, limit: int) -> None:
         self._path, self._limit = path, limit
-        self._file: WordsFile | None = None
+        self._file: DescriptionFile | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="words-cache")
 
-    def submit(self, use: Callable[[WordsFile], Found]) -> Future[Found]:
+    def submit(self, use: Callable[[DescriptionFile], Found]) -> Future[Found]:
         """What ``use`` gives; as an error sqlite3.Error or OSError when the file is not usable."""
         return self._executor.submit(self._run, use)
 
-    def _run(self, use: Callable[[WordsFile], Found]) -> Found:
+    def _run(self, use: Callable[[DescriptionFile], Found]) -> Found:
         if self._file is None:
-            self._file = WordsFile(self._path, self._limit)
+            self._file = DescriptionFile(self._path, self._limit)
         return use(self._file)
 
     def close(self) -> None:

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from deep_perception.describers.cache.file import WordsFile, WordsThread
-from deep_perception.images import Picture
+from deep_perception.describers.cache.file import DescriptionFile, WordsThread
+from deep_perception.images import BgrImage
 from deep_perception.regions import Description
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ FILE_TIMES = 64
 Other = TypeVar("Other")
 
 
-def key_of(texts: Iterable[str], pictures: Iterable[Picture]) -> bytes:
+def key_of(texts: Iterable[str], pictures: Iterable[BgrImage]) -> bytes:
     """The 32 bytes that stand for all that shapes the words of a region.
 
     The pictures are HxWxC uint8, before they are encoded: a hit costs no encoding.
@@ -43,7 +43,7 @@ def key_of(texts: Iterable[str], pictures: Iterable[Picture]) -> bytes:
     return digest.digest()
 
 
-class WordsCache:
+class DescriptionCache:
     """Descriptions by key, in memory and in a file; all coroutines run in one event loop.
 
     A file that cannot be used is one warning, and then the memory alone is used.
@@ -120,7 +120,7 @@ class WordsCache:
         if len(self._memory) > self._size:
             self._memory.popitem(last=False)
 
-    async def _with_file(self, use: Callable[[WordsFile], Other]) -> Other | None:
+    async def _with_file(self, use: Callable[[DescriptionFile], Other]) -> Other | None:
         if self._file is None or not self._usable:
             return None
         try:

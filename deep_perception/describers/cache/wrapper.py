@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from deep_perception.describers import Describer
-from deep_perception.describers.cache.file import WordsFile, WordsThread
+from deep_perception.describers.cache.file import DescriptionFile, WordsThread
 from deep_perception.describers.cache.memory import FILE_TIMES, key_of
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings import Settings
 from deep_perception.settings.options import flatten
@@ -77,7 +77,7 @@ class Remembering(Describer):
         return {"regions_asked": self._asked, "cache_hits": self._hits}
 
     def describe(
-        self, image: Picture, regions: Iterable[Region]
+        self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description] | None]:
         """The remembered words, and those of the describer as they come."""
         digest = hashlib.sha256(np.ascontiguousarray(image).reshape(-1).data).hexdigest()
@@ -122,7 +122,7 @@ class Remembering(Describer):
             return words
         return self._with_file(lambda file: file.put(key, words)) or words
 
-    def _with_file(self, use: Callable[[WordsFile], Found]) -> Found | None:
+    def _with_file(self, use: Callable[[DescriptionFile], Found]) -> Found | None:
         if self._usable:
             try:
                 return self._file.submit(use).result()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from deep_perception.describers.chat.question import Question
 from deep_perception.describers.server.client import Client
-from deep_perception.describers.server.describer import Served
+from deep_perception.describers.server.describer import ServerDescriber
 from deep_perception.settings import Settings
 
 
-class Chat(Served):
+class Chat(ServerDescriber):
     """The server is asked with the first picture."""
 
     name = "chat"

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from deep_perception import masks
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Mask
 from deep_perception.regions import Region
 
@@ -36,7 +36,7 @@ SURROUNDINGS: dict[Mode, str] = {
 }
 
 
-def compose(image: Picture, region: Region, mode: Mode) -> Picture:
+def compose(image: BgrImage, region: Region, mode: Mode) -> BgrImage:
     """The picture of one region, from the full-resolution HxWx3 BGR source image."""
     window = _window(region.box, Box(0, 0, *masks.size_of(image)))
     crop = image[window.y1 : window.y2, window.x1 : window.x2]
@@ -61,14 +61,14 @@ def compose(image: Picture, region: Region, mode: Mode) -> Picture:
 class Overview:
     """A source image, made small: where a region is, and what is around it."""
 
-    def __init__(self, image: Picture) -> None:
+    def __init__(self, image: BgrImage) -> None:
         """``image``: HxWx3 BGR."""
         long_edge = max(image.shape[:2])
         scale = min(1.0, LONG_EDGE / long_edge)
         width, height = (max(1, round(side * scale)) for side in masks.size_of(image))
         self._small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
-    def of(self, region: Region) -> Picture:
+    def of(self, region: Region) -> BgrImage:
         """The image with one region outlined."""
         picture = self._small.astype(np.uint8)
         size = masks.size_of(picture)
@@ -78,7 +78,7 @@ class Overview:
         return picture
 
 
-def to_data_url(picture: Picture) -> str:
+def to_data_url(picture: BgrImage) -> str:
     """JPEG as a ``data:`` URL: servers refuse WebP, and no address of ours is to be fetched."""
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
@@ -97,7 +97,7 @@ def _window(box: Box, bounds: Box) -> Box:
     )  # fmt: skip
 
 
-def _surroundings(crop: Picture, mode: Mode) -> Picture:
+def _surroundings(crop: BgrImage, mode: Mode) -> BgrImage:
     if mode == "outline":
         return crop
     if mode == "cutout":
@@ -111,7 +111,7 @@ def _surroundings(crop: Picture, mode: Mode) -> Picture:
     return cv2.GaussianBlur(crop, (0, 0), sigma).astype(np.uint8)
 
 
-def _outline(picture: Picture, inside: Mask) -> None:
+def _outline(picture: BgrImage, inside: Mask) -> None:
     """Drawn outside of the region: its own pixels are what is to be described."""
     thickness = 1 if max(picture.shape[:2]) < 400 else 2
     # A border of nothing: a region that touches the edge of the picture is not closed there.

@@ -17,7 +17,7 @@ from deep_perception.describers.chat.pictures import Mode, Overview
 from deep_perception.describers.prompts import prompt_id, read_prompt
 from deep_perception.describers.server.answers import SCHEMA, Answer, BadAnswer, SaidError, read
 from deep_perception.describers.server.client import Client, Refused, Transient, Unreachable
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Region
 from deep_perception.settings import DescriberSettings
 
@@ -49,14 +49,14 @@ class Question:
         self._worked: set[Form] = set()
         self.warnings: list[str] = []
 
-    def looking_at(self, image: Picture) -> Callable[[Region], ShownRegion]:
+    def looking_at(self, image: BgrImage) -> Callable[[Region], ShownRegion]:
         """How a region of this HxWx3 BGR source image is shown."""
         overview = Overview(image) if self.settings.scene_picture else None
         return lambda region: ShownRegion(self, image, region, overview)
 
     async def in_some_form(
         self,
-        images: Sequence[Picture],
+        images: Sequence[BgrImage],
         mode: Mode,
         model: str,
         give_up: Callable[[], bool],
@@ -189,7 +189,7 @@ class ShownRegion:
     """One region, as it is shown first."""
 
     def __init__(
-        self, question: Question, image: Picture, region: Region, overview: Overview | None
+        self, question: Question, image: BgrImage, region: Region, overview: Overview | None
     ) -> None:
         """Compose its pictures."""
         self._question = question
@@ -199,7 +199,7 @@ class ShownRegion:
         self._mode: Mode = question.settings.picture_mode
         self.pictures = self._composed(self._mode)
 
-    def _composed(self, mode: Mode) -> tuple[Picture, ...]:
+    def _composed(self, mode: Mode) -> tuple[BgrImage, ...]:
         return (pictures.compose(self._image, self._region, mode), *self._scene)
 
     async def ask(self, model: str, give_up: Callable[[], bool]) -> Answer:
@@ -211,7 +211,7 @@ class ShownRegion:
         """
         other: Mode = "dim" if self._mode == "outline" else "outline"
 
-        def ask(images: Sequence[Picture], mode: Mode) -> Awaitable[Answer]:
+        def ask(images: Sequence[BgrImage], mode: Mode) -> Awaitable[Answer]:
             return self._question.in_some_form(images, mode, model, give_up)
 
         return await best_of_two(

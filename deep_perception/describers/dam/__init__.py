@@ -26,9 +26,9 @@ from deep_perception.describers.server.client import (
     Transient,
     Unreachable,
 )
-from deep_perception.describers.server.describer import Served
+from deep_perception.describers.server.describer import ServerDescriber
 from deep_perception.describers.server.listing import Chosen
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box
 from deep_perception.regions import Region
 from deep_perception.settings import DescriberSettings, Settings
@@ -43,7 +43,7 @@ FOCAL = 3.0
 LOOK_S = 1.0
 
 
-class Dam(Served):
+class Dam(ServerDescriber):
     """The server is started at once, where that is set, and used when it has loaded its model."""
 
     name = "dam"
@@ -112,7 +112,7 @@ class Question:
         }
         self.shaped_by = (self._prompt, json.dumps(self._sampling), dam.precision, dam.checkpoint)
 
-    def looking_at(self, image: Picture) -> Callable[[Region], ShownRegion]:
+    def looking_at(self, image: BgrImage) -> Callable[[Region], ShownRegion]:
         """How a region of this HxWx3 BGR source image is shown."""
         return lambda region: ShownRegion(self, image, region)
 
@@ -136,7 +136,7 @@ class Question:
 class ShownRegion:
     """One region: first in the whole picture."""
 
-    def __init__(self, question: Question, image: Picture, region: Region) -> None:
+    def __init__(self, question: Question, image: BgrImage, region: Region) -> None:
         """Compose its picture."""
         self._question = question
         self._image = image
@@ -156,7 +156,7 @@ class ShownRegion:
         )
 
 
-def compose(image: Picture, region: Region, window: Box) -> NDArray[np.uint8]:
+def compose(image: BgrImage, region: Region, window: Box) -> NDArray[np.uint8]:
     """A window of an HxWx3 BGR source image as HxWx4: alpha is 255 in the region, 0 elsewhere.
 
     The colours stay outside of it too: the model is to see what surrounds the region.

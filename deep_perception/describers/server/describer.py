@@ -13,13 +13,13 @@ from contextlib import suppress
 
 from deep_perception import describers
 from deep_perception.backends import create
-from deep_perception.describers.cache.memory import WordsCache, key_of
+from deep_perception.describers.cache.memory import DescriptionCache, key_of
 from deep_perception.describers.server.client import Client, Transient, Unreachable
 from deep_perception.describers.server.event_loop import EventLoop
 from deep_perception.describers.server.protocols import Asker, Shown
 from deep_perception.describers.server.readiness import Readiness
-from deep_perception.describers.server.scene_queue import Gone, Results, ServedScene
-from deep_perception.images import Picture
+from deep_perception.describers.server.scene_queue import Results, SceneQueue, ServerUnavailable
+from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings import Settings
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.05
 
 
-class Served:
+class ServerDescriber:
     """While the server cannot be used, the fallback describes and a warning says so."""
 
     name = ""
@@ -43,7 +43,7 @@ class Served:
         fallback = self._settings.fallback
         if fallback and fallback != self.name:
             self._fallback = create("describer", fallback, describers.REGISTRY, settings)
-        self._cache = WordsCache(self._settings.cache_size, self._settings.cache_file)
+        self._cache = DescriptionCache(self._settings.cache_size, self._settings.cache_file)
         self._readiness = Readiness(client, model, self._settings.max_concurrency)
         self._loop: EventLoop | None = None
         # Regions without words from the server, of so many, and why.
@@ -89,13 +89,13 @@ class Served:
         return self._readiness.loading
 
     def describe(
-        self, image: Picture, regions: Iterable[Region]
+        self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description] | None]:
         """Each region's words as they arrive. Closing the iterator cancels what is under way."""
         results: Results = queue.SimpleQueue()
         loop = self._running()
         describe = functools.partial(self._region, self._asker.looking_at(image))
-        scene = ServedScene(self._readiness, describe, regions, results, loop)
+        scene = SceneQueue(self._readiness, describe, regions, results, loop)
         gone: list[tuple[Region, str]] = []
         count = 0
         try:
@@ -111,7 +111,7 @@ class Served:
                     break
                 count += 1
                 region, words = result
-                if isinstance(words, Gone):
+                if isinstance(words, ServerUnavailable):
                     gone.append((region, str(words)))
                 else:
                     yield region, words
@@ -155,7 +155,7 @@ class Served:
             return self._loop
 
     def _without_server(
-        self, image: Picture, gone: Sequence[tuple[Region, str]]
+        self, image: BgrImage, gone: Sequence[tuple[Region, str]]
     ) -> Iterator[tuple[Region, Description] | None]:
         if self._fallback:
             # Together: some describers tell the regions of a scene apart.
@@ -188,11 +188,11 @@ class Served:
 
     async def _region(
         self, show: Callable[[Region], Shown], region: Region, probe: bool
-    ) -> Description | Gone:
+    ) -> Description | ServerUnavailable:
         """The words of one region, or why the server has none for any."""
         model = self._readiness.known_model
         if not self._readiness.usable(probe) and not (model and self._cache.may_know):
-            return Gone(self._readiness.reason)
+            return ServerUnavailable(self._readiness.reason)
         try:
             shown = show(region)
         except Exception as error:  # a picture that cannot be made is this region's
@@ -200,14 +200,14 @@ class Served:
         key = key_of((self.name, model, *self._asker.shaped_by), shown.pictures)
         return await self._cache.words(key, lambda: self._ask(shown, probe))
 
-    async def _ask(self, shown: Shown, probe: bool) -> Description | Gone:
+    async def _ask(self, shown: Shown, probe: bool) -> Description | ServerUnavailable:
         async with self._readiness.slots:
             return await self._ask_now(shown, probe)
 
-    async def _ask_now(self, shown: Shown, probe: bool) -> Description | Gone:
+    async def _ask_now(self, shown: Shown, probe: bool) -> Description | ServerUnavailable:
         readiness = self._readiness
         if not readiness.usable(probe):
-            return Gone(readiness.reason)
+            return ServerUnavailable(readiness.reason)
         self._asked += 1
         started = time.perf_counter()
         timeout = self._settings.region_timeout_s
@@ -218,9 +218,11 @@ class Served:
             readiness.given_up(time.perf_counter() - started, timeout)
             raise
         except asyncio.TimeoutError:
-            return Gone(await readiness.no_answer(Transient(f"no words within {timeout:g} s")))
+            return ServerUnavailable(
+                await readiness.no_answer(Transient(f"no words within {timeout:g} s"))
+            )
         except (Transient, Unreachable) as error:
-            return Gone(await readiness.no_answer(error))
+            return ServerUnavailable(await readiness.no_answer(error))
         except Exception as error:  # whatever it is, it is this region's
             # The server answered, if not as wanted.
             readiness.answered()

@@ -1,4 +1,4 @@
-"""How a server is asked: what a describer on top of ``Served`` brings."""
+"""How a server is asked: what a describer on top of ``ServerDescriber`` brings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from deep_perception.describers.server.answers import Answer
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Region
 
 
@@ -14,7 +14,7 @@ class Shown(Protocol):
     """What a server is to see of one region."""
 
     @property
-    def pictures(self) -> Sequence[Picture]:
+    def pictures(self) -> Sequence[BgrImage]:
         """All of it, before it is encoded."""
         ...
 
@@ -45,6 +45,6 @@ class Asker(Protocol):
         """What the server does not do as set."""
         ...
 
-    def looking_at(self, image: Picture) -> Callable[[Region], Shown]:
+    def looking_at(self, image: BgrImage) -> Callable[[Region], Shown]:
         """How a region of this source image is shown."""
         ...

@@ -14,12 +14,12 @@ from deep_perception.describers.server.event_loop import CLOSE_WITHIN_S, EventLo
 from deep_perception.regions import Description, Region
 
 
-class Gone(Exception):
+class ServerUnavailable(Exception):
     """A region got no words because the server cannot be used."""
 
 
-Results = queue.SimpleQueue[tuple[Region, "Description | Gone"] | None]
-Describe = Callable[[Region, bool], Awaitable["Description | Gone"]]
+Results = queue.SimpleQueue[tuple[Region, "Description | ServerUnavailable"] | None]
+Describe = Callable[[Region, bool], Awaitable["Description | ServerUnavailable"]]
 """One region's words; with True although the server was gone, to see if it is back."""
 
 
@@ -44,7 +44,7 @@ class Server(Protocol):
         ...
 
 
-class ServedScene:
+class SceneQueue:
     """Describes regions in an event loop; what comes of them, and None at the end, is in results.
 
     A thread takes a region out only when the server has a place soon: the largest goes next.

@@ -22,7 +22,7 @@ from deep_perception.replay.datasets.writer import ExportError, Labelled, Names,
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
 from deep_perception.replay.files import lock, put_back, put_in_place, remove
 from deep_perception.replay.journal import HIDDEN
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 
 __all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
 
@@ -163,13 +163,13 @@ def _has_words(region: Region) -> bool:
     return region.description.status in ("described", "reused")
 
 
-def _belongs(seen: Seen) -> bool:
+def _belongs(seen: SceneRecord) -> bool:
     # Without a single word about what is in it, a picture would teach that nothing is.
     regions = seen.scene.regions
     return not regions or any(map(_has_words, regions))
 
 
-def _known(seen: Seen, known: frozenset[str] | None) -> bool:
+def _known(seen: SceneRecord, known: frozenset[str] | None) -> bool:
     # Nor without a region whose label somebody looked at, where anybody did at some.
     if known is None:
         return True

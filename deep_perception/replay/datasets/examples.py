@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.replay.events import Progress, Tell
 from deep_perception.replay.journal import Journal
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.recordings.bags import BagError, Recording
 from deep_perception.replay.recordings.source import Pictures
 from deep_perception.replay.task import Task, chosen
 
-Example = tuple[str, Seen, Callable[[], Picture | None]]
+Example = tuple[str, SceneRecord, Callable[[], BgrImage | None]]
 """The name of the recording, its own among all; a scene; and what gives its picture (HxWx3 uint8
 BGR, None where it cannot be read), which is asked for before the next scene, or never."""
 
@@ -36,8 +36,10 @@ class Examples:
                     share = number + (seen.log_ns - source.start_ns) / length_ns
                     yield task.name, seen, self._asked(pictures, seen, share / len(self._tasks))
 
-    def _asked(self, pictures: Pictures, seen: Seen, share: float) -> Callable[[], Picture | None]:
-        def picture() -> Picture | None:
+    def _asked(
+        self, pictures: Pictures, seen: SceneRecord, share: float
+    ) -> Callable[[], BgrImage | None]:
+        def picture() -> BgrImage | None:
             self._tell(Progress(bag="datasets", step="pictures", share=share))
             try:
                 return pictures(seen)

@@ -12,10 +12,10 @@ from typing import Any, Literal, Protocol
 import cv2
 import numpy as np
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Mask
 from deep_perception.regions import Region
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 
 JPEG_QUALITY = 95
 # A name of a file is at most 255 bytes everywhere, and 100 in a tar file of the oldest kind.
@@ -46,8 +46,8 @@ class Shot:
 
     name: str
     bag: str
-    seen: Seen
-    picture: Picture
+    seen: SceneRecord
+    picture: BgrImage
     regions: Sequence[Labelled]
     part: Part
 
@@ -98,12 +98,12 @@ class Names:
             self._of_bags[bag] = name
         return self._of_bags[bag]
 
-    def of(self, bag: str, seen: Seen) -> str:
+    def of(self, bag: str, seen: SceneRecord) -> str:
         """Of a picture: in a list of files they stand as they were recorded."""
         return f"{self.of_bag(bag)}_{seen.position:08d}"
 
 
-def encode_jpeg(picture: Picture) -> bytes:
+def encode_jpeg(picture: BgrImage) -> bytes:
     """A picture (HxWx3 uint8 BGR) as JPEG. Raises OSError."""
     return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
@@ -113,7 +113,7 @@ def encode_mask(mask: Mask) -> bytes:
     return _encoded(".png", mask.astype(np.uint8) * 255, [])
 
 
-def _encoded(kind: str, picture: Picture, options: list[int]) -> bytes:
+def _encoded(kind: str, picture: BgrImage, options: list[int]) -> bytes:
     try:
         encoded, data = cv2.imencode(kind, picture, options)
     except cv2.error:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal
 
 from deep_perception.replay.files import lock, put_in_place, remove, write_file
 from deep_perception.replay.journal.pickling import Unreadable, freeze, thaw
-from deep_perception.replay.journal.scenes import SceneError, Seen, from_line, to_line
+from deep_perception.replay.journal.scenes import SceneError, SceneRecord, from_line, to_line
 from deep_perception.replay.journal.state import State
 
 Mode = Literal["go on", "resume", "overwrite"]
@@ -188,7 +188,7 @@ class Journal:
         """Those that are used."""
         return self._state.models
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: SceneRecord) -> None:
         """One more scene."""
         assert self._file is not None
         # A name of a file may hold what is no character; as \\udcff it is JSON all the same.
@@ -215,7 +215,7 @@ class Journal:
         )
         self._saved_s = time.monotonic()
 
-    def scenes(self) -> Iterator[Seen]:
+    def scenes(self) -> Iterator[SceneRecord]:
         """All scenes, one at a time in memory."""
         return read_scenes(self.path)
 
@@ -258,7 +258,7 @@ class Journal:
         self._state = state
 
 
-def read_scenes(path: Path) -> Iterator[Seen]:
+def read_scenes(path: Path) -> Iterator[SceneRecord]:
     """The scenes of a file, one at a time in memory. Raises JournalError and OSError."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):

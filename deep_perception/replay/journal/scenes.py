@@ -24,7 +24,7 @@ class SceneError(ValueError):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Seen:
+class SceneRecord:
     """A scene and the message of the recording that it was made from.
 
     ``position``: which message of the recording that is, from 0, in the order of reading;
@@ -41,7 +41,7 @@ class Seen:
     scene: Scene
 
 
-def to_line(seen: Seen) -> str:
+def to_line(seen: SceneRecord) -> str:
     """Compact JSON without a line break."""
     scene = seen.scene
     content = {
@@ -67,7 +67,7 @@ def to_line(seen: Seen) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def from_line(line: str) -> Seen:
+def from_line(line: str) -> SceneRecord:
     """The scene of a line; masks are at source size, and made from the RLE when they are asked for.
 
     Raises SceneError, also for an RLE of which no mask could be made.
@@ -78,7 +78,7 @@ def from_line(line: str) -> Seen:
         if schema != SCHEMA:
             raise SceneError(f"schema {schema!r} is not understood, expected {SCHEMA!r}")
         size = Size(int(content["width"]), int(content["height"]))
-        return Seen(
+        return SceneRecord(
             topic=content["topic"],
             position=int(content["position"]),
             log_ns=int(content["log_ns"]),

@@ -7,7 +7,7 @@ import time
 from deep_perception import __version__
 from deep_perception.replay.events import Progress, Tell
 from deep_perception.replay.journal import BAG, PAGE, SCENES, SUMMARY, Journal
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.outputs.bag import Images, write_bag
 from deep_perception.replay.outputs.page import write_page
 from deep_perception.replay.outputs.summary import Summary, counts_from, summarize
@@ -25,7 +25,7 @@ def write_outputs(
     ``name``: of the recording. Raises BagError, JournalError and OSError.
     """
 
-    def show(step: str, each: Seen) -> Seen:
+    def show(step: str, each: SceneRecord) -> SceneRecord:
         share = (each.log_ns - source.start_ns) / (source.stop_ns - source.start_ns)
         tell(Progress(bag=name, step=step, share=share))
         return each

@@ -20,7 +20,7 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from deep_perception import drawing
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.outputs.messages import Source, to_annotated, to_detections, to_regions
 from deep_perception.replay.recordings import interfaces
 from deep_perception.replay.recordings.bags import Frame, Recording
@@ -91,7 +91,7 @@ def write_bag(
     folder: Path,
     recording: Recording,
     topics: Sequence[str],
-    seen: Iterable[Seen],
+    seen: Iterable[SceneRecord],
     *,
     images: Images,
     settings: OutputSettings,
@@ -155,7 +155,7 @@ class _Bag:
             offered_qos_profiles=[qos],
         )
 
-    def write(self, frames: Iterable[Frame], seen: Iterable[Seen]) -> None:
+    def write(self, frames: Iterable[Frame], seen: Iterable[SceneRecord]) -> None:
         """Each image and what was found in it, by the time of recording."""
         scenes = iter(seen)
         scene = next(scenes, None)
@@ -179,7 +179,7 @@ class _Bag:
         if not frame.problem:
             self._writer.write(self._topics[frame.topic], frame.log_ns, frame.data)
 
-    def _write_scene(self, frame: Frame, seen: Seen) -> None:
+    def _write_scene(self, frame: Frame, seen: SceneRecord) -> None:
         source = Source.of(frame.data, seen, camera=self._cameras[frame.topic])
         picture = drawing.annotate(seen.scene, frame.picture(), label=self._settings.labels)
         for message in (

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from deep_perception.encodings import to_jpeg
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box
 from deep_perception.points import Point
 from deep_perception.regions import Region, Scene
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.recordings import interfaces
 from deep_perception.replay.recordings.bags import header_of
 from deep_perception.replay.recordings.interfaces import make
@@ -32,14 +32,14 @@ class Source:
     camera: str
 
     @classmethod
-    def of(cls, data: bytes, seen: Seen, *, camera: str) -> Source:
+    def of(cls, data: bytes, seen: SceneRecord, *, camera: str) -> Source:
         """With the header of CDR bytes that start with one."""
         stamp_ns, frame_id = header_of(data)
         header = make("std_msgs/msg/Header", _time(stamp_ns), frame_id)
         return cls(header, seen.keyframe, seen.reason, camera)
 
 
-def to_annotated(picture: Picture, source: Source, quality: int) -> Any:
+def to_annotated(picture: BgrImage, source: Source, quality: int) -> Any:
     """A sensor_msgs/CompressedImage of an HxWx3 BGR picture."""
     data, kind = to_jpeg(picture, quality)
     return make(interfaces.COMPRESSED_IMAGE, source.header, kind, np.frombuffer(data, np.uint8))

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from deep_perception import encodings
 from deep_perception.encodings import EncodingError
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.replay import INSTALL
 from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
@@ -55,7 +55,7 @@ class Frame:
     data: bytes = field(repr=False)
     problem: str = ""
 
-    def picture(self) -> Picture:
+    def picture(self) -> BgrImage:
         """HxWx3 uint8 BGR. Raises EncodingError, for bytes that are no message too."""
         from deep_perception.replay.recordings import interfaces
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deep_perception.encodings import EncodingError
-from deep_perception.images import Picture
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.images import BgrImage
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.recordings.bags import BagError, Frame, Recording
 
 # A scene that is farther ahead is looked up; nearer ones are quicker read on to.
@@ -40,7 +40,7 @@ class Pictures:
         self._frames: Iterator[Frame] | None = None
         self._last = -1, 0
 
-    def __call__(self, seen: Seen) -> Picture | None:
+    def __call__(self, seen: SceneRecord) -> BgrImage | None:
         """HxWx3 uint8 BGR; None where it cannot be read any more. Raises BagError."""
         position, log_ns = self._last
         near = position < seen.position and seen.log_ns - log_ns < LOOK_UP_NS

@@ -13,7 +13,7 @@ from deep_perception.replay.files import InUse
 from deep_perception.replay.journal import JournalError
 from deep_perception.replay.outputs.summary import Summary
 from deep_perception.replay.recordings.bags import BagError
-from deep_perception.replay.run import Models, replay_bag
+from deep_perception.replay.run import ReplayModels, replay_bag
 from deep_perception.replay.task import Task
 from deep_perception.settings import Settings
 
@@ -30,7 +30,7 @@ class Failed:
     reason: str
 
 
-def attempt(task: Task, settings: Settings, models: Models, tell: Tell) -> Summary | Failed:
+def attempt(task: Task, settings: Settings, models: ReplayModels, tell: Tell) -> Summary | Failed:
     """``replay_bag`` for a batch: whatever is wrong with a recording is the result, not raised."""
     try:
         return replay_bag(task, settings, models, tell)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deep_perception.replay.events import Tell
 from deep_perception.replay.outputs.summary import Summary
-from deep_perception.replay.run import Models
+from deep_perception.replay.run import ReplayModels
 from deep_perception.replay.task import Task
 from deep_perception.replay.workers.attempt import Failed, attempt, once_more
 from deep_perception.settings import Settings
@@ -107,7 +107,7 @@ def _serve(connection: Connection, settings: Settings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    models = Models(settings)
+    models = ReplayModels(settings)
     try:
         while True:
             task: Task = connection.recv()

@@ -70,7 +70,7 @@ class Replayer:
         # messages, and in what must be the same to go on.
         with suppress(OSError):
             os.chdir(home.folder)
-        from deep_perception.replay.run import Models
+        from deep_perception.replay.run import ReplayModels
 
         self._about = About(
             host=socket.gethostname(),
@@ -78,7 +78,7 @@ class Replayer:
             version=__version__,
         )
         self._settings = settings
-        self._models = Models(settings)
+        self._models = ReplayModels(settings)
         # A backend finds itself in the same thread each time, as in a process.
         self._thread = ThreadPoolExecutor(1)
         self._told: SimpleQueue[Note | Trouble | Progress | None] = SimpleQueue()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_perception.backends import BackendUnavailable
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.masks import Mask
 from deep_perception.segmenters.sam2.device import (
     empty_cache,
@@ -48,7 +48,7 @@ SIZES = {"small": 0, "medium": 1, "large": 2}
 class Embedding:
     """A picture, and its features at the side that the memory allowed."""
 
-    image: Picture
+    image: BgrImage
     side: int
     features: Any
 
@@ -75,7 +75,7 @@ class Sam2:
             from deep_perception.segmenters.sam2.engine import NativeEngine
         return NativeEngine(chosen.checkpoint, chosen.config, device)
 
-    def embed(self, image: Picture) -> Embedding:
+    def embed(self, image: BgrImage) -> Embedding:
         """Encode an HxWx3 BGR picture at ``segmenter.image_size``, smaller when memory is short."""
         while True:
             try:
@@ -121,7 +121,7 @@ class Sam2:
             raise BackendUnavailable(f"segmenter {self.name!r} is closed")
         return self._engine
 
-    def _embed(self, image: Picture, side: int) -> Embedding:
+    def _embed(self, image: BgrImage, side: int) -> Embedding:
         from deep_perception.segmenters.sam2.encoder import resize
 
         return Embedding(image, side, self._loaded().embed(resize(image, side)))

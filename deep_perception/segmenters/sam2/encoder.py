@@ -17,14 +17,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import linear
 
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 
 # ImageNet, RGB
 MEAN = (0.485, 0.456, 0.406)
 DEVIATION = (0.229, 0.224, 0.225)
 
 
-def resize(image: Picture, side: int) -> NDArray[np.uint8]:
+def resize(image: BgrImage, side: int) -> NDArray[np.uint8]:
     """HxWx3 BGR to (side, side, 3) RGB, the aspect given up, as Meta's video loader does it.
 
     Pillow's default filter (bicubic, antialiased): cv2 and torch have none that rounds alike.

@@ -23,8 +23,8 @@ import deep_perception
 from deep_perception.analyzer import Analyzer
 from deep_perception.describers.cache import file as cache_file
 from deep_perception.describers.cache import memory as cache_memory
-from deep_perception.describers.cache.file import WordsFile
-from deep_perception.describers.cache.memory import WordsCache, key_of
+from deep_perception.describers.cache.file import DescriptionFile
+from deep_perception.describers.cache.memory import DescriptionCache, key_of
 from deep_perception.regions import Description
 from deep_perception.settings.options import settings_from
 from support.chat_scene import (
@@ -71,7 +71,7 @@ def words(server, regions, image=IMAGE, **changes):
 
 def test_words_are_remembered_whatever_kind_of_number_their_time_is(tmp_path):
     words = dataclasses.replace(CUP, latency_s=0)
-    file = WordsFile(tmp_path / "words.db", 5)
+    file = DescriptionFile(tmp_path / "words.db", 5)
     file.put(b"k" * 32, words)
     assert file.get(b"k" * 32) == words
     file.close()
@@ -271,7 +271,7 @@ def cup(number):
 
 
 def test_the_memory_keeps_what_was_used_last():
-    cache = WordsCache(2, "")
+    cache = DescriptionCache(2, "")
     steps = [(key(1), cup(1)), (key(2), cup(2)), (key(1), cup(9)), (key(3), cup(3)),
              (key(1), cup(9)), (key(2), cup(22))]  # fmt: skip
     assert run(cache, *steps) == [cup(1), cup(2), cup(1), cup(3), cup(1), cup(22)]
@@ -304,8 +304,8 @@ def test_the_file_gives_the_next_process_the_very_same_words(tmp_path):
 
 def test_words_come_out_of_the_file_as_they_went_in(tmp_path):
     path = str(tmp_path / "w.sqlite")
-    run(WordsCache(5, path), (key(1), CUP))
-    (found,) = run(WordsCache(5, path), (key(1), cup(2)))
+    run(DescriptionCache(5, path), (key(1), CUP))
+    (found,) = run(DescriptionCache(5, path), (key(1), cup(2)))
     assert found == CUP
     assert list(found.attributes) == ["color", "b"]
 
@@ -314,9 +314,9 @@ def test_the_file_keeps_what_was_used_last_and_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_memory, "FILE_TIMES", 3)
     monkeypatch.setattr(cache_file, "PRUNE_EVERY", 4)
     path = tmp_path / "w.sqlite"
-    run(WordsCache(2, str(path)), *[(key(n), cup(n)) for n in range(5)])
-    run(WordsCache(2, str(path)), (key(0), cup(99)))  # used again
-    run(WordsCache(2, str(path)), *[(key(n), cup(n)) for n in range(5, 8)])
+    run(DescriptionCache(2, str(path)), *[(key(n), cup(n)) for n in range(5)])
+    run(DescriptionCache(2, str(path)), (key(0), cup(99)))  # used again
+    run(DescriptionCache(2, str(path)), *[(key(n), cup(n)) for n in range(5, 8)])
     with contextlib.closing(sqlite3.connect(path)) as file:
         kept = {row[0] for row in file.execute("SELECT key FROM words")}
     assert kept == {key(n) for n in (0, 3, 4, 5, 6, 7)}
@@ -326,19 +326,19 @@ def test_rows_that_are_not_understood_are_made_again(tmp_path):
     path = tmp_path / "w.sqlite"
     rows = ["", "{", "[]", '{"status": "described"}', '{"status": "described", "label": 5}',
             '{"no": "such"}', None, b"\xff"]  # fmt: skip
-    run(WordsCache(9, str(path)), *[(key(n), cup(n)) for n in range(len(rows))])
+    run(DescriptionCache(9, str(path)), *[(key(n), cup(n)) for n in range(len(rows))])
     with contextlib.closing(sqlite3.connect(path)) as file:
         for number, row in enumerate(rows):
             file.execute("UPDATE words SET words = ? WHERE key = ?", (row or "null", key(number)))
         file.commit()
-    cache = WordsCache(9, str(path))
+    cache = DescriptionCache(9, str(path))
     steps = [(key(n), cup(n + 50)) for n in range(len(rows))]
     assert run(cache, *steps) == [cup(n + 50) for n in range(len(rows))]
     assert cache.warning == ""
 
 
 def corrupt(path):
-    run(WordsCache(5, str(path)), *[(key(n), cup(n)) for n in range(200)])
+    run(DescriptionCache(5, str(path)), *[(key(n), cup(n)) for n in range(200)])
     data = bytearray(path.read_bytes())
     data[4096:] = random.Random(1).randbytes(len(data) - 4096)
     path.write_bytes(data)
@@ -365,7 +365,7 @@ def test_a_file_that_cannot_be_used_is_one_warning_and_then_memory_only(
     path = tmp_path / "w.sqlite"
     make(path)
     before = path.read_bytes() if path.is_file() else b""
-    cache = WordsCache(500, str(path))
+    cache = DescriptionCache(500, str(path))
     steps = [(key(n), cup(n)) for n in range(300)]
     assert run(cache, *steps, *steps)[300:] == [cup(n) for n in range(300)]
     assert cache.warning.startswith(f"describer.cache_file: {path} cannot be used (")
@@ -380,14 +380,14 @@ def test_a_file_that_may_only_be_read_is_a_warning(caplog):
     folder = Path(tempfile.mkdtemp())  # tmp_path lets no other user in
     try:
         path = folder / "w.sqlite"
-        run(WordsCache(5, str(path)), (key(1), cup(1)))
+        run(DescriptionCache(5, str(path)), (key(1), cup(1)))
         path.chmod(0o444)
         folder.chmod(0o555)
         user = os.geteuid()
         if user == 0:
             os.seteuid(65534)
         try:
-            cache = WordsCache(5, str(path))
+            cache = DescriptionCache(5, str(path))
             assert run(cache, (key(2), cup(2)), (key(2), cup(9))) == [cup(2), cup(2)]
         finally:
             os.seteuid(user)
@@ -401,8 +401,8 @@ def test_a_file_that_may_only_be_read_is_a_warning(caplog):
 def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_file, "BUSY_S", 0.5)
     path = tmp_path / "w.sqlite"
-    run(WordsCache(5, str(path)), (key(1), cup(1)))
-    cache = WordsCache(5, str(path))
+    run(DescriptionCache(5, str(path)), (key(1), cup(1)))
+    cache = DescriptionCache(5, str(path))
     ticks = []
 
     async def go():
@@ -452,7 +452,8 @@ def writer(path, first, last):
     package = str(Path(deep_perception.__file__).parents[1])
     return subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), str(first), str(last), here],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": f"{package}:{package}/test"},
+        stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": f"{package}:{package}/test"},
     )  # fmt: skip
 
 
@@ -479,16 +480,16 @@ def test_words_that_were_given_survive_kill_9(tmp_path):
                 break
         last = max([200, *(int(line.split()[0]) for line in process.stdout if line[-1] == "\n")])
     assert process.returncode == -signal.SIGKILL
-    found = run(WordsCache(5, str(path)), *[(key(n), cup(-1)) for n in range(last + 1)])
+    found = run(DescriptionCache(5, str(path)), *[(key(n), cup(-1)) for n in range(last + 1)])
     assert found == [cup(n) for n in range(last + 1)]
 
 
 def test_the_file_is_made_when_it_is_first_needed_and_closed_at_the_end(tmp_path):
     path = tmp_path / "w.sqlite"
-    cache = WordsCache(5, str(path))
+    cache = DescriptionCache(5, str(path))
     assert not path.exists()
     run(cache, (key(1), cup(1)))
     # The last to close leaves one file, not SQLite's three.
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.sqlite"]
     assert Counter(thread.name.startswith("words") for thread in threading.enumerate())[True] == 0
-    assert WordsFile(path, 5).get(key(1)) == cup(1)
+    assert DescriptionFile(path, 5).get(key(1)) == cup(1)

@@ -15,7 +15,7 @@ from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.chat import Chat
 from deep_perception.describers.server import breaker
-from deep_perception.description import Waiting
+from deep_perception.description import PendingRegions
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from
 from support.chat_scene import (
@@ -498,7 +498,7 @@ def test_regions_arrive_as_they_are_ready_and_the_largest_is_first():
         return GOOD
 
     regions = regions_of(6)
-    waiting = Waiting()
+    waiting = PendingRegions()
     for region in regions:
         waiting.add(region)
     waiting.end()

@@ -23,7 +23,7 @@ from deep_perception import drawing
 from deep_perception.analyzer import Analyzer
 from deep_perception.points import Point
 from deep_perception.regions import Description
-from deep_perception.replay.journal.scenes import Seen, from_line, to_line
+from deep_perception.replay.journal.scenes import SceneRecord, from_line, to_line
 from deep_perception.replay.outputs.bag import output_names, write_bag
 from deep_perception.replay.outputs.messages import Source, to_detections, to_regions
 from deep_perception.replay.recordings import interfaces
@@ -51,7 +51,7 @@ def look(path, topics=None):
             if decision is None:
                 continue
             scene = stream.analyze(analyzer, picture, decision, on_region=lambda region: None)
-            seen = Seen(
+            seen = SceneRecord(
                 topic=frame.topic, position=frame.position, log_ns=frame.log_ns,
                 stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
                 keyframe=next(numbers[frame.topic]), reason=decision.reason, scene=scene,

@@ -19,9 +19,9 @@ from typing import Any, TextIO
 import cv2
 
 from deep_perception import images
-from deep_perception.images import Picture
+from deep_perception.images import BgrImage
 from deep_perception.regions import Description
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.outputs.page.index import Camera, Totals, colour_of
 from deep_perception.replay.outputs.page.outlines import canvas_of, path_of, path_of_box
 
@@ -44,8 +44,8 @@ def write_page(
     path: Path,
     *,
     title: str,
-    seen: Callable[[], Iterator[Seen]],
-    picture: Callable[[Seen], Picture | None],
+    seen: Callable[[], Iterator[SceneRecord]],
+    picture: Callable[[SceneRecord], BgrImage | None],
     stop_ns: int | None = None,
     warnings: Sequence[str] = (),
     pictures: int = MAX_PICTURES,
@@ -125,7 +125,7 @@ class _Writer:
         self,
         totals: Mapping[str, int],
         pictured: Mapping[str, set[int]],
-        picture: Callable[[Seen], Picture | None],
+        picture: Callable[[SceneRecord], BgrImage | None],
         side: int,
     ) -> None:
         self._cameras = {topic: Camera(topic, count) for topic, count in totals.items()}
@@ -134,7 +134,7 @@ class _Writer:
         self._blocks = 0
         self._words = _Words()
 
-    def write(self, file: TextIO, seen: Seen) -> None:
+    def write(self, file: TextIO, seen: SceneRecord) -> None:
         """Write a keyframe's block, and its picture where it is one of the chosen."""
         camera, scene = self._cameras[seen.topic], seen.scene
         wanted = camera.count in self._pictured[seen.topic]
@@ -236,7 +236,7 @@ class _Words:
             self._waiting = []
 
 
-def _jpeg(image: Picture) -> str:
+def _jpeg(image: BgrImage) -> str:
     encoded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not encoded:
         raise OSError(f"a picture of {image.shape} could not be encoded as JPEG")

@@ -12,7 +12,7 @@ from typing import Any
 
 from deep_perception import drawing
 from deep_perception.regions import Region
-from deep_perception.replay.journal.scenes import Seen
+from deep_perception.replay.journal.scenes import SceneRecord
 
 NANOSECONDS = 1e9
 
@@ -68,7 +68,7 @@ class Camera:
         """How many keyframes there are so far."""
         return len(self._frames)
 
-    def add(self, seen: Seen, block: int) -> list[tuple[int, int]]:
+    def add(self, seen: SceneRecord, block: int) -> list[tuple[int, int]]:
         """Add a keyframe, whose content is in a block of the page.
 
         Returns for each region the number of its label and of its track, -1 where it has none.
@@ -151,7 +151,7 @@ class Totals:
         self._statuses: Counter[str] = Counter()
         self._warnings: Counter[str] = Counter()
 
-    def add(self, seen: Seen) -> None:
+    def add(self, seen: SceneRecord) -> None:
         """Count a keyframe."""
         scene = seen.scene
         self._segmenters[_backend(scene.segmenter, scene.segmenter_model)] += 1

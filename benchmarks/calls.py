@@ -52,9 +52,10 @@ def measure(name: str, script: Script) -> Measurement:
         for frame in frames(dataclasses.replace(script, find=False)):
             shown += 1
             Counting.asked = 0
-            decision = stream.keyframes.decide(frame.picture, frame.stamp_ns, settings.keyframes)
-            if decision is not None:
-                stream.analyze(analyzer, frame.picture, decision, on_region=lambda region: None)
+            image = frame.picture
+            selected = stream.select(frame.stamp_ns, image.copy, settings.keyframes)
+            if selected is not None:
+                stream.analyze(analyzer, selected, settings)
             if shown > 1:
                 asked += Counting.asked
                 afresh += len(each_time.analyze(frame.picture).regions)

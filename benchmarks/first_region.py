@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks import words
 from benchmarks.harness import Measurement
 from deep_perception import masks
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.images import BgrImage
 from deep_perception.points import propose
 from deep_perception.regions import Region
@@ -94,7 +94,9 @@ class _Ours:
                 swept.append(time.perf_counter() - started)
 
         started = time.perf_counter()
-        analyzer.analyze(self._picture, on_region=on_region, on_progress=on_progress)
+        analyzer.analyze(
+            self._picture, callbacks=Callbacks(on_region=on_region, on_progress=on_progress)
+        )
         self.first_s.append(described[0])
         self.last_s.append(described[-1])
         self.swept_s.append(swept[0])

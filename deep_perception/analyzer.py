@@ -1,58 +1,87 @@
-"""Analyzer: one picture in, a Scene out, each region handed over as it is described."""
+"""Analyzer: one image in, a Scene out; each region is handed over as soon as it is described."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
 
 import numpy as np
 
 from deep_perception import images, masks
 from deep_perception.backends import BackendUnavailable
-from deep_perception.description import DescriptionRun, OnRegion, RegionHistory, regions_to_describe
+from deep_perception.description import DescriptionRun, RegionHistory, regions_to_describe
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import one_spelling
 from deep_perception.models import Models
-from deep_perception.points import Point, propose, to_source
+from deep_perception.points import propose, to_source
 from deep_perception.points.priorities import prioritize
 from deep_perception.regions import Region, Scene, Timings
 from deep_perception.settings import Settings
 from deep_perception.sweep import Sweep
 
-OnProgress = Callable[[int, int], None]
-"""Called with the points that are settled so far and the points proposed."""
+
+class Cancelled(Exception):
+    """The caller cancelled the analysis; there is no scene."""
 
 
-def _ignore(*_: Any) -> None:
+def _ignore_region(region: Region) -> None:
     pass
 
 
-class Cancelled(Exception):
-    """The analysis was told to stop; there is no scene."""
+def _ignore_progress(settled: int, proposed: int) -> None:
+    pass
 
 
-@dataclass(frozen=True, eq=False)
-class PreviousFrame:
-    """What earlier pictures of the same camera are good for.
+def _never() -> bool:
+    return False
 
-    ``working`` is the working picture before, for ``points.order: novelty``; ``kept`` are regions
-    that are not swept again; ``past`` makes, of the working picture, what tells regions apart.
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """What an analysis calls while it runs, always in the thread of the caller.
+
+    ``on_region`` gets each region that has its description, while the sweep still runs.
+    ``on_progress`` gets the number of points that are settled and the number of points proposed.
+    Once ``is_cancelled`` returns True, Cancelled is raised. Once ``is_superseded`` returns True, a
+    scene whose sweep is complete is returned as it is; its other regions are pending.
     """
 
-    working: BgrImage | None = None
+    on_region: Callable[[Region], None] = _ignore_region
+    on_progress: Callable[[int, int], None] = _ignore_progress
+    is_cancelled: Callable[[], bool] = _never
+    is_superseded: Callable[[], bool] = _never
+
+    def raise_if_cancelled(self) -> None:
+        """Raise Cancelled once the caller has cancelled the analysis."""
+        if self.is_cancelled():
+            raise Cancelled
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Previous:
+    """What is known from earlier images of the same camera.
+
+    ``working_image`` is the previous working image, for ``points.order: novelty``. ``kept`` are
+    regions that are not swept again. ``history`` takes the working image and returns what
+    associates its regions with the known tracks.
+    """
+
+    working_image: BgrImage | None = None
     kept: Sequence[Region] = ()
-    past: Callable[[BgrImage], RegionHistory] | None = None
+    history: Callable[[BgrImage], RegionHistory] | None = None
 
 
-class Analyzer:
-    """Holds the models of one settings tree; ``analyze`` is one pass over one picture."""
+class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
+    """Holds the models; ``analyze`` is one pass over one image."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Load the backends. Raises BackendUnavailable when one and its fallback cannot work."""
+        """Load the backends.
+
+        Raises BackendUnavailable if a backend and its fallback cannot work.
+        """
         self.settings = settings or Settings()
         self.models = Models()
         self.models.load(self.settings)
@@ -61,58 +90,74 @@ class Analyzer:
         self,
         image: BgrImage,
         *,
-        on_region: OnRegion = _ignore,
-        on_progress: OnProgress = _ignore,
-        cancelled: Callable[[], bool] = bool,
-        superseded: Callable[[], bool] = bool,
-        before: PreviousFrame | None = None,
+        settings: Settings | None = None,
+        callbacks: Callbacks | None = None,
+        previous: Previous | None = None,
     ) -> Scene:
-        """Sweep and describe an HxWx3 uint8 BGR picture; results are in its pixel frame.
+        """Sweep and describe an HxWx3 uint8 BGR image; results are in its pixel frame.
 
-        ``on_region`` gets each region that has its words, while the sweep still goes on. Once
-        ``cancelled`` says so, Cancelled is raised; once ``superseded`` says so, and at
-        ``describer.scene_deadline_s``, a scene that is swept is returned as it is, its other
-        regions pending. ``before``: what is known from earlier pictures of the same camera. Raises
-        ValueError for anything but such a picture.
+        ``settings`` replace those of the constructor for this image; what says "at start only" is
+        not read again while the models are loaded. At ``describer.scene_deadline_s`` a scene whose
+        sweep is complete is returned as it is; its other regions are pending. Raises ValueError
+        for any other array, and Cancelled.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(
-                f"expected a picture of HxWx3 uint8 BGR pixels, got {image.shape} {image.dtype}"
+                f"expected an image of HxWx3 uint8 BGR pixels, got {image.shape} {image.dtype}"
             )
-        started = time.perf_counter()
-        settings = self.settings
+        started_s = time.perf_counter()
+        settings = settings or self.settings
+        callbacks = callbacks or Callbacks()
+        previous = previous or Previous()
         self.models.load(settings)
         working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
-        before = before or PreviousFrame()
         points = prioritize(
-            propose(working, settings.points), working, before.working, settings.points
+            propose(working, settings.points), working, previous.working_image, settings.points
         )
-        proposed = time.perf_counter()
-        deadline = settings.describer.scene_deadline_s
+        proposed_s = time.perf_counter()
+        deadline_s = settings.describer.scene_deadline_s
 
-        def enough() -> bool:
-            if cancelled():
-                raise Cancelled
-            return superseded() or 0 < deadline <= time.perf_counter() - started
+        def is_enough() -> bool:
+            callbacks.raise_if_cancelled()
+            late = 0 < deadline_s <= time.perf_counter() - started_s
+            return late or callbacks.is_superseded()
 
         while True:
             try:
-                past = before.past(working) if before.past else None
-                again = settings.describer.describe_again
-                with DescriptionRun(self.models.describer, image, on_region, past, again) as words:
-                    sweep, embedded = self._sweep(
-                        working, points, words, before.kept, on_progress, cancelled, started
+                with DescriptionRun(
+                    self.models.describer,
+                    image,
+                    callbacks.on_region,
+                    history=previous.history(working) if previous.history else None,
+                    describe_again=settings.describer.describe_again,
+                ) as run:
+                    embedding = self.models.segmenter.embed(working)
+                    embedded_s = time.perf_counter()
+                    sweep = Sweep(
+                        segmenter=self.models.segmenter,
+                        embedding=embedding,
+                        points=points,
+                        size=masks.size_of(working),
+                        settings=settings.sweep,
+                        clock=time.perf_counter,
+                        started_s=started_s,
+                        kept=previous.kept,
                     )
-                    swept = time.perf_counter()
-                    words.wait(enough)
+                    for region in sweep.regions(masks.size_of(image)):
+                        callbacks.raise_if_cancelled()
+                        run.add(region)
+                        callbacks.on_progress(sweep.settled, len(points))
+                    callbacks.on_progress(len(points), len(points))
+                    swept_s = time.perf_counter()
+                    run.wait(is_enough)
                 break
             except BackendUnavailable as error:
                 self.models.replace_segmenter(error, settings)
-        finished = time.perf_counter()
+        finished_s = time.perf_counter()
         return Scene(
             size=masks.size_of(image),
             working_size=masks.size_of(working),
-            regions=words.regions,
+            regions=run.regions,
             coverage=float(sweep.claimed.mean()),
             skipped_points=tuple(
                 to_source(point, masks.size_of(working), masks.size_of(image))
@@ -123,60 +168,20 @@ class Analyzer:
             segmenter_model=self.models.segmenter.model,
             warnings=self.models.warnings,
             timings=Timings(
-                points_s=proposed - started,
-                embed_s=embedded - proposed,
-                sweep_s=swept - embedded,
-                describe_s=finished - swept,
-                total_s=finished - started,
+                points_s=proposed_s - started_s,
+                embed_s=embedded_s - proposed_s,
+                sweep_s=swept_s - embedded_s,
+                describe_s=finished_s - swept_s,
+                total_s=finished_s - started_s,
             ),
+            working_image=working,
+            points=tuple(points),
         )
 
-    def _sweep(
-        self,
-        working: BgrImage,
-        points: Sequence[Point],
-        words: DescriptionRun,
-        kept: Sequence[Region],
-        on_progress: OnProgress,
-        cancelled: Callable[[], bool],
-        started_s: float,
-    ) -> tuple[Sweep, float]:
-        """The sweep that was made, its regions handed to ``words``; when it was embedded."""
-        embedding = self.models.segmenter.embed(working)
-        embedded_s = time.perf_counter()
-        sweep = Sweep(
-            segmenter=self.models.segmenter,
-            embedding=embedding,
-            points=points,
-            size=masks.size_of(working),
-            settings=self.settings.sweep,
-            clock=time.perf_counter,
-            started_s=started_s,
-            claimed=np.logical_or.reduce([region.mask for region in kept]) if kept else None,
-            found=len(kept),
-        )
-        for index, region in enumerate(kept, start=1):
-            words.add(dataclasses.replace(region, index=index))
-        for index, claim in enumerate(sweep, start=len(kept) + 1):
-            if cancelled():
-                raise Cancelled
-            words.add(
-                Region.from_mask(
-                    index=index,
-                    point=claim.point,
-                    mask=claim.mask,
-                    score=claim.score,
-                    source=masks.size_of(words.image),
-                )
-            )
-            on_progress(sweep.settled, len(points))
-        on_progress(len(points), len(points))
-        return sweep, embedded_s
+    def undescribed_regions(self, scene: Scene, limit: int) -> list[Region]:
+        """Return the regions of a scene that the describer could describe now, largest first.
 
-    def unfinished(self, scene: Scene, limit: int) -> list[Region]:
-        """Regions of a scene that its describer could describe now: those without words yet.
-
-        And ``limit`` of those that the fallback described, the largest first.
+        These are the pending ones and at most ``limit`` of those that the fallback described.
         """
         if not self.models.describes:
             return []
@@ -188,53 +193,42 @@ class Analyzer:
         scene: Scene,
         regions: Sequence[Region],
         *,
-        on_region: OnRegion = _ignore,
-        cancelled: Callable[[], bool] = bool,
-        superseded: Callable[[], bool] = bool,
-        described: Callable[[Region], Region] = lambda region: region,
+        callbacks: Callbacks | None = None,
+        remember: Callable[[Region], Region] = lambda region: region,
     ) -> Scene:
-        """The scene of a picture with the words of its own describer for some of its regions.
+        """Return the scene of an image with new descriptions of some of its regions.
 
-        Words of the fallback stay where there are no better ones. ``described`` is asked to
-        remember each region that has new words. Raises Cancelled.
+        A description by the fallback stays where the describer has none. ``remember`` gets each
+        region with a new description and returns it as its track knows it. Raises Cancelled.
         """
+        callbacks = callbacks or Callbacks()
+        pending = {region.index for region in regions if region.description.status == "pending"}
+        updated: dict[int, Region] = {}
 
-        def enough() -> bool:
-            if cancelled():
-                raise Cancelled
-            return superseded()
+        def update(region: Region) -> None:
+            description = region.description
+            by_describer = description.describer == self.models.describer.name
+            if region.index in pending or (by_describer and description.status == "described"):
+                updated[region.index] = remember(region)
+                callbacks.on_region(updated[region.index])
 
-        waiting = {r.index for r in regions if r.description.status == "pending"}
-        better: dict[int, Region] = {}
+        def is_enough() -> bool:
+            callbacks.raise_if_cancelled()
+            return callbacks.is_superseded()
 
-        def keep(region: Region) -> None:
-            words = region.description
-            ours = words.status == "described" and words.describer == self.models.describer.name
-            if ours or region.index in waiting:
-                better[region.index] = described(region)
-                on_region(better[region.index])
-
-        with DescriptionRun(self.models.describer, image, keep) as words:
+        with DescriptionRun(self.models.describer, image, update) as run:
             for region in regions:
-                words.add(region)
-            words.wait(enough)
+                run.add(region)
+            run.wait(is_enough)
         return dataclasses.replace(
             scene,
-            regions=one_spelling([better.get(region.index, region) for region in scene.regions]),
+            regions=one_spelling([updated.get(region.index, region) for region in scene.regions]),
             warnings=self.models.warnings,
         )
 
     def close(self) -> None:
-        """Give the backends' memory and connections back."""
+        """Free the memory and the connections of the backends."""
         self.models.unload()
 
-    def __enter__(self) -> Analyzer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

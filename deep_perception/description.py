@@ -1,14 +1,14 @@
-"""The words of one picture's regions, made in a thread of their own while the sweep goes on."""
+"""The descriptions of one image's regions, made in a thread of their own during the sweep."""
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import logging
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Protocol
 
 from deep_perception.describers import Describer
@@ -18,17 +18,16 @@ from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)
 
-OnRegion = Callable[[Region], None]
-# How soon it is noticed that nobody wants the words any more.
-LOOK_EVERY_S = 0.05
-# A describer that does not stop within this time is left behind, with the picture.
+# Seconds between two checks whether the caller has had enough.
+CHECK_EVERY_S = 0.05
+# A describer that does not stop within this time is abandoned together with the image.
 STOP_WITHIN_S = 5.0
 
 
 class PendingRegions:
-    """Regions that have no words yet. Iterating takes them out, always the largest there is.
+    """Regions without a description. Iterating removes them, always the largest one first.
 
-    It waits while there is none and the sweep may still find one.
+    The iterator blocks while there is none and the sweep may still find one.
     """
 
     def __init__(self) -> None:
@@ -38,19 +37,19 @@ class PendingRegions:
         self._ended = False
 
     def add(self, region: Region) -> None:
-        """One more."""
+        """Add one region."""
         with self._changed:
             heapq.heappush(self._heap, (-region.area, next(self._order), region))
             self._changed.notify_all()
 
     def end(self) -> None:
-        """No more will come."""
+        """State that no region follows."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def clear(self) -> None:
-        """No more will come, and those that wait are not wanted any more."""
+        """Drop the regions that wait, and state that no region follows."""
         with self._changed:
             self._heap.clear()
         self.end()
@@ -67,177 +66,185 @@ class PendingRegions:
 
 
 def regions_to_describe(regions: Iterable[Region], describer: str, limit: int) -> list[Region]:
-    """Which regions want words of this describer: those without any, the largest first.
+    """Return the regions that a describer should describe: pending ones, the largest first.
 
-    And after them the largest of those that another one, its fallback, described; so many.
+    They are followed by the largest ``limit`` regions that another describer (the fallback)
+    described.
     """
     largest_first = sorted(regions, key=lambda region: (-region.area, region.index))
     pending = [r for r in largest_first if r.description.status == "pending"]
-    others = [r for r in largest_first if r.description.describer not in ("", describer)]
-    return [*pending, *[r for r in others if r.description.status != "failed"][:limit]]
+    by_others = [r for r in largest_first if r.description.describer not in ("", describer)]
+    return [*pending, *[r for r in by_others if r.description.status != "failed"][:limit]]
 
 
 class RegionHistory(Protocol):
-    """What is known of a region from earlier pictures."""
+    """What is known of the regions of an image from earlier images."""
 
     def may_reuse(self, region: Region) -> bool:
-        """False when no words of earlier pictures can hold for it."""
+        """Return False if no earlier description can hold for the region."""
         ...
 
     def finish(self, regions: Sequence[Region]) -> list[Region]:
-        """The regions of the whole sweep with their identity and the words that still hold."""
+        """Return the regions of a complete sweep with track ids and reused descriptions."""
         ...
 
     def described(self, region: Region) -> Region:
-        """Remember a region's new words."""
+        """Remember a new description of a region, and return the region as its track knows it."""
         ...
 
 
-class DescriptionRun:
-    """Hands regions to a describer as they are found, and its words to ``on_region``.
+class DescriptionRun(contextlib.AbstractContextManager["DescriptionRun"]):
+    """Hands regions to a describer as the sweep finds them, and results to ``on_region``.
 
-    Regions whose words may be known wait for the end of the sweep. Then only is it known which
-    region is which, so with a ``past`` nothing is handed over before. ``on_region`` is called in
-    the thread that adds and waits. Leaving the ``with`` block stops the describer.
+    A region whose description may be reused waits for the end of the sweep, because only then the
+    regions are associated with tracks; with a ``history``, ``on_region`` is not called before.
+    ``on_region`` is called in the thread that calls ``add`` and ``wait``. Leaving the ``with``
+    block stops the describer.
     """
 
     def __init__(
         self,
         describer: Describer,
         image: BgrImage,
-        on_region: OnRegion,
-        past: RegionHistory | None = None,
-        again: int = 0,
+        on_region: Callable[[Region], None],
+        *,
+        history: RegionHistory | None = None,
+        describe_again: int = 0,
     ) -> None:
-        """``again``: so many regions that have words of the fallback are described again."""
+        """At most ``describe_again`` regions that the fallback described are described again."""
         self._describer = describer
-        self.image = image
+        self._image = image
         self._on_region = on_region
-        self._past = past
-        self._again = again
-        self._waiting = PendingRegions()
-        self._found: dict[int, Region] = {}
+        self._history = history
+        self._describe_again = describe_again
+        self._pending = PendingRegions()
+        self._regions: dict[int, Region] = {}
         self._held: set[int] = set()
-        self._said: set[int] = set()
-        self._early: list[tuple[Region, Description]] | None = [] if past else None
-        self._wording = LabelSpelling()
-        self._error = "the describer gave no words for this region"
-        self._arrived: queue.SimpleQueue[tuple[Region, Description] | str | None] = (
+        self._settled: set[int] = set()
+        # Results that came before the regions were associated with tracks.
+        self._early: list[tuple[Region, Description]] | None = [] if history else None
+        self._spelling = LabelSpelling()
+        self._error = "the describer returned no description of this region"
+        self._results: queue.SimpleQueue[tuple[Region, Description] | str | None] = (
             queue.SimpleQueue()
         )
-        self._over = self._stopped = False
-        self._thread = threading.Thread(target=self._describe, name="words", daemon=True)
+        self._is_over = self._is_stopped = False
+        self._thread = threading.Thread(target=self._describe, name="describer", daemon=True)
 
     def __enter__(self) -> DescriptionRun:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped = True
-        self._waiting.clear()
+    def __exit__(self, *_: object) -> None:
+        self._is_stopped = True
+        self._pending.clear()
         self._thread.join(STOP_WITHIN_S)
 
     def add(self, region: Region) -> None:
-        """One more region; hands over the words that came meanwhile."""
-        self._found[region.index] = region
-        if self._past is not None and self._past.may_reuse(region):
+        """Add a region of the sweep, and process the results that have arrived."""
+        self._regions[region.index] = region
+        if self._history is not None and self._history.may_reuse(region):
             self._held.add(region.index)
         else:
-            self._waiting.add(region)
-        while not self._arrived.empty():
-            self._take(self._arrived.get())
+            self._pending.add(region)
+        self._process_results()
 
-    def wait(self, enough: Callable[[], bool]) -> None:
-        """The sweep is over: wait for the other words, or until ``enough`` says so."""
-        if self._past is not None:
-            self._settle(self._past)
-        self._waiting.end()
-        while not (self._over and self._arrived.empty()) and not enough():
+    def wait(self, is_enough: Callable[[], bool]) -> None:
+        """End the sweep, and wait for the other descriptions or until ``is_enough``."""
+        if self._history is not None:
+            self._associate(self._history)
+        self._pending.end()
+        while not (self._is_over and self._results.empty()) and not is_enough():
             try:
-                self._take(self._arrived.get(timeout=LOOK_EVERY_S))
+                self._process(self._results.get(timeout=CHECK_EVERY_S))
             except queue.Empty:
                 continue
-        # What was there before it was enough.
-        while not self._arrived.empty():
-            self._take(self._arrived.get())
-        if self._over:
-            for region in self.regions:
-                if region.description.status == "pending" and region.index not in self._said:
-                    failed = Description(
-                        status="failed",
-                        describer=self._describer.name,
-                        model=self._describer.model,
-                        error=self._error,
-                    )
-                    self._take((region, failed))
-
-    def _settle(self, past: RegionHistory) -> None:
-        followed = past.finish([self._found[index] for index in sorted(self._found)])
-        self._found = {region.index: region for region in followed}
-        early, self._early = self._early or [], None
-        for region in followed:
-            if region.description.status == "reused":
-                self._tell(region)
-        again = self._again if getattr(self._describer, "available", True) else 0
-        for region in regions_to_describe(followed, self._describer.name, again):
-            if region.index in self._held:
-                self._waiting.add(region)
-        for item in early:
-            self._take(item)
+        # Results that arrived before it was enough count.
+        self._process_results()
+        if self._is_over:
+            self._fail_the_rest()
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """All regions in the order of the sweep, with the words that came."""
-        return one_spelling([self._found[index] for index in sorted(self._found)])
+        """All regions in the order of the sweep, with the descriptions that have arrived."""
+        return one_spelling([self._regions[index] for index in sorted(self._regions)])
 
-    def _take(self, item: tuple[Region, Description] | str | None) -> None:
-        if item is None:
-            self._over = True
-        elif isinstance(item, str):
-            self._error = item
+    def _associate(self, history: RegionHistory) -> None:
+        tracked = history.finish([self._regions[index] for index in sorted(self._regions)])
+        self._regions = {region.index: region for region in tracked}
+        early, self._early = self._early or [], None
+        for region in tracked:
+            if region.description.status == "reused":
+                self._publish(region)
+        again = self._describe_again if getattr(self._describer, "available", True) else 0
+        for region in regions_to_describe(tracked, self._describer.name, again):
+            if region.index in self._held:
+                self._pending.add(region)
+        for result in early:
+            self._process(result)
+
+    def _process_results(self) -> None:
+        while not self._results.empty():
+            self._process(self._results.get())
+
+    def _process(self, result: tuple[Region, Description] | str | None) -> None:
+        if result is None:
+            self._is_over = True
+        elif isinstance(result, str):
+            self._error = result
         elif self._early is not None:
-            self._early.append(item)
+            self._early.append(result)
         else:
-            self._say(*item)
+            self._settle(*result)
 
-    def _say(self, region: Region, words: Description) -> None:
-        found = self._found.get(region.index)
-        if found is None or region.index in self._said:
+    def _settle(self, region: Region, description: Description) -> None:
+        known = self._regions.get(region.index)
+        if known is None or region.index in self._settled:
             return
-        ours = words.status == "described" and words.describer == self._describer.name
-        if found.description.status == "reused" and not ours:
+        is_first_choice = (
+            description.status == "described" and description.describer == self._describer.name
+        )
+        if known.description.status == "reused" and not is_first_choice:
             return
-        self._said.add(region.index)
-        found = found.described(words)
-        if self._past is not None:
-            found = self._past.described(found)
-        self._found[region.index] = found
-        self._tell(found)
+        self._settled.add(region.index)
+        described = known.described(description)
+        if self._history is not None:
+            described = self._history.described(described)
+        self._regions[region.index] = described
+        self._publish(described)
 
-    def _tell(self, region: Region) -> None:
-        # Here only: what is kept and remembered must not depend on which words came first.
-        self._on_region(region.described(self._wording.spell(region.description)))
+    def _fail_the_rest(self) -> None:
+        for region in self.regions:
+            if region.description.status == "pending" and region.index not in self._settled:
+                failed = Description(
+                    status="failed",
+                    describer=self._describer.name,
+                    model=self._describer.model,
+                    error=self._error,
+                )
+                self._process((region, failed))
+
+    def _publish(self, region: Region) -> None:
+        # The spelling is unified in this copy only: what is stored must not depend on the order in
+        # which the descriptions arrive.
+        self._on_region(region.described(self._spelling.spell(region.description)))
 
     def _describe(self) -> None:
-        words = None
+        results = None
         try:
-            words = iter(self._describer.describe(self.image, self._waiting))
-            for item in words:
-                if self._stopped:
+            results = iter(self._describer.describe(self._image, self._pending))
+            for result in results:
+                if self._is_stopped:
                     break
-                if item is not None:
-                    self._arrived.put(item)
+                if result is not None:
+                    self._results.put(result)
         except BaseException as error:  # one backend must not cost the scene
-            # Each region says it, and the diagnostics: a log line a keyframe is too much.
+            # Each region carries the error, and so do the diagnostics; a log line for every
+            # keyframe would flood the log.
             log.debug("describer %s failed", self._describer.name, exc_info=True)
-            self._arrived.put(f"{type(error).__name__}: {error}")
+            self._results.put(f"{type(error).__name__}: {error}")
         finally:
-            # Not when the garbage collector comes: requests may be under way.
-            if words is not None and hasattr(words, "close"):
-                words.close()
-            self._arrived.put(None)
+            # Requests may be under way, so the generator is not left to the garbage collector.
+            if results is not None and hasattr(results, "close"):
+                results.close()
+            self._results.put(None)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deep_perception import masks
+from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Cut, Mask, Rle, Size
 from deep_perception.points import Point, to_source
 
@@ -142,7 +143,13 @@ class Timings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scene:
-    """All regions of one picture, in the order of the sweep."""
+    """All regions of one image, in the order of the sweep.
+
+    ``size`` is that of the source image, ``skipped_points`` are in its pixels. ``working_image``
+    (HxWx3 uint8 BGR) is the image that was swept and ``points`` are the proposed points in its
+    pixels; a scene that was read from a file or a message has neither. The working image may share
+    its memory with the source image.
+    """
 
     size: Size
     working_size: Size
@@ -154,6 +161,8 @@ class Scene:
     segmenter_model: str
     warnings: tuple[str, ...] = ()
     timings: Timings = Timings()
+    working_image: BgrImage | None = None
+    points: tuple[Point, ...] = ()
 
     @property
     def undescribed(self) -> str:

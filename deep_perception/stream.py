@@ -1,6 +1,6 @@
-"""The pictures of one camera, one after the other: what is new in each, and which region is which.
+"""The frames of one camera in order: which of them are keyframes, and which region is which.
 
-The same for a live camera and for a recording: everything goes by the stamps of the pictures.
+A live camera and a recording use the same code: all times are the stamps of the frames.
 """
 
 from __future__ import annotations
@@ -12,87 +12,95 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from deep_perception import images, masks
-from deep_perception.analyzer import Analyzer, Cancelled, PreviousFrame
-from deep_perception.description import OnRegion
+from deep_perception import masks
+from deep_perception.analyzer import Analyzer, Callbacks, Previous
 from deep_perception.images import BgrImage
 from deep_perception.keyframes import Decision, Keyframes
 from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
 from deep_perception.regions import PENDING, Region, Scene
-from deep_perception.settings import PointSettings, SweepSettings
+from deep_perception.settings import KeyframeSettings, PointSettings, Settings, SweepSettings
 from deep_perception.tracking.tracker import Following, Tracker
 
 
 @dataclass(frozen=True, eq=False)
+class SelectedFrame:
+    """A frame that is a keyframe: its HxWx3 uint8 BGR image, and why it is one."""
+
+    image: BgrImage
+    decision: Decision
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no tile of the view has changed since the last keyframe."""
+        return self.decision.changed is not None and not self.decision.changed.any()
+
+
+@dataclass(frozen=True, eq=False)
 class _LastKeyframe:
-    """The last keyframe: its scene, and how it was swept."""
+    """The scene of the last keyframe, its stamp, and the settings it was swept with."""
 
     scene: Scene
     stamp_ns: int
     points: PointSettings
     sweep: SweepSettings
-    working: BgrImage | None
 
 
 class Stream:
-    """One camera. Not for more than one thread, but ``keyframes.request``."""
+    """One camera. Only ``keyframes.request`` may be called from a second thread."""
 
     def __init__(self) -> None:
         self.keyframes = Keyframes()
-        self._identity = Tracker()
+        self._tracker = Tracker()
         self._last: _LastKeyframe | None = None
+
+    def select(
+        self, stamp_ns: int, decode: Callable[[], BgrImage], settings: KeyframeSettings
+    ) -> SelectedFrame | None:
+        """Return the frame if it is a keyframe, else None.
+
+        ``decode`` returns its image and is called only if the stamp allows a keyframe; what it
+        raises is passed on.
+        """
+        if not self.keyframes.due(stamp_ns, settings):
+            return None
+        image = decode()
+        decision = self.keyframes.decide(image, stamp_ns, settings)
+        return None if decision is None else SelectedFrame(image, decision)
+
+    def would_select(
+        self, stamp_ns: int, decode: Callable[[], BgrImage], settings: KeyframeSettings
+    ) -> bool:
+        """Return whether ``select`` would return the frame; the state does not change."""
+        if not self.keyframes.due(stamp_ns, settings):
+            return False
+        return self.keyframes.look(decode(), stamp_ns, settings) is not None
 
     def analyze(
         self,
         analyzer: Analyzer,
-        image: BgrImage,
-        decision: Decision,
-        *,
-        on_region: OnRegion,
-        cancelled: Callable[[], bool] = bool,
-        superseded: Callable[[], bool] = bool,
+        frame: SelectedFrame,
+        settings: Settings,
+        callbacks: Callbacks | None = None,
     ) -> Scene:
-        """The scene of a keyframe (HxWx3 uint8 BGR). Raises what Analyzer.analyze raises.
+        """Return the scene of a keyframe. Raises what Analyzer.analyze raises.
 
-        Where the changed tiles are known, regions that they do not touch are not swept again.
+        If the changed tiles are known, regions outside of them are not swept again.
         """
-        settings = analyzer.settings
-        kept: Sequence[Region] = ()
-        if self._last is not None and decision.changed is not None:
-            same = self._last.points == settings.points and self._last.sweep == settings.sweep
-            if same and self._last.scene.size == masks.size_of(image):
-                kept = untouched(self._last.scene.regions, decision.changed)
+        callbacks = callbacks or Callbacks()
         try:
             scene = analyzer.analyze(
-                image,
-                on_region=on_region,
-                cancelled=cancelled,
-                superseded=superseded,
-                before=PreviousFrame(
-                    working=self._last.working if self._last else None,
-                    kept=kept,
-                    past=lambda working: _StreamHistory(
-                        self._identity,
-                        self._identity.begin(working, decision.stamp_ns, settings.identity),
-                        decision.stamp_ns,
-                    ),
-                ),
+                frame.image,
+                settings=settings,
+                callbacks=callbacks,
+                previous=self._previous(frame, settings),
             )
-            if cancelled():
-                # Nobody will show it.
-                raise Cancelled
+            callbacks.raise_if_cancelled()
         except BaseException:
-            self.keyframes.missed(decision)
+            self.keyframes.missed(frame.decision)
             raise
-        working: BgrImage | None = None
-        if settings.points.order == "novelty":
-            # A copy: the caller may fill the same buffer with the next picture.
-            working = images.shrink(
-                image, settings.sweep.max_width, settings.sweep.max_height
-            ).copy()
         self._last = _LastKeyframe(
-            scene, decision.stamp_ns, settings.points, settings.sweep, working
+            _to_keep(scene, settings), frame.decision.stamp_ns, settings.points, settings.sweep
         )
         return scene
 
@@ -101,12 +109,9 @@ class Stream:
         analyzer: Analyzer,
         image: BgrImage,
         regions: Sequence[Region],
-        *,
-        on_region: OnRegion,
-        cancelled: Callable[[], bool] = bool,
-        superseded: Callable[[], bool] = bool,
+        callbacks: Callbacks | None = None,
     ) -> Scene:
-        """The last scene, of this picture, with better words for some of its regions."""
+        """Return the last scene, of this image, with new descriptions of some of its regions."""
         last = self._last
         if last is None:
             raise ValueError("there is no scene yet")
@@ -114,36 +119,57 @@ class Stream:
             image,
             last.scene,
             regions,
-            on_region=on_region,
-            cancelled=cancelled,
-            superseded=superseded,
-            described=lambda region: self._identity.described(region, last.stamp_ns),
+            callbacks=callbacks,
+            remember=lambda region: self._tracker.described(region, last.stamp_ns),
         )
         self._last = dataclasses.replace(last, scene=scene)
         return scene
 
+    def _previous(self, frame: SelectedFrame, settings: Settings) -> Previous:
+        last, decision = self._last, frame.decision
 
-class _StreamHistory:
-    """One keyframe's view of what was before it."""
+        def history(working: BgrImage) -> _TrackerHistory:
+            following = self._tracker.begin(working, decision.stamp_ns, settings.identity)
+            return _TrackerHistory(self._tracker, following, decision.stamp_ns)
 
-    def __init__(self, identity: Tracker, following: Following, stamp_ns: int) -> None:
-        self._identity = identity
+        if last is None:
+            return Previous(history=history)
+        kept: Sequence[Region] = ()
+        is_swept_alike = last.points == settings.points and last.sweep == settings.sweep
+        is_same_size = last.scene.size == masks.size_of(frame.image)
+        if decision.changed is not None and is_swept_alike and is_same_size:
+            kept = unchanged_regions(last.scene.regions, decision.changed)
+        return Previous(working_image=last.scene.working_image, kept=kept, history=history)
+
+
+def _to_keep(scene: Scene, settings: Settings) -> Scene:
+    working = scene.working_image if settings.points.order == "novelty" else None
+    # The caller may write the next frame into the same memory.
+    copy = None if working is None else working.copy()
+    return dataclasses.replace(scene, working_image=copy, points=())
+
+
+class _TrackerHistory:
+    """The regions of one keyframe in the light of the known tracks."""
+
+    def __init__(self, tracker: Tracker, following: Following, stamp_ns: int) -> None:
+        self._tracker = tracker
         self._stamp_ns = stamp_ns
         self.may_reuse = following.may_reuse
         self.finish = following.finish
 
     def described(self, region: Region) -> Region:
-        """Remember a region's new words."""
-        return self._identity.described(region, self._stamp_ns)
+        """Remember a new description of a region, and return the region as its track knows it."""
+        return self._tracker.described(region, self._stamp_ns)
 
 
-def untouched(regions: Sequence[Region], changed: Tiles) -> list[Region]:
-    """The regions outside of the changed tiles and the ring of tiles around them, without words."""
+def unchanged_regions(regions: Sequence[Region], changed: Tiles) -> list[Region]:
+    """Return the regions, as pending, that touch no changed tile and none of its neighbours."""
     if not regions:
         return []
-    around = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8))
+    tiles = cv2.dilate(changed.astype(np.uint8), np.ones((3, 3), np.uint8))
     width, height = masks.size_of(regions[0].mask)
-    area: Mask = cv2.resize(around, Size(width, height), interpolation=cv2.INTER_NEAREST) > 0
+    area: Mask = cv2.resize(tiles, Size(width, height), interpolation=cv2.INTER_NEAREST) > 0
     return [
         dataclasses.replace(region, description=PENDING)
         for region in regions

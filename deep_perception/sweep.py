@@ -1,11 +1,12 @@
-"""The sweep: every point that no earlier mask has claimed is prompted, in order.
+"""The sweep: every point that no earlier mask has claimed prompts the segmenter, in order.
 
-The rules (design.md section 4) are those of the scripts that the package grew out of; decoding
+The rules are in docs/design.md and are those of the scripts that the package grew out of. Decoding
 points in chunks is faster on some devices and gives the same regions in the same order.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,17 @@ import numpy as np
 
 from deep_perception.masks import Mask, Size
 from deep_perception.points import Point
+from deep_perception.regions import Region
 from deep_perception.segmenters import Segmenter
 from deep_perception.settings import SweepSettings
 
-# `skip` drops a mask when more than this part of it is claimed already.
-MOSTLY = 0.5
+# `sweep.overlap: skip` drops a mask of which more than this fraction is claimed already.
+MAX_CLAIMED_FRACTION = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """A kept mask (HxW bool at working size), the point that asked for it, and its score."""
+    """A kept mask (HxW bool at working size), the point that prompted it, and its score."""
 
     point: Point
     mask: Mask
@@ -32,10 +34,10 @@ class Claim:
 
 
 class Sweep:
-    """One pass over the points of a picture. Iterate to get the claims, in order.
+    """One pass over the points of an image. Iterating gives the claims in order.
 
-    ``claimed`` is the ignored mask so far; ``left_out`` are the points that a deadline or
-    ``max_regions`` kept from being asked; ``decoded`` counts the masks that were computed.
+    ``claimed`` is the ignored mask so far (HxW bool). ``left_out`` are the points that a deadline
+    or ``max_regions`` kept from being prompted. ``decoded`` counts the masks that were computed.
     """
 
     def __init__(
@@ -48,55 +50,67 @@ class Sweep:
         settings: SweepSettings,
         clock: Callable[[], float] = time.monotonic,
         started_s: float | None = None,
-        claimed: Mask | None = None,
-        found: int = 0,
+        kept: Sequence[Region] = (),
     ) -> None:
-        """``started_s`` on the same ``clock`` is when the deadline began to run, now by default.
+        """Prepare a sweep of a working image of ``size``.
 
-        ``claimed`` (HxW bool) are ``found`` regions that are known and not to be swept again.
+        The deadline runs from ``started_s`` of ``clock``, by default from now. ``kept`` are regions
+        that are known already; their pixels are claimed.
         """
         self._segmenter = segmenter
         self._embedding = embedding
         self._queue = list(points)
-        self._found = found
+        self._kept = kept
         self._total = len(self._queue)
         self._settings = settings
         self._clock = clock
         self._started_s = clock() if started_s is None else started_s
-        nothing = np.zeros((size.height, size.width), np.bool_)
-        self.claimed: Mask = nothing if claimed is None else claimed.copy()
+        self.claimed: Mask = np.zeros((size.height, size.width), np.bool_)
+        for region in kept:
+            self.claimed |= region.mask
         self.left_out: list[Point] = []
         self.decoded = 0
 
+    def regions(self, source: Size) -> Iterator[Region]:
+        """Yield the kept regions and then the new ones, in the pixels of a source image's size."""
+        for index, region in enumerate(self._kept, start=1):
+            yield dataclasses.replace(region, index=index)
+        for index, claim in enumerate(self, start=len(self._kept) + 1):
+            yield Region.from_mask(
+                index=index, point=claim.point, mask=claim.mask, score=claim.score, source=source
+            )
+
     def __iter__(self) -> Iterator[Claim]:
-        kept = self._found
+        count = len(self._kept)
         while chunk := self._next_chunk():
-            if self._out_of_time():
+            if self._is_out_of_time():
                 self._leave_out(chunk)
                 return
             coordinates = np.array([(point.x, point.y) for point in chunk], np.int64)
-            found, scores = self._segmenter.masks(self._embedding, coordinates)
+            decoded, scores = self._segmenter.masks(self._embedding, coordinates)
             expected = (len(chunk), *self.claimed.shape)
-            if found.shape != expected:
+            if decoded.shape != expected:
                 raise ValueError(
-                    f"segmenter {self._segmenter.name!r} returned masks of shape {found.shape}, "
+                    f"segmenter {self._segmenter.name!r} returned masks of shape {decoded.shape}, "
                     f"expected {expected}: points, height, width"
                 )
             self.decoded += len(chunk)
-            for position, (point, mask, score) in enumerate(zip(chunk, found, scores, strict=True)):
+            for position, (point, mask, score) in enumerate(
+                zip(chunk, decoded, scores, strict=True)
+            ):
                 if self.claimed[point.y, point.x]:
                     continue
-                if 0 < self._settings.max_regions <= kept:
+                if 0 < self._settings.max_regions <= count:
                     self._leave_out(chunk[position:])
                     return
                 claim = self._claim(point, mask, float(score))
                 if claim is not None:
-                    kept += 1
+                    count += 1
                     yield claim
 
     @property
     def settled(self) -> int:
-        """How many points were asked, skipped or left out so far."""
+        """How many points were prompted, skipped or left out so far."""
         return self._total - len(self._queue)
 
     def _next_chunk(self) -> list[Point]:
@@ -118,17 +132,18 @@ class Sweep:
         area = int(np.count_nonzero(mask))
         if area == 0 or area < settings.min_mask_area or score < settings.min_score:
             return None
-        if settings.overlap == "skip" and np.count_nonzero(mask & self.claimed) > MOSTLY * area:
+        claimed_area = np.count_nonzero(mask & self.claimed) if settings.overlap == "skip" else 0
+        if claimed_area > MAX_CLAIMED_FRACTION * area:
             return None
         self.claimed |= mask
         return Claim(point, mask, score)
 
-    def _out_of_time(self) -> bool:
-        deadline = self._settings.deadline_s
-        return deadline > 0 and self._clock() - self._started_s >= deadline
+    def _is_out_of_time(self) -> bool:
+        deadline_s = self._settings.deadline_s
+        return deadline_s > 0 and self._clock() - self._started_s >= deadline_s
 
     def _leave_out(self, chunk: Sequence[Point]) -> None:
-        # Points inside what is claimed would have been skipped anyway: they are not missing.
-        rest = [*chunk, *self._queue]
-        self.left_out = [point for point in rest if not self.claimed[point.y, point.x]]
+        # A point inside a claimed pixel would have been skipped anyway: it is not missing.
+        remaining = [*chunk, *self._queue]
+        self.left_out = [point for point in remaining if not self.claimed[point.y, point.x]]
         self._queue = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deep_perception import masks
-from deep_perception.analyzer import Analyzer, Cancelled
+from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
@@ -57,14 +57,14 @@ def test_every_region_is_consistent_and_described():
 
 def test_regions_are_handed_over_as_they_are_described():
     seen = []
-    scene = Analyzer().analyze(shapes(), on_region=seen.append)
+    scene = Analyzer().analyze(shapes(), callbacks=Callbacks(on_region=seen.append))
     assert sorted(region.index for region in seen) == [r.index for r in scene.regions]
     assert all(region.description.status == "described" for region in seen)
 
 
 def test_progress_ends_at_the_number_of_points():
     steps = []
-    Analyzer().analyze(shapes(), on_progress=lambda *step: steps.append(step))
+    Analyzer().analyze(shapes(), callbacks=Callbacks(on_progress=lambda *step: steps.append(step)))
     assert steps == sorted(steps)
     assert steps[-1][0] == steps[-1][1] > 100
 
@@ -93,14 +93,14 @@ class Forgetful(Attributes):
     ("describer", "described", "error"),
     [
         (HalfBroken, 1, "ConnectionError: the server went away"),
-        (Forgetful, None, "the describer gave no words for this region"),
+        (Forgetful, None, "the describer returned no description of this region"),
     ],
 )
 def test_words_that_fail_cost_no_region_and_are_no_description(describer, described, error):
     backend = f"{__name__}:{describer.__name__}"
     seen = []
     with Analyzer(settings_from({"describer.backend": backend})) as analyzer:
-        scene = analyzer.analyze(shapes(), on_region=seen.append)
+        scene = analyzer.analyze(shapes(), callbacks=Callbacks(on_region=seen.append))
     healthy = Analyzer().analyze(shapes())
     assert len(scene.regions) == len(seen) == len(healthy.regions)
     failed = [region for region in scene.regions if region.description.status == "failed"]
@@ -153,7 +153,7 @@ def test_a_segmenter_that_gives_up_is_replaced_in_the_middle_of_a_picture():
     seen = []
     with Analyzer(settings) as analyzer:
         assert analyzer.analyze(shapes()).segmenter == "runs-out"
-        second = analyzer.analyze(shapes(), on_region=seen.append)
+        second = analyzer.analyze(shapes(), callbacks=Callbacks(on_region=seen.append))
         third = analyzer.analyze(shapes())
     assert RunsOut.closed == 1
     for scene in (second, third):
@@ -218,7 +218,7 @@ def test_without_a_fallback_a_missing_backend_is_an_error():
     ],
 )
 def test_what_is_no_picture_is_refused(image):
-    with pytest.raises(ValueError, match="expected a picture of HxWx3 uint8 BGR pixels"):
+    with pytest.raises(ValueError, match="expected an image of HxWx3 uint8 BGR pixels"):
         Analyzer().analyze(image)
 
 
@@ -227,14 +227,14 @@ def test_a_callback_that_raises_is_not_taken_for_a_failing_describer():
         raise KeyError("user")
 
     with pytest.raises(KeyError, match="user"):
-        Analyzer().analyze(shapes(), on_region=callback)
+        Analyzer().analyze(shapes(), callbacks=Callbacks(on_region=callback))
 
 
 @pytest.mark.parametrize("asked", [1, 4])
 def test_an_analysis_can_be_cancelled_between_regions(asked):
     answers = iter([False] * asked + [True] * 1000)
     with pytest.raises(Cancelled):
-        Analyzer().analyze(shapes(), cancelled=lambda: next(answers))
+        Analyzer().analyze(shapes(), callbacks=Callbacks(is_cancelled=lambda: next(answers)))
 
 
 def test_a_deadline_counts_from_the_start_of_the_analysis():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_perception import masks
-from deep_perception.analyzer import Analyzer, Cancelled
+from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.describers.attributes import Attributes
 from deep_perception.description import PendingRegions
 from deep_perception.label_spelling import one_spelling
@@ -117,7 +117,7 @@ def statuses(scene):
 def test_at_the_deadline_the_scene_is_there_with_the_rest_pending(gate):
     seen = []
     with analyzer(scene_deadline_s=0.5) as ours:
-        scene = ours.analyze(shapes(), on_region=seen.append)
+        scene = ours.analyze(shapes(), callbacks=Callbacks(on_region=seen.append))
         assert statuses(scene) == {"described": 2, "pending": len(scene.regions) - 2}
         assert len(scene.regions) > 3
         assert not scene.complete
@@ -125,11 +125,13 @@ def test_at_the_deadline_the_scene_is_there_with_the_rest_pending(gate):
         assert OneByOne.closed == 1
         # And later the rest.
         gate.set()
-        rest = ours.unfinished(scene, 0)
+        rest = ours.undescribed_regions(scene, 0)
         assert {each.index for each in rest} == {
             each.index for each in scene.regions if each.description.status == "pending"
         }
-        whole = ours.describe_again(shapes(), scene, rest, on_region=seen.append)
+        whole = ours.describe_again(
+            shapes(), scene, rest, callbacks=Callbacks(on_region=seen.append)
+        )
     assert statuses(whole) == {"described": len(scene.regions)}
     assert whole.complete
     assert len(seen) == len(scene.regions)
@@ -138,16 +140,22 @@ def test_at_the_deadline_the_scene_is_there_with_the_rest_pending(gate):
 def test_a_scene_that_is_superseded_is_handed_over_as_it_is(gate):
     seen = []
     with analyzer() as ours:
-        scene = ours.analyze(shapes(), on_region=seen.append, superseded=lambda: len(seen) == 2)
+        scene = ours.analyze(
+            shapes(),
+            callbacks=Callbacks(on_region=seen.append, is_superseded=lambda: len(seen) == 2),
+        )
     assert statuses(scene) == {"described": 2, "pending": len(scene.regions) - 2}
 
 
 def test_a_describer_is_stopped_when_the_analysis_is_cancelled(gate):
     seen = []
     with analyzer() as ours, pytest.raises(Cancelled):
-        ours.analyze(shapes(), on_region=seen.append, cancelled=lambda: len(seen) == 2)
+        ours.analyze(
+            shapes(),
+            callbacks=Callbacks(on_region=seen.append, is_cancelled=lambda: len(seen) == 2),
+        )
     assert OneByOne.closed == 1
-    assert not [each for each in threading.enumerate() if each.name == "words"]
+    assert not [each for each in threading.enumerate() if each.name == "describer"]
 
 
 class AtOnce(Attributes):
@@ -166,7 +174,9 @@ def test_words_that_came_before_it_was_enough_are_not_lost():
     AtOnce.there.clear()
     with Analyzer(settings) as ours:
         # Looked at once the describer has ended.
-        scene = ours.analyze(shapes(), superseded=lambda: AtOnce.there.wait(30))
+        scene = ours.analyze(
+            shapes(), callbacks=Callbacks(is_superseded=lambda: AtOnce.there.wait(30))
+        )
     assert statuses(scene) == {"described": len(scene.regions)}
 
 
@@ -213,9 +223,9 @@ def test_words_of_the_fallback_are_replaced_largest_first_and_not_too_many():
     with Analyzer(settings) as ours:
         scene = ours.analyze(shapes())
         assert {each.description.describer for each in scene.regions} == {"attributes"}
-        assert ours.unfinished(scene, 2) == []
+        assert ours.undescribed_regions(scene, 2) == []
         ComesBack.available = True
-        again = ours.unfinished(scene, 2)
+        again = ours.undescribed_regions(scene, 2)
         assert [each.area for each in again] == sorted(
             (each.area for each in scene.regions), reverse=True
         )[:2]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from deep_perception.analyzer import Analyzer, Cancelled
+from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from
-from deep_perception.stream import Stream, untouched
+from deep_perception.stream import Stream, unchanged_regions
 from support.describers import ComesBack  # its describer is away at first
 
 SECOND = 1_000_000_000
@@ -76,11 +76,11 @@ def show(stream, analyzer, image, second, *, seen=None, requested=True):
     """Analyse a picture, whether it is worth it or not, unless told to ask first."""
     if requested:
         stream.keyframes.request()
-    decision = stream.keyframes.decide(image, int(second * SECOND), analyzer.settings.keyframes)
-    if decision is None:
+    selected = stream.select(int(second * SECOND), lambda: image, analyzer.settings.keyframes)
+    if selected is None:
         return None
-    on_region = seen.append if seen is not None else lambda region: None
-    return stream.analyze(analyzer, image, decision, on_region=on_region)
+    callbacks = Callbacks(on_region=seen.append) if seen is not None else None
+    return stream.analyze(analyzer, selected, analyzer.settings, callbacks)
 
 
 def test_the_same_view_again_costs_no_words(analyzer):
@@ -113,12 +113,12 @@ def test_what_did_not_change_is_not_swept_again(analyzer):
     first = show(stream, analyzer, room(), 1, requested=False)
     assert show(stream, analyzer, room(person_x=130), 2, requested=False) is None
     image = room(person_x=130)
-    decision = stream.keyframes.decide(image, 3 * SECOND, analyzer.settings.keyframes)
-    assert decision.reason == "local"
+    selected = stream.select(3 * SECOND, lambda: image, analyzer.settings.keyframes)
+    assert selected.decision.reason == "local"
     Counting.calls = Watched.asked = 0
-    kept = untouched(first.regions, decision.changed)
+    kept = unchanged_regions(first.regions, selected.decision.changed)
     assert kept
-    scene = stream.analyze(analyzer, image, decision, on_region=lambda region: None)
+    scene = stream.analyze(analyzer, selected, analyzer.settings)
     asked, calls = Watched.asked, Counting.calls
     assert 0 < calls <= len(scene.regions) - len(kept)
     analyzer.analyze(image)
@@ -134,27 +134,23 @@ def test_what_did_not_change_is_not_swept_again(analyzer):
     assert scene.coverage > 0.9
 
 
-def test_a_scene_that_nobody_will_show_is_none(analyzer):
-    """Told to stop when it was done: the same view is worth a scene all the same."""
-    stream, calls = Stream(), []
-    decision = stream.keyframes.decide(room(), SECOND, analyzer.settings.keyframes)
+def test_a_scene_that_is_cancelled_when_it_is_complete_is_no_scene(analyzer, monkeypatch):
+    """The frame does not count as a keyframe: the next one is the first again."""
+    stream, complete = Stream(), []
+    analyze = analyzer.analyze
 
-    def cancelled():
-        calls.append(None)
-        return False
+    def cancelled_at_the_end(*arguments, **options):
+        complete.append(analyze(*arguments, **options))
+        return complete[-1]
 
-    stream.analyze(analyzer, room(), decision, on_region=lambda region: None, cancelled=cancelled)
-    last = len(calls)
-    calls.clear()
-    stream = Stream()
-    decision = stream.keyframes.decide(room(), SECOND, analyzer.settings.keyframes)
+    monkeypatch.setattr(analyzer, "analyze", cancelled_at_the_end)
+    selected = stream.select(SECOND, room, analyzer.settings.keyframes)
     with pytest.raises(Cancelled):
         stream.analyze(
-            analyzer, room(), decision, on_region=lambda region: None,
-            cancelled=lambda: cancelled() or len(calls) == last,
-        )  # fmt: skip
-    again = stream.keyframes.decide(room(), 2 * SECOND, analyzer.settings.keyframes)
-    assert again.reason == "first"
+            analyzer, selected, analyzer.settings, Callbacks(is_cancelled=lambda: bool(complete))
+        )
+    again = stream.select(2 * SECOND, room, analyzer.settings.keyframes)
+    assert again.decision.reason == "first"
 
 
 def test_other_settings_sweep_the_whole_picture_again(analyzer):
@@ -184,12 +180,12 @@ def test_a_keyframe_that_failed_is_tried_again(analyzer):
     def fail(region):
         raise KeyError("user")
 
-    decision = stream.keyframes.decide(room(), SECOND, analyzer.settings.keyframes)
+    selected = stream.select(SECOND, room, analyzer.settings.keyframes)
     with pytest.raises(KeyError):
-        stream.analyze(analyzer, room(), decision, on_region=fail)
-    again = stream.keyframes.decide(room(), 2 * SECOND, analyzer.settings.keyframes)
-    assert again.reason == "first"
-    scene = stream.analyze(analyzer, room(), again, on_region=lambda region: None)
+        stream.analyze(analyzer, selected, analyzer.settings, Callbacks(on_region=fail))
+    again = stream.select(2 * SECOND, room, analyzer.settings.keyframes)
+    assert again.decision.reason == "first"
+    scene = stream.analyze(analyzer, again, analyzer.settings)
     assert all(each.description.text for each in scene.regions)
 
 
@@ -212,8 +208,8 @@ def test_words_of_the_fallback_are_carried_and_described_again():
         )[:2]
         assert {each.revision for each in ours} == {1}
         # And without a keyframe the others.
-        rest = analyzer.unfinished(better, 100)
-        whole = stream.describe_again(analyzer, room(), rest, on_region=lambda region: None)
+        rest = analyzer.undescribed_regions(better, 100)
+        whole = stream.describe_again(analyzer, room(), rest)
         assert {each.description.describer for each in whole.regions} == {"comes-back"}
         last = show(stream, analyzer, room(), 4)
         assert {each.description.status for each in last.regions} == {"reused"}
@@ -223,10 +219,10 @@ def test_words_of_the_fallback_are_carried_and_described_again():
 def test_untouched_leaves_out_what_the_change_or_its_surroundings_meet(analyzer):
     scene = analyzer.analyze(room())
     tiles = np.zeros((12, 16), bool)
-    assert len(untouched(scene.regions, tiles)) == len(scene.regions)
+    assert len(unchanged_regions(scene.regions, tiles)) == len(scene.regions)
     tiles[:] = True
-    assert untouched(scene.regions, tiles) == []
-    assert untouched([], tiles) == []
+    assert unchanged_regions(scene.regions, tiles) == []
+    assert unchanged_regions([], tiles) == []
 
 
 def test_the_most_regions_are_those_of_the_scene_not_of_the_last_sweep(analyzer):

@@ -1,4 +1,4 @@
-"""Image files in, reports and pictures out; one bad file does not cost the others."""
+"""``deep_perception analyze``: image files in, reports and annotated images out."""
 
 from __future__ import annotations
 
@@ -8,68 +8,66 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deep_perception import drawing, images
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.images import BgrImage, ImageError
 from deep_perception.naming import one_name_each
-from deep_perception.points import propose
 from deep_perception.regions import Scene
 from deep_perception.reports import write_reports
-from deep_perception.settings import Settings
+from deep_perception.settings import OutputSettings, Settings
 
 
 def analyze_files(
     paths: Sequence[Path],
     settings: Settings,
     *,
-    say: Callable[[str], None],
-    complain: Callable[[str], object],
+    info: Callable[[str], None],
+    error: Callable[[str], object],
 ) -> int:
-    """Analyse every file into ``settings.output.folder``; returns how many failed.
+    """Analyse every file into ``settings.output.folder``, and return how many failed.
 
-    ``say`` gets a line for each file that went well, ``complain`` one for each that did not.
+    ``info`` gets one line for each file that was analysed, ``error`` one for each fault. A file
+    that fails does not stop the others.
     """
     failed = 0
     folder = Path(settings.output.folder)
     names = one_name_each({path: path.stem for path in paths})
     with Analyzer(settings) as analyzer:
-        analyzer.models.get_ready(say)
+        analyzer.models.get_ready(info)
         for path in paths:
             try:
                 image = images.load(path)
                 scene = _analyze_with_progress(analyzer, image, names[path])
-                _write(folder, names[path], path, image, scene, settings)
-                line = (
+                _write(folder, names[path], path, image, scene, settings.output)
+            except ImageError as problem:
+                failed += 1
+                error(str(problem))
+            except OSError as problem:
+                failed += 1
+                error(f"{path}: the results cannot be written ({problem})")
+            except Exception as problem:
+                failed += 1
+                error(f"{path}: {type(problem).__name__}: {problem}")
+            else:
+                info(
                     f"{path}: {len(scene.regions)} regions, {100 * scene.coverage:.0f} % covered, "
                     f"{scene.timings.total_s:.2f} s -> {folder}/images/"
                     f"{names[path]}_visualization.png"
                 )
-            except ImageError as error:
-                failed += 1
-                complain(str(error))
-            except OSError as error:
-                failed += 1
-                complain(f"{path}: the results cannot be written ({error})")
-            except Exception as error:  # one picture must not cost the others
-                failed += 1
-                complain(f"{path}: {type(error).__name__}: {error}")
-            else:
-                say(line)
                 if undescribed := scene.undescribed:
-                    complain(f"{path}: {undescribed}")
+                    error(f"{path}: {undescribed}")
     return failed
 
 
 def _write(
-    folder: Path, name: str, path: Path, image: BgrImage, scene: Scene, settings: Settings
+    folder: Path, name: str, path: Path, image: BgrImage, scene: Scene, settings: OutputSettings
 ) -> None:
     write_reports(folder / "texts", name, scene, title=str(path))
-    pictures = folder / "images"
-    canvas = drawing.for_people(image, settings.output.max_picture_side)
-    annotated = drawing.annotate(scene, canvas, label=settings.output.labels)
-    images.save_png(pictures / f"{name}_visualization.png", annotated)
-    working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
-    debug = drawing.contours_debug(canvas, working, propose(working, settings.points))
-    images.save_png(pictures / f"{name}_contours_debug.png", debug)
+    canvas = drawing.for_people(image, settings.max_picture_side)
+    annotated = drawing.annotate(scene, canvas, label=settings.labels)
+    images.save_png(folder / "images" / f"{name}_visualization.png", annotated)
+    assert scene.working_image is not None  # the scene was just analysed
+    debug = drawing.contours_debug(canvas, scene.working_image, scene.points)
+    images.save_png(folder / "images" / f"{name}_contours_debug.png", debug)
 
 
 def _analyze_with_progress(analyzer: Analyzer, image: BgrImage, name: str) -> Scene:
@@ -80,4 +78,4 @@ def _analyze_with_progress(analyzer: Analyzer, image: BgrImage, name: str) -> Sc
             bar.total = proposed
             bar.update(settled - bar.n)
 
-        return analyzer.analyze(image, on_progress=show)
+        return analyzer.analyze(image, callbacks=Callbacks(on_progress=show))

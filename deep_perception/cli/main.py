@@ -26,10 +26,10 @@ OK, BAD_INPUT = 0, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0: all is well, 2: some input was bad (each said in one line)."""
+    """Run a command, and return 0, or 2 if some input was bad (one line for each fault)."""
     logging.basicConfig(format="deep_perception: %(message)s", level=logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
-        # A file name that the terminal cannot show must not cost the files after it.
+        # A file name that the terminal cannot show must not stop the files after it.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     parser = _parser()
@@ -37,18 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(chosen.run(chosen))
     except (SettingsError, BackendUnavailable) as error:
-        return _complain(str(error))
+        return _error(str(error))
     except BrokenPipeError:  # `deep_perception settings | head`
         return OK
     except KeyboardInterrupt:
-        return _complain("interrupted; what was finished is kept")
+        return _error("interrupted; what was finished is kept")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deep_perception",
         allow_abbrev=False,
-        description="Every part of a picture as a mask, a box and words.",
+        description="Every part of an image as a mask, a bounding box and a description.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -61,14 +61,16 @@ def _parser() -> argparse.ArgumentParser:
         ".json, images/<name>_visualization.png and images/<name>_contours_debug.png.",
     )
     analyze.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    analyze.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
+    analyze.add_argument(
+        "--preset", choices=PRESETS, help="the settings of one of the three original scripts"
+    )
     analyze.add_argument("--output", metavar="DIR", help="short for --output.folder")
     _add_options(analyze)
     analyze.set_defaults(run=_analyze)
     replay = add_replay_command(commands)
     _add_options(replay)
     replay.set_defaults(
-        run=lambda chosen: run_replay(chosen, _settings(chosen), say=_say, complain=_complain)
+        run=lambda chosen: run_replay(chosen, _settings(chosen), say=_info, complain=_error)
     )
     show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
     show.add_argument("--markdown", action="store_true", help="as a Markdown table")
@@ -132,10 +134,10 @@ def _settings(chosen: argparse.Namespace) -> Settings:
 
 
 def _analyze(chosen: argparse.Namespace) -> int:
-    # Imported late: --help and a bad setting answer at once.
+    # This import is slow; --help and a bad setting are answered without it.
     from deep_perception.cli.analyze import analyze_files
 
-    failed = analyze_files(chosen.images, _settings(chosen), say=_say, complain=_complain)
+    failed = analyze_files(chosen.images, _settings(chosen), info=_info, error=_error)
     return BAD_INPUT if failed else OK
 
 
@@ -146,17 +148,17 @@ def _show_settings(chosen: argparse.Namespace) -> int:
     return OK
 
 
-def _say(line: str) -> None:
+def _info(line: str) -> None:
     from tqdm import tqdm
 
     try:
         tqdm.write(line)
     except BrokenPipeError:
-        # `| head`: who reads has enough, and the work goes on.
+        # The reader has ended, as in `| head`; the work continues without output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(message: str) -> int:
+def _error(message: str) -> int:
     from tqdm import tqdm
 
     tqdm.write(f"deep_perception: {message}", file=sys.stderr)

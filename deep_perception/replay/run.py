@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.cache.wrapper import remembering
 from deep_perception.encodings import EncodingError
@@ -181,17 +181,15 @@ class _Run:
     def _look(self, frame: Frame, known: _Known) -> SceneRecord | None:
         """The scene of a frame, if it is a keyframe; whatever is wrong costs this frame only."""
         self._counts.frames += 1
-        stream, settings = known.streams[frame.topic], self._settings.keyframes
+        stream, settings = known.streams[frame.topic], self._settings
         try:
-            if not known.sampler.takes(frame) or not stream.keyframes.due(frame.stamp_ns, settings):
+            if not known.sampler.takes(frame):
                 return None
-            image = frame.picture()
-            decision = stream.keyframes.decide(image, frame.stamp_ns, settings)
-            if decision is None:
+            selected = stream.select(frame.stamp_ns, frame.picture, settings.keyframes)
+            if selected is None:
                 return None
-            scene = stream.analyze(
-                self._analyzer, image, decision, on_region=lambda _: self._show(frame, known)
-            )
+            callbacks = Callbacks(on_region=lambda _: self._show(frame, known))
+            scene = stream.analyze(self._analyzer, selected, settings, callbacks)
         except BackendUnavailable:
             raise
         except EncodingError as error:
@@ -208,7 +206,7 @@ class _Run:
             stamp_ns=frame.stamp_ns,
             frame_id=frame.frame_id,
             keyframe=known.keyframes[frame.topic],
-            reason=decision.reason,
+            reason=selected.decision.reason,
             # What a describer says of its server is of this run, not of this picture.
             scene=dataclasses.replace(scene, warnings=self._analyzer.models.replaced),
         )

@@ -1,53 +1,42 @@
-"""Core objects to messages and back."""
+"""Scenes and images as ROS messages, and scenes back from messages."""
 
 from __future__ import annotations
 
+import importlib
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from functools import cache
+from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration, Time
-from diagnostic_msgs.msg import KeyValue
+from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import (
-    BoundingBox2D,
-    Detection2D,
-    Detection2DArray,
-    ObjectHypothesisWithPose,
-    Point2D,
-)
+from vision_msgs.msg import Detection2DArray
 
 from deep_perception import encodings, masks
 from deep_perception.images import BgrImage
-from deep_perception.masks import Box, Rle, Size
-from deep_perception.points import Point, Source
-from deep_perception.regions import Description, Region, Scene, Status
-from deep_perception.reports import to_dict
-from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, RegionMask
+from deep_perception.masks import Rle, Size
+from deep_perception.points import Point
+from deep_perception.regions import Region, Scene
+from deep_perception.reports import messages
+from deep_perception.reports.fields import region_from_fields, scene_fields
+from deep_perception.reports.messages import NANOSECONDS, Keyframe
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 
-NANOSECONDS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Keyframe:
-    """Which analysed frame of which camera a scene belongs to, with the frame's own header."""
-
-    header: Header
-    number: int
-    reason: str
-    camera: str = ""
+# The fields that have one name and one value in a message and in ``region_fields``.
+SAME_FIELDS = (
+    "index", "track_id", "label", "status", "area", "score", "describer", "model", "prompt_id",
+    "truncated", "error", "revision",
+)  # fmt: skip
 
 
 def to_image(image: BgrImage, header: Header) -> Image:
-    """A bgr8 Image of an HxWx3 BGR picture."""
+    """Return an HxWx3 uint8 BGR image as a bgr8 Image."""
     height, width = image.shape[:2]
     message = Image(
         header=header, height=height, width=width, encoding="bgr8", step=3 * width, is_bigendian=0
     )
-    # An array('B') is taken as it is; every other type is checked element by element.
+    # rclpy takes an array('B') as it is and checks every other type element by element.
     data = array("B")
     data.frombytes(np.ascontiguousarray(image).data.cast("B"))
     message.data = data
@@ -55,89 +44,40 @@ def to_image(image: BgrImage, header: Header) -> Image:
 
 
 def to_compressed_image(image: BgrImage, header: Header, quality: int) -> CompressedImage:
-    """A JPEG CompressedImage of an HxWx3 BGR picture."""
-    jpeg, kind = encodings.to_jpeg(image, quality)
+    """Return an HxWx3 uint8 BGR image as a CompressedImage with a JPEG."""
+    jpeg, image_format = encodings.to_jpeg(image, quality)
     data = array("B")
     data.frombytes(jpeg)
-    return CompressedImage(header=header, format=kind, data=data)
+    return CompressedImage(header=header, format=image_format, data=data)
 
 
 def to_detections(scene: Scene, keyframe: Keyframe) -> Detection2DArray:
-    """One Detection2D a region: class_id is the label, score the mask's, id the track id."""
-    return Detection2DArray(
-        header=keyframe.header,
-        detections=[_detection(region, keyframe.header) for region in scene.regions],
-    )
-
-
-def _detection(region: Region, header: Header) -> Detection2D:
-    result = ObjectHypothesisWithPose()
-    result.hypothesis.class_id = region.description.label
-    result.hypothesis.score = float(region.score)
-    return Detection2D(header=header, results=[result], bbox=_bbox(region.box), id=region.track_id)
-
-
-def _bbox(box: Box) -> BoundingBox2D:
-    message = BoundingBox2D(size_x=float(box.width), size_y=float(box.height))
-    message.center.position.x = (box.x1 + box.x2) / 2
-    message.center.position.y = (box.y1 + box.y2) / 2
-    return message
+    """Return one Detection2D for each region."""
+    return messages.detections(scene, keyframe, _new)
 
 
 def to_regions(scene: Scene, keyframe: Keyframe) -> DescribedRegionArray:
-    """The whole scene."""
-    return DescribedRegionArray(
-        header=keyframe.header,
-        camera=keyframe.camera,
-        keyframe=keyframe.number,
-        reason=keyframe.reason,
-        width=scene.size.width,
-        height=scene.size.height,
-        coverage=scene.coverage,
-        complete=scene.complete,
-        skipped_points=[_point(point) for point in scene.skipped_points],
-        segmenter=scene.segmenter,
-        segmenter_model=scene.segmenter_model,
-        warnings=list(scene.warnings),
-        regions=[to_region(region, keyframe) for region in scene.regions],
-    )
+    """Return the whole scene."""
+    return messages.described_regions(scene, keyframe, _new)
 
 
 def to_region(region: Region, keyframe: Keyframe) -> DescribedRegion:
-    """One region with its words."""
-    words = region.description
-    return DescribedRegion(
-        header=keyframe.header,
-        camera=keyframe.camera,
-        keyframe=keyframe.number,
-        index=region.index,
-        track_id=region.track_id,
-        source=region.point.source,
-        point=_point(region.point),
-        bbox=_bbox(region.box),
-        mask=RegionMask(
-            height=region.rle.size.height, width=region.rle.size.width, counts=region.rle.counts
-        ),
-        area=region.area,
-        score=region.score,
-        label=words.label,
-        description=words.text,
-        attributes=[KeyValue(key=key, value=value) for key, value in words.attributes.items()],
-        status=words.status,
-        describer=words.describer,
-        model=words.model,
-        prompt_id=words.prompt_id,
-        latency=_duration(words.latency_s),
-        truncated=words.truncated,
-        error=words.error,
-        first_seen=to_time(region.first_seen_ns),
-        last_described=to_time(region.last_described_ns),
-        revision=region.revision,
-    )
+    """Return one region with its description."""
+    return messages.described_region(region, keyframe, _new)
+
+
+def to_time(stamp_ns: int) -> Time:
+    """Return nanoseconds as a Time."""
+    return messages.time_message(stamp_ns, _new)
+
+
+def stamp_ns(stamp: Time) -> int:
+    """Return a Time as nanoseconds."""
+    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
 
 
 def to_json_dict(scene: Scene, keyframe: Keyframe) -> dict[str, Any]:
-    """The scene without masks for an agent that reads text, dated by the source's header."""
+    """Return the scene without masks for a consumer that reads text, with the source's header."""
     stamp = keyframe.header.stamp
     return {
         "stamp": stamp.sec + stamp.nanosec / NANOSECONDS,
@@ -145,36 +85,17 @@ def to_json_dict(scene: Scene, keyframe: Keyframe) -> dict[str, Any]:
         "camera": keyframe.camera,
         "keyframe": keyframe.number,
         "reason": keyframe.reason,
-        **to_dict(scene, with_masks=False),
+        **scene_fields(scene, with_masks=False),
     }
 
 
-def _point(point: Point) -> Point2D:
-    return Point2D(x=float(point.x), y=float(point.y))
-
-
-def to_time(stamp_ns: int) -> Time:
-    """The stamp of nanoseconds."""
-    return Time(sec=stamp_ns // NANOSECONDS, nanosec=stamp_ns % NANOSECONDS)
-
-
-def stamp_ns(stamp: Time) -> int:
-    """Nanoseconds of a stamp."""
-    return int(stamp.sec * NANOSECONDS + stamp.nanosec)
-
-
-def _duration(seconds: float) -> Duration:
-    nanoseconds = round(seconds * NANOSECONDS)
-    return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
-
-
 def from_regions(message: DescribedRegionArray) -> Scene:
-    """The scene of a message; masks are at source size. What a message lacks has its default."""
+    """Return the scene of a message; masks are at source size, what it lacks has its default."""
     size = Size(message.width, message.height)
     return Scene(
         size=size,
         working_size=size,
-        regions=tuple(_region(each) for each in message.regions),
+        regions=tuple(_from_region(region) for region in message.regions),
         coverage=message.coverage,
         skipped_points=tuple(
             Point(int(point.x), int(point.y), "grid") for point in message.skipped_points
@@ -186,40 +107,36 @@ def from_regions(message: DescribedRegionArray) -> Scene:
     )
 
 
-def _region(message: DescribedRegion) -> Region:
+def _from_region(message: DescribedRegion) -> Region:
     rle = Rle(Size(message.mask.width, message.mask.height), message.mask.counts)
     centre, box = message.bbox.center.position, message.bbox
-    return Region(
-        index=message.index,
-        point=Point(int(message.point.x), int(message.point.y), cast(Source, message.source)),
-        box=Box(
+    fields = {
+        **{name: getattr(message, name) for name in SAME_FIELDS},
+        "text": message.description,
+        "attributes": {pair.key: pair.value for pair in message.attributes},
+        "bbox_xyxy": [
             round(centre.x - box.size_x / 2),
             round(centre.y - box.size_y / 2),
             round(centre.x + box.size_x / 2),
             round(centre.y + box.size_y / 2),
-        ),
-        working_mask=masks.decode(rle),
+        ],
+        "point": [message.point.x, message.point.y, message.source],
+        "first_seen_ns": stamp_ns(message.first_seen),
+        "last_described_ns": stamp_ns(message.last_described),
+    }
+    return region_from_fields(
+        fields,
         rle=rle,
-        area=message.area,
-        score=message.score,
-        track_id=message.track_id,
-        first_seen_ns=stamp_ns(message.first_seen),
-        last_described_ns=stamp_ns(message.last_described),
-        revision=message.revision,
-        description=Description(
-            status=cast(Status, message.status),
-            label=message.label,
-            text=message.description,
-            attributes=_attributes(message.attributes),
-            describer=message.describer,
-            model=message.model,
-            prompt_id=message.prompt_id,
-            latency_s=message.latency.sec + message.latency.nanosec / NANOSECONDS,
-            truncated=message.truncated,
-            error=message.error,
-        ),
+        working_mask=masks.decode(rle),
+        latency_s=message.latency.sec + message.latency.nanosec / NANOSECONDS,
     )
 
 
-def _attributes(pairs: Sequence[Any]) -> dict[str, str]:
-    return {pair.key: pair.value for pair in pairs}
+@cache
+def _message_class(type_name: str) -> Any:
+    package, _, name = type_name.split("/")
+    return getattr(importlib.import_module(f"{package}.msg"), name)
+
+
+def _new(type_name: str, **fields: Any) -> Any:
+    return _message_class(type_name)(**fields)

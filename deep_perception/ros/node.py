@@ -126,9 +126,9 @@ class AnalyzerNode(LifecycleNode):
             for name in self._cameras:
                 self._views[name] = CameraPipeline(
                     name=name,
-                    outputs=Publishers(self, name),
-                    tell=self._diagnostics.tell,
-                    note=lambda message: self.get_logger().info(message),
+                    publishers=Publishers(self, name),
+                    warn=self._diagnostics.tell,
+                    inform=lambda message: self.get_logger().info(message),
                 )
         except Exception:
             self._free()
@@ -140,11 +140,11 @@ class AnalyzerNode(LifecycleNode):
         for view in self._views.values():
             view.connect(ImageInput(self, view.name, self._settings.ros, frames), frames)
         self._worker = Worker(
-            views=self._views,
+            pipelines=self._views,
             frames=frames,
             analyzer=self._analyzer,
             settings=lambda: self._settings,
-            after=self._worker,
+            previous=self._worker,
         )
         topics = ", ".join(view.topic for view in self._views.values())
         self.get_logger().info(
@@ -165,7 +165,7 @@ class AnalyzerNode(LifecycleNode):
         if analyzer is None:
             return
         if self._worker is not None:
-            self._worker.finally_do(analyzer.close)
+            self._worker.call_at_end(analyzer.close)
         else:
             analyzer.close()
 

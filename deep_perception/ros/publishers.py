@@ -10,8 +10,8 @@ from vision_msgs.msg import Detection2DArray
 from deep_perception import drawing
 from deep_perception.images import BgrImage
 from deep_perception.regions import Region, Scene
+from deep_perception.reports.messages import Keyframe
 from deep_perception.ros import messages
-from deep_perception.ros.messages import Keyframe
 from deep_perception.settings import OutputSettings
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 

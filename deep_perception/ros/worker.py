@@ -1,4 +1,4 @@
-"""The thread that analyses: the newest frame of the camera whose turn it is."""
+"""The thread that analyses: it takes the newest frame of the camera whose turn it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.latest import Latest
 from deep_perception.settings import Settings
 
-# How soon regions that still lack their best words are looked at between keyframes.
+# Seconds between two attempts to describe regions between keyframes.
 IDLE_S = 1.0
 # A managed node is expected to change its state within 2 s, whatever it was doing.
 STOP_WITHIN_S = 1.5
@@ -26,117 +26,121 @@ class Worker:
     def __init__(
         self,
         *,
-        views: Mapping[str, CameraPipeline],
+        pipelines: Mapping[str, CameraPipeline],
         frames: Latest[ReceivedFrame],
         analyzer: Analyzer,
         settings: Callable[[], Settings],
-        after: Worker | None,
+        previous: Worker | None,
     ) -> None:
-        """``after``: a stopped worker whose last frame may still be in the works."""
-        self._views = views
+        """Start the thread.
+
+        ``settings`` returns those of the next frame. ``previous`` is a stopped worker that may
+        still be analysing its last frame; this worker starts after it.
+        """
+        self._pipelines = pipelines
         self._frames = frames
         self._analyzer = analyzer
         self._settings = settings
-        self._after = after
+        self._previous = previous
         self._stopping = threading.Event()
         self._busy_since_s: float | None = None
-        self._worked_s = time.monotonic()
+        self._last_work_s = time.monotonic()
         self._lock = threading.Lock()
-        self._last_acts: list[Callable[[], None]] = []
-        self._over = False
+        self._actions_at_end: list[Callable[[], None]] = []
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="analyzer", daemon=True)
         self._thread.start()
 
     @property
     def busy_s(self) -> float:
-        """How long the frame in hand, or the one that is waited for, has taken so far, else 0."""
-        since, after = self._busy_since_s, self._after
-        if since is None and after is not None:
-            return after.busy_s
-        return time.monotonic() - since if since is not None else 0.0
+        """Seconds since the analysis of the current frame began, 0 if there is none."""
+        since_s, previous = self._busy_since_s, self._previous
+        if since_s is None and previous is not None:
+            return previous.busy_s
+        return time.monotonic() - since_s if since_s is not None else 0.0
 
     def stop(self) -> None:
-        """Give up the frame in hand, or leave a backend that hangs to itself."""
+        """Cancel the current frame; a backend that does not return in time is left behind."""
         self._stopping.set()
         self._frames.close()
         self._thread.join(timeout=STOP_WITHIN_S)
 
-    def finally_do(self, act: Callable[[], None]) -> None:
-        """Do something once no frame is in the works any more: now, or in the worker's thread."""
+    def call_at_end(self, action: Callable[[], None]) -> None:
+        """Call a function once no frame is being analysed: now, or in the worker's thread."""
         with self._lock:
-            if not self._over:
-                self._last_acts.append(act)
+            if not self._has_ended:
+                self._actions_at_end.append(action)
                 return
-        self._do(act)
+        self._call(action)
 
-    def _do(self, act: Callable[[], None]) -> None:
-        # Stopped before its turn came: the frame of the one before is still in the works.
-        after = self._after
-        if after is not None:
-            after.finally_do(act)
+    def _call(self, action: Callable[[], None]) -> None:
+        # A worker that was stopped before it started leaves the previous worker's frame running.
+        previous = self._previous
+        if previous is not None:
+            previous.call_at_end(action)
         else:
-            act()
+            action()
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for the end of a worker that was stopped."""
+        """Wait until a worker that was stopped has ended."""
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:
-            while self._after is not None and not self._after.over:
+            while self._previous is not None and not self._previous.has_ended:
                 if self._stopping.wait(0.05):
                     return
-            self._after = None
+            self._previous = None
             self._work()
         except Cancelled:
             pass
         finally:
             with self._lock:
-                self._over = True
-            for act in self._last_acts:
-                self._do(act)
+                self._has_ended = True
+            for action in self._actions_at_end:
+                self._call(action)
 
     @property
-    def over(self) -> bool:
-        """Whether the last frame is done with, also that of the worker before."""
-        after = self._after
-        return self._over and (after is None or after.over)
+    def has_ended(self) -> bool:
+        """Whether neither this worker nor the previous one analyses a frame any more."""
+        previous = self._previous
+        return self._has_ended and (previous is None or previous.has_ended)
 
-    def _cancelled(self) -> bool:
-        # A signal ends the context, and every publisher with it, before anybody can call stop.
+    def _is_cancelled(self) -> bool:
+        # A signal ends the context, and with it every publisher, before anybody can call stop.
         return self._stopping.is_set() or not rclpy.ok()
 
     def _work(self) -> None:
-        looked_s = time.monotonic()
+        last_idle_s = time.monotonic()
         while not self._frames.closed:
             taken = self._frames.take(IDLE_S)
-            settings = self._analyzer.settings = self._settings()
+            settings = self._settings()
             self._busy_since_s = time.monotonic()
             try:
                 if taken is not None:
-                    sender, frame = taken
-                    if self._views[sender].process(
-                        frame, self._analyzer, settings, self._cancelled
+                    camera, frame = taken
+                    if self._pipelines[camera].process(
+                        frame, self._analyzer, settings, self._is_cancelled
                     ):
-                        self._worked_s = looked_s = time.monotonic()
-                # Also while frames come that are no keyframes: of a still view all of them.
-                if time.monotonic() - looked_s >= IDLE_S:
-                    self._between_keyframes(settings)
-                    looked_s = time.monotonic()
+                        self._last_work_s = last_idle_s = time.monotonic()
+                # In a still view frames come, and none of them is a keyframe.
+                if time.monotonic() - last_idle_s >= IDLE_S:
+                    self._work_between_keyframes(settings)
+                    last_idle_s = time.monotonic()
             finally:
                 self._busy_since_s = None
 
-    def _between_keyframes(self, settings: Settings) -> None:
-        for view in self._views.values():
-            view.describe_again(
+    def _work_between_keyframes(self, settings: Settings) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.describe_again(
                 self._analyzer,
                 settings,
-                self._cancelled,
-                lambda: any(each.has_newer(settings) for each in self._views.values()),
+                self._is_cancelled,
+                lambda: any(other.has_newer(settings) for other in self._pipelines.values()),
             )
         if self._analyzer.models.loading:
-            # Else a model that takes longer to load than that would never be there.
-            self._worked_s = time.monotonic()
+            # Otherwise a model that takes longer to load than idle_unload_s would never be ready.
+            self._last_work_s = time.monotonic()
         unload_s = settings.models.idle_unload_s
-        if 0 < unload_s < time.monotonic() - self._worked_s:
+        if 0 < unload_s < time.monotonic() - self._last_work_s:
             self._analyzer.models.unload()

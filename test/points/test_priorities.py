@@ -88,8 +88,8 @@ def test_a_limited_sweep_finds_what_is_new():
     with Analyzer(settings) as analyzer:
         for stamp_ns, picture in ((1, background), (2, changed)):
             stream.keyframes.request()
-            decision = stream.keyframes.decide(picture, stamp_ns, settings.keyframes)
-            scene = stream.analyze(analyzer, picture, decision, on_region=lambda region: None)
+            selected = stream.select(stamp_ns, picture.copy, settings.keyframes)
+            scene = stream.analyze(analyzer, selected, settings)
     (region,) = scene.regions
     assert changed[region.point.y, region.point.x].tolist() == [30, 30, 200]
 

@@ -80,17 +80,15 @@ def watched(bag, topics, settings, stream_of=lambda stream: stream):
     with Recording(bag) as recording, Analyzer(settings) as analyzer:
         for frame in recording.frames(topics):
             streams[frame.topic] = stream = stream_of(streams[frame.topic])
-            if not stream.keyframes.due(frame.stamp_ns, settings.keyframes):
+            selected = stream.select(frame.stamp_ns, frame.picture, settings.keyframes)
+            if selected is None:
                 continue
-            image = frame.picture()
-            decision = stream.keyframes.decide(image, frame.stamp_ns, settings.keyframes)
-            if decision is None:
-                continue
-            scene = stream.analyze(analyzer, image, decision, on_region=lambda region: None)
+            scene = stream.analyze(analyzer, selected, settings)
             found.append(
                 SceneRecord(
                     topic=frame.topic, position=frame.position, log_ns=frame.log_ns,
-                    stamp_ns=frame.stamp_ns, frame_id=frame.frame_id, reason=decision.reason,
+                    stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
+                    reason=selected.decision.reason,
                     keyframe=1 + sum(each.topic == frame.topic for each in found), scene=scene,
                 )
             )  # fmt: skip
@@ -134,8 +132,8 @@ def test_what_is_written_down_is_small():
     settings = settings_from({})
     stream, picture = Stream(), next(bags.moving_scene(1, size=(640, 480)))
     with Analyzer(settings) as analyzer:
-        decision = stream.keyframes.decide(picture, 1, settings.keyframes)
-        scene = stream.analyze(analyzer, picture, decision, on_region=lambda region: None)
+        selected = stream.select(1, picture.copy, settings.keyframes)
+        scene = stream.analyze(analyzer, selected, settings)
     assert sum(region.mask.nbytes for region in scene.regions) > 3_000_000
     assert len(freeze(stream)) < 300_000
 

@@ -57,7 +57,10 @@ def scenes(graph):
 @pytest.fixture
 def view(graph):
     made = CameraPipeline(
-        name="", outputs=Publishers(graph.node, ""), tell=pytest.fail, note=lambda message: None
+        name="",
+        publishers=Publishers(graph.node, ""),
+        warn=pytest.fail,
+        inform=lambda message: None,
     )
     yield made
     made.close()

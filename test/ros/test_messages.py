@@ -9,9 +9,9 @@ from std_msgs.msg import Header
 from deep_perception import encodings
 from deep_perception.analyzer import Analyzer
 from deep_perception.regions import Description, Region
-from deep_perception.reports import to_dict
+from deep_perception.reports.fields import scene_fields
+from deep_perception.reports.messages import Keyframe
 from deep_perception.ros import messages
-from deep_perception.ros.messages import Keyframe
 
 pytestmark = pytest.mark.ros
 
@@ -35,8 +35,8 @@ def test_a_scene_survives_the_wire():
     assert received == message
     assert (received.header, received.keyframe) == (frame.header, 5)
     assert (received.reason, received.camera) == ("view", "front")
-    back = to_dict(messages.from_regions(received))
-    expected = to_dict(original)
+    back = scene_fields(messages.from_regions(received))
+    expected = scene_fields(original)
     for key in ("proposed_points", "timings"):  # these are in the diagnostics, not in the message
         back.pop(key)
         expected.pop(key)

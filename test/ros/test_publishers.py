@@ -6,7 +6,7 @@ from std_msgs.msg import Header
 
 from deep_perception import drawing
 from deep_perception.analyzer import Analyzer
-from deep_perception.ros.messages import Keyframe
+from deep_perception.reports.messages import Keyframe
 from deep_perception.ros.publishers import Publishers
 from deep_perception.settings import OutputSettings
 

@@ -41,7 +41,10 @@ def wait_for(condition):
 def test_a_worker_behind_one_that_hangs_says_so_and_all_models_are_freed(graph):
     settings = settings_from({"segmenter.backend": f"{__name__}:Hangs"})
     view = CameraPipeline(
-        name="", outputs=Publishers(graph.node, ""), tell=pytest.fail, note=lambda message: None
+        name="",
+        publishers=Publishers(graph.node, ""),
+        warn=pytest.fail,
+        inform=lambda message: None,
     )
     message = messages.to_image(np.full((60, 80, 3), 99, np.uint8), Header())
     message.header.stamp.sec = 1
@@ -49,32 +52,32 @@ def test_a_worker_behind_one_that_hangs_says_so_and_all_models_are_freed(graph):
 
     def worker(frames, after):
         return Worker(
-            views={"": view},
+            pipelines={"": view},
             frames=frames,
             analyzer=Analyzer(settings),
             settings=lambda: settings,
-            after=after,
+            previous=after,
         )
 
     first = worker(frames, None)
     frames.put(ReceivedFrame(message, 0.0))
     assert Hangs.there.wait(60)
     first.stop()
-    assert not first.over
+    assert not first.has_ended
     second = worker(Latest(), first)
     try:
         assert second.busy_s > 0
         # Cleaned up, configured and cleaned up again before the first one ends.
-        first.finally_do(lambda: freed.append("one"))
-        second.finally_do(lambda: freed.append("two"))
+        first.call_at_end(lambda: freed.append("one"))
+        second.call_at_end(lambda: freed.append("two"))
         second.stop()
         second.wait(60)
-        second.finally_do(lambda: freed.append("three"))
-        assert not second.over
+        second.call_at_end(lambda: freed.append("three"))
+        assert not second.has_ended
         assert freed == []
     finally:
         Hangs.gate.set()
     assert wait_for(lambda: len(freed) == 3)
-    assert wait_for(lambda: second.over)
+    assert wait_for(lambda: second.has_ended)
     assert second.busy_s == 0
     view.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 from deep_perception.replay.journal.scenes import SceneRecord, from_line, to_line
@@ -67,17 +67,12 @@ class Photographed:
                 position = place * steps + step
                 stamp_ns = START_NS + position * STEP_NS
                 image = window(photograph, max(0, step / steps - 0.5))
-                decision = stream.keyframes.decide(image, stamp_ns, analyzer.settings.keyframes)
-                if decision is None:
+                selected = stream.select(stamp_ns, image.copy, analyzer.settings.keyframes)
+                if selected is None:
                     continue
-                # A newer picture came while the fourth was described.
-                scene = stream.analyze(
-                    analyzer,
-                    image,
-                    decision,
-                    on_region=lambda region: None,
-                    superseded=lambda late=number == 3: late,
-                )
+                # A newer frame arrives while the fourth one is described.
+                callbacks = Callbacks(is_superseded=lambda late=number == 3: late)
+                scene = stream.analyze(analyzer, selected, analyzer.settings, callbacks)
                 seen = SceneRecord(
                     topic=topic,
                     position=position,
@@ -85,7 +80,7 @@ class Photographed:
                     stamp_ns=stamp_ns,
                     frame_id="camera_optical_frame",
                     keyframe=number + 1,
-                    reason=decision.reason,
+                    reason=selected.decision.reason,
                     scene=scene,
                 )
                 self._pictures[topic, stamp_ns] = image

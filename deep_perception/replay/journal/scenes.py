@@ -1,8 +1,8 @@
-"""One analysed picture of a recording as a line of JSON, and back.
+"""One keyframe of a recording as a line of JSON, and back.
 
-``scenes.jsonl`` is the journal of a replay: everything else is made from it. It holds nothing that
-depends on the machine's speed, so that the same recording gives the same bytes. docs/scenes.md
-says what each key means.
+``scenes.jsonl`` is the journal of a replay: every other output is made from it. It holds nothing
+that depends on the speed of the machine, so that the same recording gives the same bytes.
+docs/scenes.md explains each key.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deep_perception.masks import Box, Rle, Size
+from deep_perception.masks import Rle, Size
 from deep_perception.points import Point
-from deep_perception.regions import Description, Region, Scene
+from deep_perception.regions import Region, Scene
+from deep_perception.reports.fields import region_fields, region_from_fields
 
 SCHEMA = "deep_perception.scene/1"
 
 
 class SceneError(ValueError):
-    """A line is no scene of a version that is understood; the message says why."""
+    """A line is not a scene of a version that can be read; the message says why."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SceneRecord:
     """A scene and the message of the recording that it was made from.
 
-    ``position``: which message of the recording that is, from 0, in the order of reading;
-    ``log_ns``: when it was recorded; ``stamp_ns``: its header's stamp.
+    ``position`` counts the messages of the recording from 0 in the order of reading, ``log_ns`` is
+    when the message was recorded, and ``stamp_ns`` is the stamp of its header.
     """
 
     topic: str
@@ -41,36 +42,39 @@ class SceneRecord:
     scene: Scene
 
 
-def to_line(seen: SceneRecord) -> str:
-    """Compact JSON without a line break."""
-    scene = seen.scene
+def to_line(record: SceneRecord) -> str:
+    """Return compact JSON without a line break."""
+    scene = record.scene
     content = {
         "schema": SCHEMA,
-        "topic": seen.topic,
-        "position": seen.position,
-        "log_ns": seen.log_ns,
-        "stamp_ns": seen.stamp_ns,
-        "frame_id": seen.frame_id,
-        "keyframe": seen.keyframe,
-        "reason": seen.reason,
+        "topic": record.topic,
+        "position": record.position,
+        "log_ns": record.log_ns,
+        "stamp_ns": record.stamp_ns,
+        "frame_id": record.frame_id,
+        "keyframe": record.keyframe,
+        "reason": record.reason,
         "width": scene.size.width,
         "height": scene.size.height,
         "coverage": round(scene.coverage, 6),
         "complete": scene.complete,
         "proposed_points": scene.proposed_points,
-        "skipped_points": [_point(point) for point in scene.skipped_points],
+        "skipped_points": [[point.x, point.y, point.source] for point in scene.skipped_points],
         "segmenter": scene.segmenter,
         "segmenter_model": scene.segmenter_model,
         "warnings": list(scene.warnings),
-        "regions": [_region(region) for region in scene.regions],
+        "regions": [
+            {**region_fields(region, digits=6), "rle": region.rle.counts}
+            for region in scene.regions
+        ],
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def from_line(line: str) -> SceneRecord:
-    """The scene of a line; masks are at source size, and made from the RLE when they are asked for.
+    """Return the scene of a line; masks are at source size and decoded on demand.
 
-    Raises SceneError, also for an RLE of which no mask could be made.
+    Raises SceneError, also for an RLE that cannot be decoded.
     """
     try:
         content = json.loads(line)
@@ -91,7 +95,9 @@ def from_line(line: str) -> SceneRecord:
                 working_size=size,
                 regions=tuple(_to_region(region, size) for region in content["regions"]),
                 coverage=float(content["coverage"]),
-                skipped_points=tuple(_to_point(point) for point in content["skipped_points"]),
+                skipped_points=tuple(
+                    Point(int(x), int(y), source) for x, y, source in content["skipped_points"]
+                ),
                 proposed_points=int(content["proposed_points"]),
                 segmenter=content["segmenter"],
                 segmenter_model=content["segmenter_model"],
@@ -104,67 +110,12 @@ def from_line(line: str) -> SceneRecord:
         raise SceneError(f"not a scene: {type(error).__name__}: {error}") from None
 
 
-def _point(point: Point) -> list[Any]:
-    return [point.x, point.y, point.source]
-
-
-def _to_point(point: list[Any]) -> Point:
-    x, y, source = point
-    return Point(int(x), int(y), source)
-
-
-def _region(region: Region) -> dict[str, Any]:
-    words = region.description
-    return {
-        "index": region.index,
-        "track_id": region.track_id,
-        "label": words.label,
-        "text": words.text,
-        "attributes": dict(words.attributes),
-        "status": words.status,
-        "bbox_xyxy": list(region.box),
-        "point": _point(region.point),
-        "area": region.area,
-        "score": round(region.score, 6),
-        "describer": words.describer,
-        "model": words.model,
-        "prompt_id": words.prompt_id,
-        "truncated": words.truncated,
-        "error": words.error,
-        "first_seen_ns": region.first_seen_ns,
-        "last_described_ns": region.last_described_ns,
-        "revision": region.revision,
-        "rle": region.rle.counts,
-    }
-
-
-def _to_region(content: Mapping[str, Any], size: Size) -> Region:
-    rle, box = Rle(size, content["rle"]), Box(*map(int, content["bbox_xyxy"]))
+def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
+    rle = Rle(size, fields["rle"])
+    region = region_from_fields(fields, rle=rle)
+    box = region.box
     if not (0 <= box.x1 < box.x2 <= size.width and 0 <= box.y1 < box.y2 <= size.height):
-        raise ValueError(f"the box {[*box]} in a picture of {size.width}x{size.height}")
+        raise ValueError(f"the box {[*box]} in an image of {size.width}x{size.height}")
     if rle.runs.size < 2:
         raise ValueError("an empty mask")
-    return Region(
-        index=int(content["index"]),
-        point=_to_point(content["point"]),
-        box=box,
-        working_mask=None,
-        rle=rle,
-        area=int(content["area"]),
-        score=float(content["score"]),
-        track_id=content["track_id"],
-        first_seen_ns=int(content["first_seen_ns"]),
-        last_described_ns=int(content["last_described_ns"]),
-        revision=int(content["revision"]),
-        description=Description(
-            status=content["status"],
-            label=content["label"],
-            text=content["text"],
-            attributes=content["attributes"],
-            describer=content["describer"],
-            model=content["model"],
-            prompt_id=content["prompt_id"],
-            truncated=bool(content["truncated"]),
-            error=content["error"],
-        ),
-    )
+    return region

@@ -21,7 +21,12 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from deep_perception import drawing
 from deep_perception.replay.journal.scenes import SceneRecord
-from deep_perception.replay.outputs.messages import Source, to_annotated, to_detections, to_regions
+from deep_perception.replay.outputs.messages import (
+    keyframe_of,
+    to_annotated,
+    to_detections,
+    to_regions,
+)
 from deep_perception.replay.recordings import interfaces
 from deep_perception.replay.recordings.bags import Frame, Recording
 from deep_perception.replay.recordings.storage import BagError
@@ -180,12 +185,12 @@ class _Bag:
             self._writer.write(self._topics[frame.topic], frame.log_ns, frame.data)
 
     def _write_scene(self, frame: Frame, seen: SceneRecord) -> None:
-        source = Source.of(frame.data, seen, camera=self._cameras[frame.topic])
+        keyframe = keyframe_of(frame.data, seen, camera=self._cameras[frame.topic])
         picture = drawing.annotate(seen.scene, frame.picture(), label=self._settings.labels)
         for message in (
-            to_detections(seen.scene, source),
-            to_regions(seen.scene, source),
-            to_annotated(picture, source, self._settings.jpeg_quality),
+            to_detections(seen.scene, keyframe),
+            to_regions(seen.scene, keyframe),
+            to_annotated(picture, keyframe, self._settings.jpeg_quality),
         ):
             (end,) = (end for end, kind in RESULTS.items() if kind == message.__msgtype__)
             topic = self._topics[f"{self._names[frame.topic]}/{end}"]

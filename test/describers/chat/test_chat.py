@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deep_perception.analyzer import Analyzer, Cancelled
+from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.chat import Chat
 from deep_perception.describers.server import breaker
@@ -399,7 +399,9 @@ def test_the_first_words_come_while_the_sweep_still_runs():
         settings.describer.url = server.url
         with Analyzer(settings) as analyzer:
             analyzer.models.segmenter = Slow()
-            analyzer.analyze(PHOTO, on_region=lambda region: order.append("described"))
+            analyzer.analyze(
+                PHOTO, callbacks=Callbacks(on_region=lambda region: order.append("described"))
+            )
     assert order.index("described") < len(order) - 1 - order[::-1].index("swept")
 
 
@@ -572,7 +574,7 @@ def test_an_analysis_is_cancelled_while_a_silent_server_is_asked(silent):
         def analyze():
             with Analyzer(settings) as analyzer:
                 try:
-                    analyzer.analyze(PHOTO, cancelled=cancelled.is_set)
+                    analyzer.analyze(PHOTO, callbacks=Callbacks(is_cancelled=cancelled.is_set))
                 except Cancelled:
                     outcome.append("cancelled")
 

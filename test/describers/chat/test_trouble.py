@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deep_perception.analyzer import Analyzer
+from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.masks import size_of
 from deep_perception.settings.options import settings_from
 from support.chat_server import DROP, WORDS, Reply, Server, completion, picture
@@ -185,7 +185,7 @@ def troubled(kinds, fallback):
 def analyze(analyzer, count=COUNT):
     """A scene of which every region was handed over once, with words of its own or a reason."""
     handed = []
-    scene = analyzer.analyze(tiles(), on_region=handed.append)
+    scene = analyzer.analyze(tiles(), callbacks=Callbacks(on_region=handed.append))
     assert [region.index for region in scene.regions] == list(range(1, count + 1))
     assert Counter(region.index for region in handed) == dict.fromkeys(range(1, count + 1), 1)
     final = {region.index: region.description for region in handed}

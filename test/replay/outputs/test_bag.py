@@ -25,7 +25,7 @@ from deep_perception.points import Point
 from deep_perception.regions import Description
 from deep_perception.replay.journal.scenes import SceneRecord, from_line, to_line
 from deep_perception.replay.outputs.bag import output_names, write_bag
-from deep_perception.replay.outputs.messages import Source, to_detections, to_regions
+from deep_perception.replay.outputs.messages import keyframe_of, to_detections, to_regions
 from deep_perception.replay.recordings import interfaces
 from deep_perception.replay.recordings.bags import BagError, Recording
 from deep_perception.settings import OutputSettings, Settings
@@ -46,15 +46,15 @@ def look(path, topics=None):
         numbers = {topic: itertools.count(1) for topic in topics}
         found = []
         for frame in recording.frames(topics):
-            stream, picture = streams[frame.topic], frame.picture()
-            decision = stream.keyframes.decide(picture, frame.stamp_ns, settings.keyframes)
-            if decision is None:
+            stream = streams[frame.topic]
+            selected = stream.select(frame.stamp_ns, frame.picture, settings.keyframes)
+            if selected is None:
                 continue
-            scene = stream.analyze(analyzer, picture, decision, on_region=lambda region: None)
+            scene = stream.analyze(analyzer, selected, settings)
             seen = SceneRecord(
                 topic=frame.topic, position=frame.position, log_ns=frame.log_ns,
                 stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
-                keyframe=next(numbers[frame.topic]), reason=decision.reason, scene=scene,
+                keyframe=next(numbers[frame.topic]), reason=selected.decision.reason, scene=scene,
             )  # fmt: skip
             found.append(from_line(to_line(seen)))
         return found
@@ -566,8 +566,8 @@ def test_the_bytes_are_those_that_the_node_publishes(drive, change):
     from rclpy.serialization import deserialize_message, serialize_message
     from std_msgs.msg import Header
 
+    from deep_perception.reports.messages import Keyframe
     from deep_perception.ros import messages
-    from deep_perception.ros.messages import Keyframe
 
     for each in drive[1]:
         scene = change(each.scene)
@@ -575,7 +575,7 @@ def test_the_bytes_are_those_that_the_node_publishes(drive, change):
         header.stamp.sec, header.stamp.nanosec = divmod(each.stamp_ns, 10**9)
         keyframe = Keyframe(header, each.keyframe, each.reason, "front")
         image = bags.image(np.zeros((2, 2, 3), np.uint8), each.stamp_ns, frame_id=each.frame_id)
-        source = Source.of(image, each, camera="front")
+        source = keyframe_of(image, each, camera="front")
         for ours, published in (
             (to_detections(scene, source), messages.to_detections(scene, keyframe)),
             (to_regions(scene, source), messages.to_regions(scene, keyframe)),

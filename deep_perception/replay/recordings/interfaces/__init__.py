@@ -61,9 +61,9 @@ def write(message: Any) -> bytes:
     return bytes(store().serialize_cdr(message, message.__msgtype__, little_endian=True))
 
 
-def make(name: str, *values: Any) -> Any:
-    """A message of a type, its fields in the order of the definition."""
-    return store().types[name](*values)
+def make(name: str, **fields: Any) -> Any:
+    """Return a message of a type from all of its fields."""
+    return store().types[name](**fields)
 
 
 def to_cdr(raw: bytes, name: str) -> bytes:

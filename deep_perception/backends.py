@@ -1,4 +1,4 @@
-"""How backends are found: a registry of names, or ``package.module:Class`` of the user's own."""
+"""Find backends: by a name in a registry, or the user's own as ``package.module:Class``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class BackendUnavailable(RuntimeError):
 
 
 def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings) -> Any:
-    """An instance of a registered backend, or of ``package.module:Class``.
+    """Return an instance of a registered backend, or of ``package.module:Class``.
 
-    A class gets the settings when its constructor takes ``settings``. Raises BackendUnavailable.
+    The constructor gets the settings if it has a parameter ``settings``. Raises BackendUnavailable.
     """
     target = registry.get(name, name)
     if ":" not in target:
@@ -34,7 +34,7 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     module_name, class_name = target.split(":", 1)
     try:
         factory: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # a broken torch fails its import in every way there is
+    except Exception as error:  # a broken installation may raise anything on import
         raise BackendUnavailable(f"{kind} {name!r} cannot be loaded: {error}") from error
     try:
         backend = factory(settings=settings) if _takes_settings(factory) else factory()
@@ -49,7 +49,7 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
 def create_or_fall_back(
     kind: str, name: str, fallback: str, registry: Mapping[str, str], settings: Settings
 ) -> tuple[Any, str]:
-    """The backend, or its fallback and a warning that says so ("" when all is well)."""
+    """Return the backend and "", or its fallback and a warning."""
     try:
         return create(kind, name, registry, settings), ""
     except BackendUnavailable as error:
@@ -64,7 +64,7 @@ def fall_back(
     registry: Mapping[str, str],
     settings: Settings,
 ) -> tuple[Any, str]:
-    """The fallback of a backend that gave up, and a warning. Raises the error without one."""
+    """Return the fallback of a backend and a warning. Raises the error if there is none."""
     if not fallback or fallback == name:
         raise error
     backend = create(kind, fallback, registry, settings)

@@ -1,4 +1,4 @@
-"""The two backends of an analyzer: loaded, replaced by their fallbacks, unloaded, loaded again."""
+"""The two backends of an analyzer: they are loaded, replaced by their fallbacks and unloaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Models:
-    """``segmenter`` and ``describer``; of closed ones once they are unloaded."""
+    """The ``segmenter`` and the ``describer``; both are closed while they are unloaded."""
 
     segmenter: segmenters.Segmenter
     describer: describers.Describer
@@ -23,16 +23,19 @@ class Models:
         self._warnings: tuple[str, ...] = ()
 
     def load(self, settings: Settings) -> None:
-        """If that is not done. Raises BackendUnavailable when one and its fallback cannot work."""
+        """Load both, unless they are loaded.
+
+        Raises BackendUnavailable if a backend and its fallback cannot work.
+        """
         if self.loaded:
             return
-        chosen, words = settings.segmenter, settings.describer
+        segmenter, describer = settings.segmenter, settings.describer
         self.segmenter, segmenter_warning = create_or_fall_back(
-            "segmenter", chosen.backend, chosen.fallback, segmenters.REGISTRY, settings
+            "segmenter", segmenter.backend, segmenter.fallback, segmenters.REGISTRY, settings
         )
         try:
             self.describer, describer_warning = create_or_fall_back(
-                "describer", words.backend, words.fallback, describers.REGISTRY, settings
+                "describer", describer.backend, describer.fallback, describers.REGISTRY, settings
             )
         except BackendUnavailable:
             self.segmenter.close()
@@ -43,14 +46,14 @@ class Models:
             self._warn(warning)
 
     def unload(self) -> None:
-        """Give memory and connections back."""
+        """Free the memory and the connections of both."""
         if self.loaded:
             self.loaded = False
             _close(self.segmenter)
             _close(self.describer)
 
     def replace_segmenter(self, error: BackendUnavailable, settings: Settings) -> None:
-        """By its fallback, from now on. Raises the error without one."""
+        """Use the fallback of the segmenter from now on. Raises the error if there is none."""
         replacement, warning = fall_back(
             error,
             "segmenter",
@@ -69,17 +72,17 @@ class Models:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What does not work as set, now: replaced backends, and what the describer says."""
+        """What does not work as set now: replaced backends, and the warnings of the describer."""
         return (*self._warnings, *getattr(self.describer, "warnings", ()))
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """Which backends their fallbacks stand in for, and why."""
+        """Which backends were replaced by their fallbacks, and why."""
         return self._warnings
 
     @property
     def statistics(self) -> Mapping[str, int]:
-        """What the backends count, by name; nothing of one that does not count."""
+        """The counters of both backends by name."""
         return {
             **getattr(self.segmenter, "statistics", {}),
             **getattr(self.describer, "statistics", {}),
@@ -87,23 +90,26 @@ class Models:
 
     @property
     def describes(self) -> bool:
-        """Whether words are to be expected of the describer, and not of its fallback."""
+        """Whether the describer itself can describe now, rather than its fallback."""
         return self.loaded and getattr(self.describer, "available", True)
 
     @property
     def loading(self) -> bool:
-        """Whether a server is getting the describer's model ready: work that nobody sees."""
+        """Whether a server is loading the model of the describer."""
         return self.loaded and getattr(self.describer, "loading", False)
 
-    def get_ready(self, say: Callable[[str], object]) -> None:
-        """Wait for a model that a server is loading, and say so; a live camera should not wait."""
+    def get_ready(self, info: Callable[[str], object]) -> None:
+        """Wait for a model that a server is loading; ``info`` gets lines about the progress.
+
+        A live camera should not call this: its fallback describes in the meantime.
+        """
         if hasattr(self.describer, "get_ready"):
-            self.describer.get_ready(say)
+            self.describer.get_ready(info)
 
 
 def _close(backend: segmenters.Segmenter | describers.Describer) -> None:
-    """Whatever is wrong with one, the other is closed too and the node goes on."""
+    """Close a backend; a fault is logged, so that the other backend is closed too."""
     try:
         backend.close()
     except Exception as error:
-        log.warning("%s was not closed well: %s: %s", backend.name, type(error).__name__, error)
+        log.warning("closing %s failed: %s: %s", backend.name, type(error).__name__, error)

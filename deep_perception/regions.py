@@ -17,11 +17,12 @@ Status = Literal["described", "reused", "pending", "failed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The words of one region. An error is in ``error``, never in ``text``.
+    """The description of one region. An error is in ``error``, never in ``text``.
 
-    ``reusable``: they may hold for a later picture; words of places in a picture may not. Raises
-    ValueError and TypeError for what is no words. Half a surrogate pair, which a model that breaks
-    off may end with, becomes U+FFFD: nothing could write or send it.
+    ``reusable`` is True if the description may hold for a later image; one that names places in
+    the image does not. Raises ValueError and TypeError for inconsistent values. Half a surrogate
+    pair, which a truncated answer of a model may end with, becomes U+FFFD, because it cannot be
+    written or sent.
     """
 
     status: Status
@@ -54,7 +55,7 @@ class Description:
 def _text(name: str, text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{name} of a description is {text!r}; expected a text")
-    # An enumeration's member, too, is a text: what is kept is the text alone.
+    # The member of a string enumeration is reduced to its text.
     if type(text) is str and text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -65,12 +66,12 @@ PENDING = Description(status="pending")
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Region:
-    """One region of a picture. Point, box, RLE and area are in pixels of the source image.
+    """One region of an image. Point, box, RLE and area are in pixels of the source image.
 
-    ``working_mask`` is the HxW bool mask at working size, None of a region that was read from a
-    file: its mask is in the RLE. Stamps are those of the pictures, in nanoseconds, 0 when there is
-    none: of the first picture that showed the region and of the one that its words were written
-    from. ``revision`` counts changes of the words.
+    ``working_mask`` is the HxW bool mask at working size; it is None for a region that was read
+    from a file, whose mask is in the RLE. ``first_seen_ns`` is the stamp of the first image that
+    showed the region and ``last_described_ns`` that of the image that its description was made
+    from, in nanoseconds, 0 if there is none. ``revision`` counts changes of the description.
     """
 
     index: int
@@ -90,7 +91,7 @@ class Region:
     def from_mask(
         cls, *, index: int, point: Point, mask: Mask, score: float, source: Size
     ) -> Region:
-        """A region from a working-size mask and point, scaled to a source picture's size."""
+        """Return the region of a mask and a point at working size, scaled to the source image."""
         working = masks.size_of(mask)
         rle = masks.encode(mask, source)
         return cls(
@@ -105,34 +106,34 @@ class Region:
 
     @property
     def name(self) -> str:
-        """D1, D2, ... in the order of the sweep."""
+        """The name in reports and annotated images: D1, D2, ... in the order of the sweep."""
         return f"D{self.index}"
 
     @property
     def mask(self) -> Mask:
-        """The HxW bool mask at working size; made anew, at source size, where there is none."""
+        """The HxW bool mask at working size, or decoded at source size if there is none."""
         return masks.decode(self.rle) if self.working_mask is None else self.working_mask
 
     def cut(self) -> Cut:
-        """``mask`` inside of its box."""
+        """Return ``mask`` inside of its bounding box."""
         if self.working_mask is None:
             return Cut(masks.decode(self.rle, self.box), self.box, self.rle.size)
         return masks.cut(self.working_mask)
 
     def source_mask(self, window: Box | None = None) -> Mask:
-        """The mask in source pixels, whole or only inside a window."""
+        """Return the mask in source pixels (HxW bool), whole or only inside a window."""
         if self.working_mask is None:
             return masks.decode(self.rle, window)
         return masks.scale_mask(self.working_mask, self.rle.size, window)
 
     def described(self, description: Description) -> Region:
-        """The same region with other words."""
+        """Return the same region with another description."""
         return dataclasses.replace(self, description=description)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timings:
-    """Seconds that the steps of one analysis took."""
+    """The seconds that each step of one analysis took."""
 
     points_s: float = 0.0
     embed_s: float = 0.0
@@ -166,7 +167,7 @@ class Scene:
 
     @property
     def undescribed(self) -> str:
-        """How many regions failed to be described and why the first did; "" when none did."""
+        """How many regions could not be described and why the first could not, or ""."""
         errors = [each.description.error for each in self.regions if each.description.error]
         if not errors:
             return ""
@@ -174,7 +175,7 @@ class Scene:
 
     @property
     def complete(self) -> bool:
-        """Every point was asked and no region still waits for its words."""
+        """Whether every point was prompted and no region is pending."""
         return not self.skipped_points and all(
             region.description.status != "pending" for region in self.regions
         )

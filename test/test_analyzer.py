@@ -24,7 +24,7 @@ def iou(one, other):
 
 
 @pytest.mark.parametrize("scale", [1, 2, 5])
-def test_regions_are_in_the_pixel_frame_of_the_picture(scale):
+def test_regions_are_in_the_pixel_frame_of_the_image(scale):
     image = shapes(scale)
     scene = Analyzer().analyze(image)
     assert scene.size == (320 * scale, 240 * scale)
@@ -70,7 +70,7 @@ def test_progress_ends_at_the_number_of_points():
 
 
 class HalfBroken(Attributes):
-    """Describes one region, then loses its connection."""
+    """Describes one region and then loses its connection."""
 
     name = "half-broken"
 
@@ -80,7 +80,7 @@ class HalfBroken(Attributes):
 
 
 class Forgetful(Attributes):
-    """Leaves a region out, fails another."""
+    """Leaves one region out and fails another."""
 
     def describe(self, image, regions):
         first, *rest = super().describe(image, regions)
@@ -96,7 +96,7 @@ class Forgetful(Attributes):
         (Forgetful, None, "the describer returned no description of this region"),
     ],
 )
-def test_words_that_fail_cost_no_region_and_are_no_description(describer, described, error):
+def test_a_failed_description_keeps_its_region(describer, described, error):
     backend = f"{__name__}:{describer.__name__}"
     seen = []
     with Analyzer(settings_from({"describer.backend": backend})) as analyzer:
@@ -147,7 +147,7 @@ class RunsOut(Superpixels):
         RunsOut.closed += 1
 
 
-def test_a_segmenter_that_gives_up_is_replaced_in_the_middle_of_a_picture():
+def test_a_segmenter_that_fails_during_an_image_is_replaced():
     healthy = Analyzer().analyze(shapes())
     settings = settings_from({"segmenter.backend": f"{__name__}:RunsOut"})
     seen = []
@@ -172,7 +172,7 @@ class Counts(Superpixels):
         return {"gpu_memory_mb": 7}
 
 
-def test_what_a_segmenter_counts_is_told():
+def test_the_statistics_include_those_of_the_segmenter():
     with Analyzer(settings_from({"segmenter.backend": f"{__name__}:Counts"})) as analyzer:
         assert analyzer.models.statistics["gpu_memory_mb"] == 7
     with Analyzer() as analyzer:
@@ -180,7 +180,7 @@ def test_what_a_segmenter_counts_is_told():
 
 
 class Half:
-    """Not even half a segmenter."""
+    """A class without the members of a segmenter."""
 
 
 class WrongShape(Superpixels):
@@ -217,7 +217,7 @@ def test_without_a_fallback_a_missing_backend_is_an_error():
         np.zeros((5, 5, 3), np.float32),
     ],
 )
-def test_what_is_no_picture_is_refused(image):
+def test_other_arrays_are_refused(image):
     with pytest.raises(ValueError, match="expected an image of HxWx3 uint8 BGR pixels"):
         Analyzer().analyze(image)
 
@@ -245,7 +245,7 @@ def test_a_deadline_counts_from_the_start_of_the_analysis():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (9, 9)])
-def test_tiny_pictures_give_a_scene(shape):
+def test_tiny_images_give_a_scene(shape):
     scene = Analyzer(settings_from({"sweep.min_mask_area": 1})).analyze(
         np.full((*shape, 3), 70, np.uint8)
     )
@@ -261,6 +261,6 @@ def test_tiny_pictures_give_a_scene(shape):
         ({"status": "described", "label": "a", "text": "b", "error": "c"}, "with error 'c'"),
     ],
 )
-def test_a_description_is_words_or_an_error_never_both(change, error):
+def test_a_description_has_a_text_or_an_error_but_not_both(change, error):
     with pytest.raises(ValueError, match=error):
         Description(**change)

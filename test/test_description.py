@@ -1,4 +1,4 @@
-"""Words made beside the sweep: order, deadline, giving way, one spelling, and words given later."""
+"""Descriptions made during the sweep: order, deadline, superseding, spelling, and later ones."""
 
 import threading
 import time
@@ -46,7 +46,7 @@ def region(index, area, label=""):
 
 
 @given(st.lists(st.integers(1, SIZE * SIZE), max_size=12), st.integers(0, 12))
-def test_always_the_largest_that_waits_is_next(areas, early):
+def test_the_largest_pending_region_is_next(areas, early):
     waiting = PendingRegions()
     for index, area in enumerate(areas[:early]):
         waiting.add(region(index, area))
@@ -75,7 +75,7 @@ def test_iterating_waits_for_the_sweep_and_ends_with_it():
 
 
 class OneByOne(Attributes):
-    """Words of the first regions; then it waits until it is let go on."""
+    """Describes the first regions, and then waits for the gate of the test."""
 
     name = "one-by-one"
     quick, gate, closed = 2, threading.Event(), 0
@@ -114,7 +114,7 @@ def statuses(scene):
     return Counter(each.description.status for each in scene.regions)
 
 
-def test_at_the_deadline_the_scene_is_there_with_the_rest_pending(gate):
+def test_at_the_deadline_the_scene_is_returned_with_pending_regions(gate):
     seen = []
     with analyzer(scene_deadline_s=0.5) as ours:
         scene = ours.analyze(shapes(), callbacks=Callbacks(on_region=seen.append))
@@ -137,7 +137,7 @@ def test_at_the_deadline_the_scene_is_there_with_the_rest_pending(gate):
     assert len(seen) == len(scene.regions)
 
 
-def test_a_scene_that_is_superseded_is_handed_over_as_it_is(gate):
+def test_a_superseded_scene_is_returned_as_it_is(gate):
     seen = []
     with analyzer() as ours:
         scene = ours.analyze(
@@ -159,7 +159,7 @@ def test_a_describer_is_stopped_when_the_analysis_is_cancelled(gate):
 
 
 class AtOnce(Attributes):
-    """All words are there before anybody waits for them."""
+    """All descriptions arrive before the analysis waits for them."""
 
     name = "at-once"
     there = threading.Event()
@@ -169,7 +169,7 @@ class AtOnce(Attributes):
         AtOnce.there.set()
 
 
-def test_words_that_came_before_it_was_enough_are_not_lost():
+def test_results_that_arrived_before_a_superseding_frame_are_kept():
     settings = settings_from({"describer.backend": f"{__name__}:AtOnce"})
     AtOnce.there.clear()
     with Analyzer(settings) as ours:
@@ -197,7 +197,7 @@ class ClumsySegmenter(Superpixels):
         raise OSError("already gone, too")
 
 
-def test_backends_that_do_not_close_well_do_not_keep_the_others_loaded(caplog):
+def test_a_backend_that_fails_to_close_does_not_keep_the_other_loaded(caplog):
     Clumsy.closed = 0
     settings = settings_from(
         {
@@ -217,7 +217,7 @@ def test_backends_that_do_not_close_well_do_not_keep_the_others_loaded(caplog):
 # -- better words -------------------------------------------------------------------------------
 
 
-def test_words_of_the_fallback_are_replaced_largest_first_and_not_too_many():
+def test_descriptions_of_the_fallback_are_replaced_largest_first_up_to_the_limit():
     settings = settings_from({"describer.backend": "support.describers:ComesBack"})
     ComesBack.available = False
     with Analyzer(settings) as ours:

@@ -33,7 +33,7 @@ def room(*, person_x=None, seed=3):
 
 
 class Counting(Attributes):
-    """Words with a number, so that new ones are told from old ones."""
+    """Numbers its descriptions, so that a test can tell new ones from old ones."""
 
     name = "counting"
     calls = 0
@@ -49,7 +49,7 @@ class Counting(Attributes):
 
 
 class Watched(Superpixels):
-    """Counts the points that it is asked."""
+    """Counts the points that it is prompted with."""
 
     asked = 0
 
@@ -73,7 +73,7 @@ def analyzer():
 
 
 def show(stream, analyzer, image, second, *, seen=None, requested=True):
-    """Analyse a picture, whether it is worth it or not, unless told to ask first."""
+    """Analyse an image: as a requested keyframe, or only if it is one."""
     if requested:
         stream.keyframes.request()
     selected = stream.select(int(second * SECOND), lambda: image, analyzer.settings.keyframes)
@@ -83,7 +83,7 @@ def show(stream, analyzer, image, second, *, seen=None, requested=True):
     return stream.analyze(analyzer, selected, analyzer.settings, callbacks)
 
 
-def test_the_same_view_again_costs_no_words(analyzer):
+def test_an_unchanged_view_is_not_described_again(analyzer):
     stream, seen = Stream(), []
     first = show(stream, analyzer, room(), 1)
     assert Counting.calls == len(first.regions) > 3
@@ -101,14 +101,14 @@ def test_the_same_view_again_costs_no_words(analyzer):
     assert again.complete
 
 
-def test_updates_of_a_region_carry_its_identity(analyzer):
+def test_region_updates_carry_the_track_id(analyzer):
     stream, seen = Stream(), []
     scene = show(stream, analyzer, room(), 1, seen=seen)
     assert {each.track_id for each in seen} == {each.track_id for each in scene.regions}
 
 
-def test_what_did_not_change_is_not_swept_again(analyzer):
-    """A person comes in: two frames running show it, then only that part is asked again."""
+def test_unchanged_regions_are_not_swept_again(analyzer):
+    """A person comes in: after two frames that show it, only that part is swept again."""
     stream = Stream()
     first = show(stream, analyzer, room(), 1, requested=False)
     assert show(stream, analyzer, room(person_x=130), 2, requested=False) is None
@@ -153,7 +153,7 @@ def test_a_scene_that_is_cancelled_when_it_is_complete_is_no_scene(analyzer, mon
     assert again.decision.reason == "first"
 
 
-def test_other_settings_sweep_the_whole_picture_again(analyzer):
+def test_other_settings_sweep_the_whole_image_again(analyzer):
     stream = Stream()
     show(stream, analyzer, room(), 1, requested=False)
     show(stream, analyzer, room(person_x=130), 2, requested=False)
@@ -189,7 +189,7 @@ def test_a_keyframe_that_failed_is_tried_again(analyzer):
     assert all(each.description.text for each in scene.regions)
 
 
-def test_words_of_the_fallback_are_carried_and_described_again():
+def test_descriptions_of_the_fallback_are_reused_and_then_replaced():
     ComesBack.available = False
     settings = settings_from(
         {"describer.backend": "support.describers:ComesBack", "describer.describe_again": 2}
@@ -216,7 +216,7 @@ def test_words_of_the_fallback_are_carried_and_described_again():
         assert {each.description.describer for each in last.regions} == {"comes-back"}
 
 
-def test_untouched_leaves_out_what_the_change_or_its_surroundings_meet(analyzer):
+def test_regions_near_a_changed_tile_are_not_unchanged(analyzer):
     scene = analyzer.analyze(room())
     tiles = np.zeros((12, 16), bool)
     assert len(unchanged_regions(scene.regions, tiles)) == len(scene.regions)
@@ -225,7 +225,7 @@ def test_untouched_leaves_out_what_the_change_or_its_surroundings_meet(analyzer)
     assert unchanged_regions([], tiles) == []
 
 
-def test_the_most_regions_are_those_of_the_scene_not_of_the_last_sweep(analyzer):
+def test_max_regions_counts_the_regions_of_the_scene(analyzer):
     analyzer.settings = settings_from({"sweep.max_regions": 4}, analyzer.settings)
     stream = Stream()
     first = show(stream, analyzer, room(), 1, requested=False)
@@ -235,8 +235,8 @@ def test_the_most_regions_are_those_of_the_scene_not_of_the_last_sweep(analyzer)
         assert len(scene.regions) == 4
 
 
-def test_words_of_places_in_the_picture_are_made_afresh():
-    """Whether `attributes` is the describer or the fallback of one that is away."""
+def test_descriptions_that_name_places_are_not_reused():
+    """`attributes` is the describer, or the fallback of one that is unavailable."""
     away = {"describer.backend": "chat", "describer.url": "http://127.0.0.1:9/v1"}
     for changes in ({}, away):
         stream = Stream()

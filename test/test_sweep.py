@@ -1,4 +1,4 @@
-"""The rules of the sweep (design.md section 4), each against a plain sequential loop."""
+"""The rules of the sweep (docs/design.md), each against a plain sequential loop."""
 
 import numpy as np
 import pytest
@@ -80,7 +80,7 @@ def test_every_chunk_size_gives_the_regions_of_the_sequential_loop(points, chunk
     assert np.array_equal(ours.claimed, ignored)
 
 
-def test_a_point_inside_an_earlier_mask_is_not_asked():
+def test_a_point_inside_an_earlier_mask_does_not_prompt():
     segmenter = Discs(radius=lambda x, y: 5)
     points = [Point(10, 10, "contour"), Point(12, 10, "grid"), Point(30, 10, "grid")]
     assert [claim.point.x for claim in sweep(points, segmenter)] == [10, 30]

@@ -84,7 +84,7 @@ def test_the_json_report_has_masks_that_pycocotools_decodes(output):
             assert mask[y1:y2, x1:x2].sum() == region["area"]
 
 
-def test_bad_files_are_one_line_each_and_do_not_cost_the_others(tmp_path):
+def test_a_bad_file_is_one_line_and_does_not_stop_the_others(tmp_path):
     (tmp_path / "words.png").write_text("no picture")
     (tmp_path / "empty.jpg").touch()
     good = tmp_path / "good.png"
@@ -164,7 +164,7 @@ def test_numbered_files_with_dots_in_their_names_keep_their_reports(tmp_path):
             assert f"{name}.png" in report.read_text()
 
 
-def test_a_file_name_that_the_terminal_cannot_show_costs_nothing(tmp_path):
+def test_a_file_name_that_the_terminal_cannot_show_is_analysed(tmp_path):
     for name in ("tölt 猫.png", "after.png"):
         Image.new("RGB", (60, 60), "red").save(tmp_path / name)
     done = deep_perception(
@@ -175,7 +175,7 @@ def test_a_file_name_that_the_terminal_cannot_show_costs_nothing(tmp_path):
     assert (tmp_path / "output" / "images" / "after_visualization.png").is_file()
 
 
-def test_regions_without_words_are_said_on_the_terminal_and_in_the_report(tmp_path):
+def test_failed_descriptions_are_reported_on_the_terminal_and_in_the_report(tmp_path):
     (tmp_path / "mine.py").write_text(
         "class Shy:\n"
         "    name, model = 'shy', ''\n"
@@ -195,7 +195,7 @@ def test_regions_without_words_are_said_on_the_terminal_and_in_the_report(tmp_pa
     assert "Warning: " in report.read_text()
 
 
-def test_a_preset_says_which_backends_it_could_not_have(tmp_path):
+def test_a_preset_reports_the_backends_that_are_missing(tmp_path):
     done = deep_perception("analyze", PHOTOGRAPHS[0], "--preset", "grid-dam", "--output", tmp_path)
     assert done.returncode == 0
     report = (tmp_path / "texts" / f"{PHOTOGRAPHS[0].stem}_analysis_report.txt").read_text()

@@ -47,9 +47,9 @@ def compare(script: Script) -> tuple[Score, Score]:
 
 def ours_on(sequence: list[Frame]) -> Score:
     """Score of ``Tracker``."""
-    identity, sightings = Tracker(), Sightings()
+    tracker, sightings = Tracker(), Sightings()
     for frame in sequence:
-        followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, IdentitySettings())
+        followed = tracker.update(frame.regions, frame.picture, frame.stamp_ns, IdentitySettings())
         sightings.add(frame.truth, [(region.track_id, region.mask) for region in followed])
     return sightings.score()
 

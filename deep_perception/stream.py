@@ -21,7 +21,8 @@ from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
 from deep_perception.regions import PENDING, Region, Scene
 from deep_perception.settings import PointSettings, SweepSettings
-from deep_perception.tracking.tracker import Following, Tracker
+from deep_perception.tracking.association import KeyframeAssociation
+from deep_perception.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.keyframes = Keyframes()
-        self._identity = Tracker()
+        self._tracker = Tracker()
         self._last: _LastKeyframe | None = None
 
     def analyze(
@@ -73,8 +74,8 @@ class Stream:
                     working=self._last.working if self._last else None,
                     kept=kept,
                     past=lambda working: _StreamHistory(
-                        self._identity,
-                        self._identity.begin(working, decision.stamp_ns, settings.identity),
+                        self._tracker,
+                        self._tracker.associate(working, decision.stamp_ns, settings.identity),
                         decision.stamp_ns,
                     ),
                 ),
@@ -83,7 +84,7 @@ class Stream:
                 # Nobody will show it.
                 raise Cancelled
         except BaseException:
-            self.keyframes.missed(decision)
+            self.keyframes.revert(decision)
             raise
         working: BgrImage | None = None
         if settings.points.order == "novelty":
@@ -117,7 +118,7 @@ class Stream:
             on_region=on_region,
             cancelled=cancelled,
             superseded=superseded,
-            described=lambda region: self._identity.described(region, last.stamp_ns),
+            described=lambda region: self._tracker.store_description(region, last.stamp_ns),
         )
         self._last = dataclasses.replace(last, scene=scene)
         return scene
@@ -126,15 +127,15 @@ class Stream:
 class _StreamHistory:
     """One keyframe's view of what was before it."""
 
-    def __init__(self, identity: Tracker, following: Following, stamp_ns: int) -> None:
-        self._identity = identity
+    def __init__(self, tracker: Tracker, association: KeyframeAssociation, stamp_ns: int) -> None:
+        self._tracker = tracker
         self._stamp_ns = stamp_ns
-        self.may_reuse = following.may_reuse
-        self.finish = following.finish
+        self.may_reuse = association.may_reuse
+        self.finish = association.finish
 
     def described(self, region: Region) -> Region:
         """Remember a region's new words."""
-        return self._identity.described(region, self._stamp_ns)
+        return self._tracker.store_description(region, self._stamp_ns)
 
 
 def untouched(regions: Sequence[Region], changed: Tiles) -> list[Region]:

@@ -21,6 +21,7 @@ from deep_perception.points import Point, propose
 from deep_perception.regions import Region
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings import PointSettings, SweepSettings
+from deep_perception.stamps import NANOSECONDS
 from deep_perception.sweep import Sweep
 from synthetic.photographs import photograph
 
@@ -29,7 +30,6 @@ Labels = NDArray[np.int32]
 
 SIZE = Size(640, 480)
 WORLD = Size(1280, 960)
-SECOND = 1_000_000_000
 MIN_AREA = SweepSettings().min_mask_area
 # Labels of the things; those of the photograph's regions start after them.
 FIRST_PHOTOGRAPH_LABEL = 100
@@ -125,7 +125,7 @@ def frames(script: Script) -> Iterator[Frame]:
         shot = picture * gain + offset + rng.normal(0, 2, picture.shape)
         picture = np.clip(np.rint(shot), 0, 255).astype(np.uint8)
         found = found_regions(truth, script.noise, rng) if script.find else []
-        yield Frame(picture, round((1 + number * script.interval_s) * SECOND), truth, found)
+        yield Frame(picture, round((1 + number * script.interval_s) * NANOSECONDS), truth, found)
 
 
 @functools.lru_cache(maxsize=4)

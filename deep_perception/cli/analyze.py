@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deep_perception import drawing, images
+from deep_perception import drawing, images, masks
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import BgrImage, ImageError
 from deep_perception.naming import one_name_each
-from deep_perception.points import propose
+from deep_perception.points import find_contours, propose
 from deep_perception.regions import Scene
 from deep_perception.reports import write_reports
 from deep_perception.settings import Settings
@@ -68,7 +68,9 @@ def _write(
     annotated = drawing.annotate(scene, canvas, label=settings.output.labels)
     images.save_png(pictures / f"{name}_visualization.png", annotated)
     working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
-    debug = drawing.contours_debug(canvas, working, propose(working, settings.points))
+    contours = find_contours(working)
+    points = propose(working, settings.points, contours)
+    debug = drawing.contours_debug(canvas, contours, points, masks.size_of(working))
     images.save_png(pictures / f"{name}_contours_debug.png", debug)
 
 

@@ -167,7 +167,7 @@ class CameraPipeline:
             if self.stream.keyframes.due(stamp_ns, settings.keyframes):
                 with suppress(EncodingError):  # said when its turn comes
                     image = encodings.message_to_bgr(frame.message)
-                    found = self.stream.keyframes.look(image, stamp_ns, settings.keyframes)
+                    found = self.stream.keyframes.preview(image, stamp_ns, settings.keyframes)
                     self._wanted = found is not None
         return self._wanted
 

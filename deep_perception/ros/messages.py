@@ -23,7 +23,7 @@ from vision_msgs.msg import (
 from deep_perception import encodings, masks
 from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Rle, Size
-from deep_perception.points import Point, Source
+from deep_perception.points import Point, PointSource
 from deep_perception.regions import Description, Region, Scene, Status
 from deep_perception.reports import to_dict
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, RegionMask
@@ -191,7 +191,7 @@ def _region(message: DescribedRegion) -> Region:
     centre, box = message.bbox.center.position, message.bbox
     return Region(
         index=message.index,
-        point=Point(int(message.point.x), int(message.point.y), cast(Source, message.source)),
+        point=Point(int(message.point.x), int(message.point.y), cast(PointSource, message.source)),
         box=Box(
             round(centre.x - box.size_x / 2),
             round(centre.y - box.size_y / 2),

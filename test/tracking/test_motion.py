@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deep_perception.tracking.motion import View, estimate
+from deep_perception.tracking.motion import ViewFeatures, estimate
 from synthetic.moving_scenes import SIZE, looking_at, shaken
 from synthetic.photographs import PHOTOGRAPHS, photograph
 
@@ -24,7 +24,7 @@ def test_motion_and_exposure_are_found(number, seed):
     dark = shot(number, before) * 0.75
     other = np.clip(shot(number, after) * 0.75 * gain + offset, 0, 255)
     other = np.clip(other + rng.normal(0, 2, other.shape), 0, 255).astype(np.uint8)
-    motion = estimate(View.of(dark.astype(np.uint8)), View.of(other))
+    motion = estimate(ViewFeatures.of(dark.astype(np.uint8)), ViewFeatures.of(other))
     assert motion.overlap
     points = GRID.reshape(-1, 1, 2)
     error = np.linalg.norm(
@@ -41,7 +41,7 @@ def test_motion_and_exposure_are_found(number, seed):
 
 
 def test_a_picture_has_not_moved_against_itself():
-    view = View.of(shot(0, looking_at()))
+    view = ViewFeatures.of(shot(0, looking_at()))
     motion = estimate(view, view)
     assert motion.overlap and np.allclose(motion.matrix, np.eye(3), atol=1e-3)
     assert (motion.exposure.gain, motion.exposure.offset) == (1.0, 0.0)
@@ -49,15 +49,15 @@ def test_a_picture_has_not_moved_against_itself():
 
 @pytest.mark.parametrize("number", range(len(PHOTOGRAPHS)))
 def test_other_photographs_are_other_places(number):
-    view = View.of(shot(number, looking_at()))
+    view = ViewFeatures.of(shot(number, looking_at()))
     for other in range(len(PHOTOGRAPHS)):
         if other != number:
-            assert not estimate(view, View.of(shot(other, looking_at()))).overlap
+            assert not estimate(view, ViewFeatures.of(shot(other, looking_at()))).overlap
 
 
 def test_a_covered_camera_is_no_place_of_the_view():
-    view = View.of(shot(0, looking_at()))
+    view = ViewFeatures.of(shot(0, looking_at()))
     rng = np.random.default_rng(0)
-    black = View.of(rng.integers(0, 3, (480, 640, 3), dtype=np.uint8))
+    black = ViewFeatures.of(rng.integers(0, 3, (480, 640, 3), dtype=np.uint8))
     assert not estimate(view, black).overlap and not estimate(black, view).overlap
     assert estimate(black, black).overlap

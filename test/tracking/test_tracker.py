@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from deep_perception.description import regions_to_describe
 from deep_perception.regions import Description
 from deep_perception.settings import IdentitySettings
+from deep_perception.stamps import NANOSECONDS
 from deep_perception.tracking.tracker import Tracker
 from synthetic.moving_scenes import (
     FIRST_PHOTOGRAPH_LABEL,
-    SECOND,
     Noise,
     Script,
     Thing,
@@ -40,13 +40,15 @@ def stay(place, frame):
 
 
 def at_stamp(seconds):
-    return round(seconds * SECOND)
+    return round(seconds * NANOSECONDS)
 
 
-def describe(identity, regions, stamp_ns, text="a thing", **more):
+def describe(tracker, regions, stamp_ns, text="a thing", **more):
     """All pending regions get words; returns all regions as they are published."""
     return [
-        identity.described(region.described(words(f"{text} {region.track_id}", **more)), stamp_ns)
+        tracker.store_description(
+            region.described(words(f"{text} {region.track_id}", **more)), stamp_ns
+        )
         if region.description.status == "pending"
         else region
         for region in regions
@@ -66,9 +68,9 @@ def ids_of(frame, regions):
 
 def things_in(script, **changes):
     """Per frame: the frame, its regions as followed, and the ids of the things (not the rest)."""
-    identity = Tracker()
+    tracker = Tracker()
     for frame in frames(dataclasses.replace(script, **changes)):
-        followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
+        followed = tracker.update(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
         ids = ids_of(frame, followed)
         yield frame, followed, {k: v for k, v in ids.items() if k < FIRST_PHOTOGRAPH_LABEL}
 
@@ -80,8 +82,8 @@ def scene():
     return frame.picture, tuple(frame.regions)
 
 
-def follow(identity, regions, seconds, picture=None, **changes):
-    return identity.follow(
+def follow(tracker, regions, seconds, picture=None, **changes):
+    return tracker.update(
         list(regions),
         scene()[0] if picture is None else picture,
         at_stamp(seconds),
@@ -93,10 +95,10 @@ def follow(identity, regions, seconds, picture=None, **changes):
 
 
 def measured(sequence):
-    identity, ours, baseline = Tracker(), Sightings(), Sightings()
+    tracker, ours, baseline = Tracker(), Sightings(), Sightings()
     given_ids = by_overlap([frame.regions for frame in sequence])
     for frame, names in zip(sequence, given_ids, strict=True):
-        followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
+        followed = tracker.update(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
         ours.add(frame.truth, [(region.track_id, region.mask) for region in followed])
         baseline.add(
             frame.truth, zip(names, (region.mask for region in frame.regions), strict=True)
@@ -145,8 +147,8 @@ def test_the_score_counts_as_a_hand_made_table():
 @pytest.mark.parametrize("change", ["cut", "grown", "shrunk", "moved"])
 def test_an_object_keeps_its_id_when_its_mask_changes_by_30_percent(change):
     _, regions = scene()
-    identity = Tracker()
-    first = follow(identity, regions, 1)
+    tracker = Tracker()
+    first = follow(tracker, regions, 1)
     changed = []
     for region in regions:
         mask = region.mask.astype(np.uint8)
@@ -165,7 +167,7 @@ def test_an_object_keeps_its_id_when_its_mask_changes_by_30_percent(change):
                     break
                 mask = again
         changed.append(mask.astype(bool))
-    second = follow(identity, as_regions(changed), 2)
+    second = follow(tracker, as_regions(changed), 2)
     same = [one.track_id == two.track_id for one, two in zip(first, second, strict=True)]
     assert np.mean(same) >= 0.95
 
@@ -229,11 +231,11 @@ def statuses(regions):
 
 def test_an_unchanged_scene_needs_no_second_description():
     _, regions = scene()
-    identity = Tracker()
-    first = describe(identity, follow(identity, regions, 1), at_stamp(1))
+    tracker = Tracker()
+    first = describe(tracker, follow(tracker, regions, 1), at_stamp(1))
     assert statuses(first) == {"described"}
     for second in range(2, 62):
-        followed = follow(identity, regions, second)
+        followed = follow(tracker, regions, second)
         assert statuses(followed) == {"reused"}
     for one, last in zip(first, followed, strict=True):
         assert last.description.text == one.description.text
@@ -243,21 +245,21 @@ def test_an_unchanged_scene_needs_no_second_description():
 
 def test_words_expire():
     _, regions = scene()
-    identity = Tracker()
-    describe(identity, follow(identity, regions, 1), at_stamp(1))
-    assert statuses(follow(identity, regions, 30, words_ttl_s=30)) == {"reused"}
-    assert statuses(follow(identity, regions, 31, words_ttl_s=30)) == {"pending"}
-    assert statuses(follow(identity, regions, 31, words_ttl_s=0)) == {"pending"}
+    tracker = Tracker()
+    describe(tracker, follow(tracker, regions, 1), at_stamp(1))
+    assert statuses(follow(tracker, regions, 30, words_ttl_s=30)) == {"reused"}
+    assert statuses(follow(tracker, regions, 31, words_ttl_s=30)) == {"pending"}
+    assert statuses(follow(tracker, regions, 31, words_ttl_s=0)) == {"pending"}
 
 
 @pytest.mark.parametrize("gain", [0.7, 1.3])
 @pytest.mark.parametrize("offset", [-15, 0, 15])
 def test_words_and_ids_outlast_a_change_of_exposure(gain, offset):
     picture, regions = scene()
-    identity = Tracker()
-    first = describe(identity, follow(identity, regions, 1), at_stamp(1))
+    tracker = Tracker()
+    first = describe(tracker, follow(tracker, regions, 1), at_stamp(1))
     exposed = np.clip(picture * gain + offset, 0, 255).astype(np.uint8)
-    second = follow(identity, regions, 2, exposed)
+    second = follow(tracker, regions, 2, exposed)
     assert [one.track_id for one in second] == [one.track_id for one in first]
     reused = [region.description.status == "reused" for region in second]
     assert np.mean(reused) >= 0.9
@@ -265,12 +267,12 @@ def test_words_and_ids_outlast_a_change_of_exposure(gain, offset):
 
 def test_words_do_not_outlast_another_content_in_the_same_place():
     picture, regions = scene()
-    identity = Tracker()
-    describe(identity, follow(identity, regions, 1), at_stamp(1))
+    tracker = Tracker()
+    describe(tracker, follow(tracker, regions, 1), at_stamp(1))
     ours = max(regions, key=lambda region: region.area)
     changed = picture.copy()
     changed[ours.mask] = (60, 200, 40)
-    second = follow(identity, regions, 2, changed)
+    second = follow(tracker, regions, 2, changed)
     assert second[ours.index - 1].description.status == "pending"
     others = [region for region in second if region.index != ours.index]
     assert np.mean([region.description.status == "reused" for region in others]) > 0.85
@@ -278,41 +280,41 @@ def test_words_do_not_outlast_another_content_in_the_same_place():
 
 def test_words_do_not_outlast_a_change_of_area_by_30_percent_and_come_back_with_it():
     _, regions = scene()
-    identity = Tracker()
+    tracker = Tracker()
     whole = max(regions, key=lambda region: region.area)
     part = whole.mask.copy()
     rows = np.flatnonzero(part.any(axis=1))
     part[: rows[int(0.45 * len(rows))]] = False
     assert part.sum() < 0.65 * whole.mask.sum()
     (part,) = as_regions([part])
-    first = describe(identity, follow(identity, [whole], 1), at_stamp(1), "whole")
-    second = describe(identity, follow(identity, [part], 2), at_stamp(2), "part")
+    first = describe(tracker, follow(tracker, [whole], 1), at_stamp(1), "whole")
+    second = describe(tracker, follow(tracker, [part], 2), at_stamp(2), "part")
     assert second[0].track_id == first[0].track_id
     assert (second[0].description.text[:4], second[0].revision) == ("part", 1)
-    third = follow(identity, [whole], 3)[0]
+    third = follow(tracker, [whole], 3)[0]
     assert (third.description.status, third.description.text[:5]) == ("reused", "whole")
     assert (third.last_described_ns, third.revision) == (at_stamp(1), 2)
 
 
 def test_failed_and_missing_words_are_asked_for_again():
     _, regions = scene()
-    identity = Tracker()
-    first = follow(identity, regions, 1)
+    tracker = Tracker()
+    first = follow(tracker, regions, 1)
     failed = Description(status="failed", error="no server", describer="chat")
-    told = identity.described(first[0].described(failed), at_stamp(1))
+    told = tracker.store_description(first[0].described(failed), at_stamp(1))
     assert told.description.error == "no server" and told.last_described_ns == 0
-    assert statuses(follow(identity, regions, 2)) == {"pending"}
+    assert statuses(follow(tracker, regions, 2)) == {"pending"}
 
 
 def test_words_of_a_fallback_are_carried_and_wanted_again_after_those_without():
     _, regions = scene()
-    identity = Tracker()
+    tracker = Tracker()
     regions = sorted(regions, key=lambda region: region.area)[-6:]
-    first = follow(identity, regions, 1)
+    first = follow(tracker, regions, 1)
     for region in first[:4]:
         writer = "attributes" if region in first[:3] else "chat"
-        identity.described(region.described(words(describer=writer)), at_stamp(1))
-    second = follow(identity, regions, 2)
+        tracker.store_description(region.described(words(describer=writer)), at_stamp(1))
+    second = follow(tracker, regions, 2)
     assert [region.description.status for region in second] == ["reused"] * 4 + ["pending"] * 2
     order = regions_to_describe(second, "chat", len(second))
     assert order == [second[5], second[4], second[2], second[1], second[0]]
@@ -325,11 +327,11 @@ def test_words_of_a_fallback_are_carried_and_wanted_again_after_those_without():
 
 def test_revision_counts_changes_of_the_words_only():
     _, regions = scene()
-    identity = Tracker()
+    tracker = Tracker()
     revisions = []
     for second, text in enumerate(["a", "a", "b", "b", "a"], start=1):
-        (region,) = follow(identity, regions[:1], second, words_ttl_s=0)
-        told = identity.described(region.described(words(text)), at_stamp(second))
+        (region,) = follow(tracker, regions[:1], second, words_ttl_s=0)
+        told = tracker.store_description(region.described(words(text)), at_stamp(second))
         revisions.append(told.revision)
         assert told.last_described_ns == at_stamp(second)
     assert revisions == [0, 0, 1, 1, 2]
@@ -337,22 +339,22 @@ def test_revision_counts_changes_of_the_words_only():
 
 def test_words_of_an_older_picture_are_told_but_not_reused():
     _, regions = scene()
-    identity = Tracker()
-    (early,) = follow(identity, regions[:1], 1)
-    follow(identity, regions[:1], 2)
-    late = identity.described(early.described(words()), at_stamp(1))
+    tracker = Tracker()
+    (early,) = follow(tracker, regions[:1], 1)
+    follow(tracker, regions[:1], 2)
+    late = tracker.store_description(early.described(words()), at_stamp(1))
     assert late.last_described_ns == at_stamp(1)
-    assert statuses(follow(identity, regions[:1], 3)) == {"pending"}
+    assert statuses(follow(tracker, regions[:1], 3)) == {"pending"}
 
 
 def test_what_can_be_described_while_the_sweep_goes_on():
     _, regions = scene()
-    identity = Tracker()
-    beginning = identity.begin(scene()[0], at_stamp(1), SETTINGS)
+    tracker = Tracker()
+    beginning = tracker.associate(scene()[0], at_stamp(1), SETTINGS)
     assert not any(beginning.may_reuse(region) for region in regions)
-    describe(identity, beginning.finish(regions), at_stamp(1))
+    describe(tracker, beginning.finish(regions), at_stamp(1))
     shifted = as_regions([np.roll(region.mask, 60, axis=1) for region in regions])
-    beginning = identity.begin(scene()[0], at_stamp(2), SETTINGS)
+    beginning = tracker.associate(scene()[0], at_stamp(2), SETTINGS)
     may = [beginning.may_reuse(region) for region in shifted]
     followed = beginning.finish(shifted)
     reused = [region.description.status == "reused" for region in followed]
@@ -370,45 +372,45 @@ def ids(regions):
 def test_a_keyframe_that_is_given_up_changes_nothing():
     picture, regions = scene()
     one, other = Tracker(), Tracker()
-    for identity in (one, other):
-        describe(identity, follow(identity, regions, 1), at_stamp(1))
-    one.begin(picture[::-1].copy(), at_stamp(2), SETTINGS).may_reuse(regions[0])
-    told = [[(r.track_id, r.description.status) for r in follow(identity, regions, 3)] for identity in (one, other)]  # fmt: skip # noqa: E501
+    for tracker in (one, other):
+        describe(tracker, follow(tracker, regions, 1), at_stamp(1))
+    one.associate(picture[::-1].copy(), at_stamp(2), SETTINGS).may_reuse(regions[0])
+    told = [[(r.track_id, r.description.status) for r in follow(tracker, regions, 3)] for tracker in (one, other)]  # fmt: skip # noqa: E501
     assert told[0] == told[1]
 
 
 def test_a_jump_back_in_time_starts_anew_and_gives_no_id_twice():
     _, regions = scene()
-    identity = Tracker()
-    before = describe(identity, follow(identity, regions, 100), at_stamp(100))
-    again = follow(identity, regions, 100)
+    tracker = Tracker()
+    before = describe(tracker, follow(tracker, regions, 100), at_stamp(100))
+    again = follow(tracker, regions, 100)
     assert ids(again) == ids(before)
-    back = follow(identity, regions, 5)
+    back = follow(tracker, regions, 5)
     assert not set(ids(back)) & set(ids(before))
     assert statuses(back) == {"pending"} and {region.first_seen_ns for region in back} == {
         at_stamp(5)
     }
-    assert ids(follow(identity, regions, 6)) == ids(back)
-    identity.reset()
-    assert not set(ids(follow(identity, regions, 7))) & {*ids(before), *ids(back)}
+    assert ids(follow(tracker, regions, 6)) == ids(back)
+    tracker.reset()
+    assert not set(ids(follow(tracker, regions, 7))) & {*ids(before), *ids(back)}
 
 
 def test_what_the_last_keyframe_showed_is_not_lost_however_long_ago_it_was():
     _, regions = scene()
-    identity = Tracker()
-    before = follow(identity, regions, 1)
-    assert ids(follow(identity, regions, 1000)) == ids(before)
+    tracker = Tracker()
+    before = follow(tracker, regions, 1)
+    assert ids(follow(tracker, regions, 1000)) == ids(before)
 
 
 @pytest.mark.parametrize("size", [(320, 240), (512, 384), (640, 400)])
 def test_the_cameras_resolution_may_change(size):
     picture, regions = scene()
-    identity = Tracker()
-    before = describe(identity, follow(identity, regions, 1), at_stamp(1))
+    tracker = Tracker()
+    before = describe(tracker, follow(tracker, regions, 1), at_stamp(1))
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     shrunk = [cv2.resize(region.mask.astype(np.uint8), size).astype(bool) for region in regions]
     large = [index for index, mask in enumerate(shrunk) if mask.sum() > 100]
-    after = follow(identity, as_regions([shrunk[index] for index in large]), 2, small)
+    after = follow(tracker, as_regions([shrunk[index] for index in large]), 2, small)
     same = [before[index].track_id == one.track_id for index, one in zip(large, after, strict=True)]
     reused = [one.description.status == "reused" for one in after]
     assert np.mean(same) >= 0.95 and np.mean(reused) >= 0.8
@@ -417,39 +419,39 @@ def test_the_cameras_resolution_may_change(size):
 def test_a_covered_camera_and_a_cut_cost_no_identity():
     picture, regions = scene()
     (elsewhere,) = frames(Script(frames=1, photograph=2, noise=STEADY))
-    identity = Tracker()
-    before = describe(identity, follow(identity, regions, 1), at_stamp(1))
+    tracker = Tracker()
+    before = describe(tracker, follow(tracker, regions, 1), at_stamp(1))
     black = np.zeros_like(picture)
-    follow(identity, as_regions([np.ones(picture.shape[:2], bool)]), 2, black)
-    cut = follow(identity, elsewhere.regions, 3, elsewhere.picture)
+    follow(tracker, as_regions([np.ones(picture.shape[:2], bool)]), 2, black)
+    cut = follow(tracker, elsewhere.regions, 3, elsewhere.picture)
     assert not set(ids(cut)) & set(ids(before)) and statuses(cut) == {"pending"}
-    after = follow(identity, regions, 4)
+    after = follow(tracker, regions, 4)
     assert ids(after) == ids(before) and statuses(after) == {"reused"}
-    assert ids(follow(identity, elsewhere.regions, 5, elsewhere.picture)) == ids(cut)
+    assert ids(follow(tracker, elsewhere.regions, 5, elsewhere.picture)) == ids(cut)
 
 
 def test_a_picture_without_regions_and_without_contrast():
     picture, regions = scene()
-    identity = Tracker()
-    before = follow(identity, regions, 1)
-    assert follow(identity, [], 2) == []
-    assert ids(follow(identity, regions, 3)) == ids(before)
+    tracker = Tracker()
+    before = follow(tracker, regions, 1)
+    assert follow(tracker, [], 2) == []
+    assert ids(follow(tracker, regions, 3)) == ids(before)
     flat = np.full_like(picture, 90)
-    (one,) = follow(identity, as_regions([np.ones(picture.shape[:2], bool)]), 4, flat)
-    (same,) = follow(identity, as_regions([np.ones(picture.shape[:2], bool)]), 5, flat)
+    (one,) = follow(tracker, as_regions([np.ones(picture.shape[:2], bool)]), 4, flat)
+    (same,) = follow(tracker, as_regions([np.ones(picture.shape[:2], bool)]), 5, flat)
     assert one.track_id == same.track_id
     for size in ((1, 1), (5, 3), (40, 2)):
         tiny = as_regions([np.ones(size, bool)])
-        identity = Tracker()
+        tracker = Tracker()
         pictures = [np.full((*size, 3), level, np.uint8) for level in (0, 0, 200)]
         for second, shot in enumerate(pictures):
-            assert len(follow(identity, tiny, second, shot)) == 1
+            assert len(follow(tracker, tiny, second, shot)) == 1
 
 
 def test_a_mask_of_another_size_is_refused():
     picture, _ = scene()
     wrong = as_regions([np.ones((10, 12), bool)])
-    with pytest.raises(ValueError, match="12x10 pixels in a picture of 640x480"):
+    with pytest.raises(ValueError, match="12x10 pixels in an image of 640x480"):
         follow(Tracker(), wrong, 1, picture)
 
 
@@ -463,15 +465,15 @@ def moving():
 
 def run_through(orders):
     """{mask: id} of each frame, with the regions in these orders."""
-    identity = Tracker()
+    tracker = Tracker()
     found = []
     for frame, order in zip(moving(), orders, strict=True):
         regions = [frame.regions[index] for index in order]
-        followed = identity.follow(regions, frame.picture, frame.stamp_ns, SETTINGS)
+        followed = tracker.update(regions, frame.picture, frame.stamp_ns, SETTINGS)
         assert [one.rle for one in followed] == [one.rle for one in regions]
         assert len(set(ids(followed))) == len(followed)
         found.append({region.rle.counts: region.track_id for region in followed})
-        describe(identity, followed, frame.stamp_ns)
+        describe(tracker, followed, frame.stamp_ns)
     return found
 
 
@@ -487,7 +489,7 @@ def test_the_order_of_the_regions_does_not_matter(data):
 @given(seed=st.integers(0, 2**32 - 1), max_lost=st.integers(0, 12), keep_lost_s=st.integers(0, 9))
 def test_memory_is_bounded_and_no_id_is_given_twice(seed, max_lost, keep_lost_s):
     rng = np.random.default_rng(seed)
-    identity, known, last = Tracker(), set(), set()
+    tracker, known, last = Tracker(), set(), set()
     limits = {"max_lost": max_lost, "keep_lost_s": keep_lost_s}
     for second in range(1, 9):
         masks = []
@@ -501,9 +503,9 @@ def test_memory_is_bounded_and_no_id_is_given_twice(seed, max_lost, keep_lost_s)
         picture = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
         if rng.random() < 0.7:
             picture = cv2.blur(np.roll(cv2.resize(scene()[0], (80, 60)), second, axis=1), (3, 3))
-        now = ids(follow(identity, as_regions(masks), second, picture, **limits))
+        now = ids(follow(tracker, as_regions(masks), second, picture, **limits))
         assert len(set(now)) == len(now) == len(masks)
-        assert len(identity) <= len(now) + max_lost
+        assert len(tracker) <= len(now) + max_lost
         fresh = set(now) - known
         numbers = [int(name[1:].translate(str.maketrans("jkmnpqrstvwxyz", "ijklmnopqrstuv")), 32) for name in fresh]  # fmt: skip # noqa: E501
         assert min(numbers, default=10**9) > max(last, default=0)
@@ -517,13 +519,13 @@ def test_the_same_pictures_give_the_same_ids():
 
 
 def test_a_mostly_static_view_needs_few_words():
-    identity = Tracker()
+    tracker = Tracker()
     asked = total = 0
     for number, frame in enumerate(frames(still(0))):
-        followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
+        followed = tracker.update(frame.regions, frame.picture, frame.stamp_ns, SETTINGS)
         due = regions_to_describe(followed, "chat", len(followed))
         for region in due:
-            identity.described(region.described(words(region.track_id)), frame.stamp_ns)
+            tracker.store_description(region.described(words(region.track_id)), frame.stamp_ns)
         asked += len(due) if number else 0
         total += len(followed) if number else 0
     assert asked <= 0.25 * total

@@ -338,7 +338,7 @@ def unfinished_folder(path, source):
         (
             "part",
             lambda path, _, folder: unfinished_folder(path, folder),
-            "weights of SAM2 are not",
+            "weights of SAM2 are missing",
         ),
     ],
 )

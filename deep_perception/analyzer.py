@@ -15,7 +15,7 @@ from deep_perception import images, masks
 from deep_perception.backends import BackendUnavailable
 from deep_perception.description import DescriptionRun, OnRegion, RegionHistory, regions_to_describe
 from deep_perception.images import BgrImage
-from deep_perception.label_spelling import one_spelling
+from deep_perception.label_spelling import unify_spelling
 from deep_perception.models import Models
 from deep_perception.points import Point, propose, to_source
 from deep_perception.points.priorities import prioritize
@@ -220,7 +220,7 @@ class Analyzer:
             words.wait(enough)
         return dataclasses.replace(
             scene,
-            regions=one_spelling([better.get(region.index, region) for region in scene.regions]),
+            regions=unify_spelling([better.get(region.index, region) for region in scene.regions]),
             warnings=self.models.warnings,
         )
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from deep_perception.describers import Describer
 from deep_perception.images import BgrImage
-from deep_perception.label_spelling import LabelSpelling, one_spelling
+from deep_perception.label_spelling import LabelSpelling, unify_spelling
 from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ class DescriptionRun:
     @property
     def regions(self) -> tuple[Region, ...]:
         """All regions in the order of the sweep, with the words that came."""
-        return one_spelling([self._found[index] for index in sorted(self._found)])
+        return unify_spelling([self._found[index] for index in sorted(self._found)])
 
     def _take(self, item: tuple[Region, Description] | str | None) -> None:
         if item is None:

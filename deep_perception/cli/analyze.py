@@ -10,7 +10,7 @@ from tqdm import tqdm
 from deep_perception import drawing, images, masks
 from deep_perception.analyzer import Analyzer
 from deep_perception.images import BgrImage, ImageError
-from deep_perception.naming import one_name_each
+from deep_perception.naming import unique_names
 from deep_perception.points import find_contours, propose
 from deep_perception.regions import Scene
 from deep_perception.reports import write_reports
@@ -30,7 +30,7 @@ def analyze_files(
     """
     failed = 0
     folder = Path(settings.output.folder)
-    names = one_name_each({path: path.stem for path in paths})
+    names = unique_names({path: path.stem for path in paths})
     with Analyzer(settings) as analyzer:
         analyzer.models.get_ready(say)
         for path in paths:

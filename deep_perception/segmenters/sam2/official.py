@@ -19,7 +19,10 @@ CONFIG_OF_CHECKPOINT = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "
 
 
 class OfficialEngine:
-    """Meta's model with the pre-processing of this package, which does not need torchvision."""
+    """Meta's model with the pre-processing of this package, which does not need torchvision.
+
+    Two methods of the model are private, because Meta's package has no public ones for one image.
+    """
 
     def __init__(self, checkpoint: str, config: str, device: torch.device) -> None:
         try:
@@ -47,7 +50,7 @@ class OfficialEngine:
         self._set_side(rgb.shape[0])
         with torch.inference_mode():
             output = self._model.forward_image(normalise(rgb, self._device))
-            _, features, _, sizes = self._model._prepare_backbone_features(output)
+            _, features, _, sizes = self._model._prepare_backbone_features(output)  # noqa: SLF001
             features[-1] = features[-1] + self._model.no_mem_embed
             pairs = zip(features, sizes, strict=True)
             return [level.permute(1, 2, 0).unflatten(2, size) for level, size in pairs]
@@ -64,7 +67,7 @@ class OfficialEngine:
         }
         fine, middle, coarse = (level.expand(count, -1, -1, -1) for level in features)
         with torch.inference_mode():
-            logits, _, quality, best, _, _, object_score = self._model._forward_sam_heads(
+            logits, _, quality, best, _, _, object_score = self._model._forward_sam_heads(  # noqa: SLF001
                 coarse, prompt, high_res_features=[fine, middle], multimask_output=True
             )
         if not all_masks:

@@ -19,7 +19,7 @@ def test_unknown_and_missing_devices_are_refused():
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(BackendUnavailable, match="none of auto, cpu, cuda"):
         pick_device("gpu")
-    with pytest.raises(BackendUnavailable, match="'cuda:99' is not there"):
+    with pytest.raises(BackendUnavailable, match="'cuda:99' is not available"):
         pick_device("cuda:99")
 
 
@@ -40,20 +40,28 @@ class LimitedMemory:
         return self.engine.decode(features, points, all_masks=all_masks)
 
 
+class LimitedSam2(Sam2):
+    """A segmenter that decodes in chunks, as on a GPU, with limited memory."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self._one_by_one = False
+
+    def _load(self, chosen, device):
+        self.memory = LimitedMemory(super()._load(chosen, device))
+        return self.memory
+
+
 @pytest.fixture
 def limited(folder):
-    """A segmenter that decodes in chunks of 8, as on a GPU, at 512 px."""
-    segmenter = Sam2(settings=sam2_settings(folder, image_size=512, chunk_size=8))
-    segmenter._one_by_one = False
-    segmenter._engine = LimitedMemory(segmenter._engine)
-    return segmenter
+    return LimitedSam2(settings=sam2_settings(folder, image_size=512, chunk_size=8))
 
 
 def test_the_chunk_size_is_halved_if_memory_runs_out(limited, photograph, caplog):
     points = np.repeat(POINTS, 3, axis=0)
     embedding = limited.embed(photograph)
     expected, _ = limited.masks(embedding, points)
-    limited._engine.most_points = 3
+    limited.memory.most_points = 3
     masks, _ = limited.masks(embedding, points)
     assert limited.chunk_size == 2
     assert (masks != expected).mean() < 1e-4
@@ -68,7 +76,7 @@ def test_the_chunk_size_is_halved_if_memory_runs_out(limited, photograph, caplog
 
 def test_the_image_is_reduced_if_memory_runs_out_for_one_point(limited, photograph, caplog):
     embedding = limited.embed(photograph)
-    limited._engine.largest_side = 300
+    limited.memory.largest_side = 300
     masks, _ = limited.masks(embedding, POINTS)
     assert limited.chunk_size == 1
     assert embedding.side == 256
@@ -80,14 +88,14 @@ def test_the_image_is_reduced_if_memory_runs_out_for_one_point(limited, photogra
 
 
 def test_the_backend_is_unavailable_if_memory_runs_out_for_the_smallest_image(limited, photograph):
-    limited._engine.largest_side = 100
+    limited.memory.largest_side = 100
     with pytest.raises(BackendUnavailable, match="out of memory on cpu, even for one point"):
         limited.embed(photograph)
 
 
 def test_other_errors_are_raised_unchanged(limited, photograph, monkeypatch):
     embedding = limited.embed(photograph)
-    monkeypatch.setattr(limited._engine, "decode", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(limited.memory, "decode", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         limited.masks(embedding, POINTS)
     assert limited.chunk_size == 8

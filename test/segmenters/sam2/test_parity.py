@@ -19,6 +19,7 @@ from deep_perception.segmenters.sam2 import Sam2, Sam2Official  # noqa: E402
 from deep_perception.segmenters.sam2 import masks as sam2_masks  # noqa: E402
 from deep_perception.segmenters.sam2.decoder import Decoder  # noqa: E402
 from deep_perception.segmenters.sam2.encoder import normalise, resize  # noqa: E402
+from deep_perception.segmenters.sam2.engine import NativeEngine  # noqa: E402
 from support.sam2_models import POINTS, sam2_settings  # noqa: E402
 
 pytestmark = pytest.mark.sam2
@@ -45,7 +46,8 @@ def test_masks_equal_those_of_metas_code(folder, frozen, side):
     assert np.abs(scores - frozen[f"quality_{side}"].max(1)).max() < TOLERANCE
 
     coordinates = points.astype(np.float32) / np.array([width, height], np.float32) * side
-    decoded = segmenter._engine.decode(embedding.features, coordinates, all_masks=False)
+    engine = NativeEngine(str(folder), "", torch.device("cpu"))
+    decoded = engine.decode(embedding.features, coordinates, all_masks=False)
     assert np.array_equal(decoded.present.numpy(), frozen[f"object_{side}"] > 0)
     reference = frozen[f"logits_{side}"]
     stride = side // 4 // reference.shape[-1]

@@ -49,15 +49,15 @@ def measure(name: str, script: Script) -> Measurement:
     )
     stream, asked, afresh, shown = Stream(), 0, 0, 0
     with Analyzer(settings) as analyzer, Analyzer(settings) as each_time:
-        for frame in frames(dataclasses.replace(script, find=False)):
+        for frame in frames(dataclasses.replace(script, segment=False)):
             shown += 1
             Counting.asked = 0
-            decision = stream.keyframes.decide(frame.picture, frame.stamp_ns, settings.keyframes)
+            decision = stream.keyframes.decide(frame.image, frame.stamp_ns, settings.keyframes)
             if decision is not None:
-                stream.analyze(analyzer, frame.picture, decision, on_region=lambda region: None)
+                stream.analyze(analyzer, frame.image, decision, on_region=lambda region: None)
             if shown > 1:
                 asked += Counting.asked
-                afresh += len(each_time.analyze(frame.picture).regions)
+                afresh += len(each_time.analyze(frame.image).regions)
     return {
         "name": name,
         "value": asked / afresh,

@@ -49,7 +49,7 @@ def measure(name: str, script: Script) -> Measurement:
     )
     stream, asked, afresh, shown = Stream(), 0, 0, 0
     with Analyzer(settings) as analyzer, Analyzer(settings) as each_time:
-        for frame in frames(dataclasses.replace(script, find=False)):
+        for frame in frames(dataclasses.replace(script, segment=False)):
             shown += 1
             Counting.asked = 0
             image = frame.picture
@@ -58,7 +58,7 @@ def measure(name: str, script: Script) -> Measurement:
                 stream.analyze(analyzer, selected, settings)
             if shown > 1:
                 asked += Counting.asked
-                afresh += len(each_time.analyze(frame.picture).regions)
+                afresh += len(each_time.analyze(frame.image).regions)
     return {
         "name": name,
         "value": asked / afresh,

@@ -12,7 +12,7 @@ from benchmarks.harness import Measurement
 from deep_perception.settings import IdentitySettings
 from deep_perception.tracking.tracker import Tracker
 from synthetic.moving_scenes import Frame, Script, frames
-from synthetic.track_metrics import Score, Sightings, by_overlap
+from synthetic.track_metrics import Score, TrackEvaluation, overlap_ids
 from synthetic.tracking_scripts import ALL
 
 PHOTOGRAPHS = (0, 1)
@@ -27,7 +27,7 @@ def run() -> Measurement:
             ours.append(pair[0])
             baseline.append(pair[1])
             sys.stdout.write(f"  {name + ' ' + str(number):12} {_say(*pair)}\n")
-    total = Score.over(ours), Score.over(baseline)
+    total = Score.total(ours), Score.total(baseline)
     sys.stdout.write(f"  {'all':12} {_say(*total)}\n")
     return {
         "name": "id_switches",
@@ -47,21 +47,21 @@ def compare(script: Script) -> tuple[Score, Score]:
 
 def ours_on(sequence: list[Frame]) -> Score:
     """Score of ``Tracker``."""
-    identity, sightings = Tracker(), Sightings()
+    tracker, evaluation = Tracker(), TrackEvaluation()
     for frame in sequence:
-        followed = identity.follow(frame.regions, frame.picture, frame.stamp_ns, IdentitySettings())
-        sightings.add(frame.truth, [(region.track_id, region.mask) for region in followed])
-    return sightings.score()
+        followed = tracker.update(frame.regions, frame.image, frame.stamp_ns, IdentitySettings())
+        evaluation.add(frame.truth, [(region.track_id, region.mask) for region in followed])
+    return evaluation.score()
 
 
 def baseline_on(sequence: list[Frame]) -> Score:
-    """Score of ``by_overlap``."""
-    sightings = Sightings()
-    given = by_overlap([frame.regions for frame in sequence])
+    """Score of ``overlap_ids``."""
+    evaluation = TrackEvaluation()
+    given = overlap_ids([frame.regions for frame in sequence])
     for frame, names in zip(sequence, given, strict=True):
         found = [region.mask for region in frame.regions]
-        sightings.add(frame.truth, zip(names, found, strict=True))
-    return sightings.score()
+        evaluation.add(frame.truth, zip(names, found, strict=True))
+    return evaluation.score()
 
 
 def _say(ours: Score, baseline: Score) -> str:

@@ -17,10 +17,10 @@ from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.images import BgrImage
 from deep_perception.keyframes import Keyframes
 from deep_perception.settings import KeyframeSettings
+from deep_perception.stamps import NANOSECONDS
 from synthetic.photographs import photograph
 
 WIDTH, HEIGHT, FRAMES, RUNS = 640, 480, 40, 200
-SECOND_NS = 1_000_000_000
 
 
 def run() -> Measurement:
@@ -37,7 +37,7 @@ def run() -> Measurement:
 
     def ours() -> None:
         # Nothing is decided, so all are compared with the first.
-        keyframes.look(next(ours_next), next(numbers) * SECOND_NS // 30, settings)
+        keyframes.preview(next(ours_next), next(numbers) * NANOSECONDS // 30, settings)
 
     def baseline() -> None:
         frame = cv2.cvtColor(next(baseline_next), cv2.COLOR_BGR2GRAY)

@@ -14,7 +14,7 @@ from deep_perception import images, masks
 from deep_perception.backends import BackendUnavailable
 from deep_perception.description import DescriptionRun, RegionHistory, regions_to_describe
 from deep_perception.images import BgrImage
-from deep_perception.label_spelling import one_spelling
+from deep_perception.label_spelling import unify_spelling
 from deep_perception.models import Models
 from deep_perception.points import propose, to_source
 from deep_perception.points.priorities import prioritize

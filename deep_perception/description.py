@@ -13,7 +13,7 @@ from typing import Protocol
 
 from deep_perception.describers import Describer
 from deep_perception.images import BgrImage
-from deep_perception.label_spelling import LabelSpelling, one_spelling
+from deep_perception.label_spelling import LabelSpelling, unify_spelling
 from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
-"""Camera messages to pictures and back: the encodings of ``sensor_msgs``, without ROS.
+"""Conversion of camera messages to images and back: the encodings of ``sensor_msgs``, without ROS.
 
-One converter instead of cv_bridge: cv_bridge has no wheel, its apt build breaks beside numpy 2,
-and it leaves depth, compressed formats and their errors to the caller anyway.
+cv_bridge is not used: it has no wheel, its apt build is incompatible with numpy 2, and the caller
+would still have to handle depth, compressed formats and their errors.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int]"
 
 
 class EncodingError(ValueError):
-    """An image message cannot be decoded; the message names the value and what is possible."""
+    """An image message cannot be decoded; the text names the value and the supported ones."""
 
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How one encoding is laid out, and how its rows become BGR."""
+    """The memory layout of one encoding, and the conversion of its pixels to BGR."""
 
     dtype: str
     channels: int
     convert: Callable[[Pixels], BgrImage]
-    # Rows of data for each two rows of the picture: 3 where a half-height colour plane follows.
     half_rows: int = 2
+    """Rows of data per two rows of the image: 3 if a colour plane of half the height follows."""
 
 
 def _cv(code: int) -> Callable[[Pixels], BgrImage]:
@@ -87,10 +87,10 @@ ENCODINGS: dict[str, _Encoding] = {
 def to_bgr(
     data: Bytes, *, width: int, height: int, encoding: str, step: int, is_bigendian: bool
 ) -> BgrImage:
-    """The fields of a ``sensor_msgs/Image`` as an HxWx3 uint8 BGR picture.
+    """Convert the fields of a ``sensor_msgs/Image`` to an HxWx3 uint8 BGR image.
 
-    Rows may be padded (``step``). Depth (16UC1, 32FC1) is stretched to its own range. A bgr8
-    picture without padding shares the message's memory. Raises EncodingError.
+    Rows may be padded (``step``). Depth (16UC1, 32FC1) is stretched to its own range. A bgr8 image
+    without padding shares the message's memory. Raises EncodingError.
     """
     layout = ENCODINGS.get(encoding)
     if layout is None:
@@ -124,7 +124,7 @@ def to_bgr(
 
 
 def message_to_bgr(message: Any) -> BgrImage:
-    """HxWx3 uint8 BGR of a ``sensor_msgs`` Image or CompressedImage, as any library reads it.
+    """Convert a ``sensor_msgs`` Image or CompressedImage of any library to HxWx3 uint8 BGR.
 
     Raises EncodingError.
     """
@@ -141,9 +141,9 @@ def message_to_bgr(message: Any) -> BgrImage:
 
 
 def compressed_to_bgr(data: Bytes, format_: str) -> BgrImage:
-    """The fields of a ``sensor_msgs/CompressedImage`` (JPEG or PNG) as HxWx3 uint8 BGR.
+    """Convert the fields of a ``sensor_msgs/CompressedImage`` (JPEG or PNG) to HxWx3 uint8 BGR.
 
-    EXIF orientation is ignored: the pixel frame is the sensor's, as in camera_info.
+    EXIF orientation is ignored, because the pixel frame is that of the sensor, as in camera_info.
     Raises EncodingError.
     """
     if "compressedDepth" in format_:
@@ -154,7 +154,7 @@ def compressed_to_bgr(data: Bytes, format_: str) -> BgrImage:
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         decoded = cv2.imdecode(raw, flags) if raw.size else None
-    except cv2.error:  # the header claims more pixels than OpenCV takes
+    except cv2.error:  # The header claims more pixels than OpenCV accepts.
         decoded = None
     if decoded is None:
         raise EncodingError(
@@ -168,11 +168,11 @@ def compressed_to_bgr(data: Bytes, format_: str) -> BgrImage:
 
 
 def to_jpeg(image: BgrImage, quality: int) -> tuple[bytes, str]:
-    """Data and format of a ``sensor_msgs/CompressedImage`` of an HxWx3 uint8 BGR picture.
+    """Encode an HxWx3 uint8 BGR image as data and format of a ``sensor_msgs/CompressedImage``.
 
-    The format string is image_transport's. Raises ValueError for what is no picture.
+    The format string is that of image_transport. Raises ValueError if the image cannot be encoded.
     """
     encoded, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:
-        raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
+        raise ValueError(f"an image of shape {image.shape} cannot be encoded as JPEG")
     return jpeg.tobytes(), "bgr8; jpeg compressed bgr8"

@@ -1,4 +1,4 @@
-"""Pictures from files, and their sizes. Inside the package: HxWx3 uint8 BGR everywhere."""
+"""Image files and image sizes. All images in the package are HxWx3 uint8 BGR."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 BgrImage = NDArray[np.uint8]
 
-# 400 megapixels are 1.2 GB in memory: above every camera and stitched panorama in use, below
-# what takes a robot's computer down.
+# 400 megapixels take 1.2 GB: more than any camera or stitched panorama has, and less than what
+# exhausts the memory of a robot's computer.
 MAX_PIXELS = 400_000_000
-
-
 MAX_12_BITS = 4095
 
 
 class ImageError(ValueError):
-    """A file is not a picture that can be analysed; the message is one line that says why."""
+    """A file is not an image that can be analysed; the message is one line with the reason."""
 
 
 def load(path: Path) -> BgrImage:
-    """Decode a picture file as a viewer shows it: HxWx3 uint8 BGR.
+    """Decode an image file as a viewer shows it: HxWx3 uint8 BGR.
 
-    EXIF orientation is applied, CMYK and palettes are converted, transparency is laid over white,
-    16 bits per channel are scaled to 8 (grey pictures of at most 12 bits are stretched), and of an
-    animation the first frame is taken.
+    EXIF orientation is applied, CMYK and palettes are converted, transparency is composited over
+    white, 16 bits per channel are scaled to 8 (grey images of at most 12 bits are stretched), and
+    the first frame of an animation is used.
     Raises ImageError.
     """
     try:
@@ -41,8 +39,8 @@ def load(path: Path) -> BgrImage:
     if size == 0:
         raise ImageError(f"{path}: is empty (0 bytes)")
     try:
-        # Pillow warns of broken metadata and of half of MAX_PIXELS; neither matters to a picture
-        # that can be decoded.
+        # Pillow warns about broken metadata and large images, which does not matter if the image
+        # can be decoded.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _decode(path)
@@ -54,7 +52,7 @@ def load(path: Path) -> BgrImage:
         raise _too_large(path, "") from None
     except MemoryError:
         raise ImageError(f"{path}: does not fit into memory") from None
-    except Exception as error:  # a broken file may raise anything inside a decoder
+    except Exception as error:  # Decoders raise errors of any class for broken files.
         raise ImageError(f"{path}: broken image ({' '.join(str(error).split())})") from None
 
 
@@ -72,23 +70,23 @@ def _decode(path: Path) -> BgrImage:
 
 
 def _to_bgr(path: Path, opened: Image.Image) -> BgrImage:
-    picture = opened
-    # In place and without a conversion to what it is already: a copy may be a gigabyte.
-    ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode.startswith(("I", "F")):
-        return cv2.cvtColor(_to_8_bits(np.asarray(picture)), cv2.COLOR_GRAY2BGR).astype(np.uint8)
-    if "A" in picture.mode or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    rgb = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    image = opened
+    # Copies and needless conversions are avoided, because an image may take a gigabyte.
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith(("I", "F")):
+        return cv2.cvtColor(_to_8_bits(np.asarray(image)), cv2.COLOR_GRAY2BGR).astype(np.uint8)
+    if "A" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if rgb.size == 0:
         raise ImageError(f"{path}: has no pixels")
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
 
 
 def _decode_with_opencv(path: Path) -> BgrImage:
-    # Pillow has no 16-bit colour TIFF, for one.
+    # OpenCV reads formats that Pillow does not, such as 16-bit colour TIFF.
     decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     if decoded is None or decoded.size == 0:
         raise ImageError(f"{path}: not an image, or of an unknown format")
@@ -98,20 +96,20 @@ def _decode_with_opencv(path: Path) -> BgrImage:
 
 
 def _to_8_bits(values: NDArray[np.generic]) -> BgrImage:
-    # Depth, thermal and 12-bit cameras use little of the 16 bits: scaled, they would be black.
-    narrow = values.max() <= MAX_12_BITS or values.max() > np.iinfo(np.uint16).max
-    if np.issubdtype(values.dtype, np.floating) or narrow:
+    # Depth, thermal and 12-bit cameras use a small part of the 16 bits and would be nearly black.
+    other_range = values.max() <= MAX_12_BITS or values.max() > np.iinfo(np.uint16).max
+    if np.issubdtype(values.dtype, np.floating) or other_range:
         return normalize(values)
     return scale_16_to_8(values)
 
 
 def scale_16_to_8(values: NDArray[np.generic]) -> BgrImage:
-    """0..65535 to 0..255, as every viewer shows a 16-bit picture."""
+    """Scale 0..65535 to 0..255, as viewers show 16-bit images."""
     return (values.astype(np.uint32) // 257).astype(np.uint8)
 
 
 def normalize(values: NDArray[np.generic]) -> BgrImage:
-    """Stretch finite, non-zero values of an HxW array (depth, heat, ...) to 1..255; others to 0.
+    """Stretch the finite, non-zero values of an HxW array to 1..255, and set the others to 0.
 
     A depth image has no fixed range, and 0, NaN and infinity mean "no measurement" (REP-118).
     """
@@ -126,7 +124,7 @@ def normalize(values: NDArray[np.generic]) -> BgrImage:
 
 
 def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tuple[int, int]:
-    """(width, height) shrunk to fit, aspect kept, never enlarged, at least 1x1 pixel."""
+    """Width and height reduced to fit, with the aspect kept, not enlarged, at least 1x1 pixel."""
     scale = min(max_width / width, max_height / height, 1.0)
     return (
         min(max_width, max(1, round(width * scale))),
@@ -135,7 +133,7 @@ def fitted_size(width: int, height: int, max_width: int, max_height: int) -> tup
 
 
 def shrink(image: BgrImage, max_width: int, max_height: int) -> BgrImage:
-    """The image itself when it fits, else an area-filtered copy that does."""
+    """The image itself if it fits, else a copy that is reduced with an area filter."""
     height, width = image.shape[:2]
     size = fitted_size(width, height, max_width, max_height)
     if size == (width, height):
@@ -144,11 +142,11 @@ def shrink(image: BgrImage, max_width: int, max_height: int) -> BgrImage:
 
 
 def save_png(path: Path, image: BgrImage) -> None:
-    """Write a PNG; the folder is made. Raises OSError when the file cannot be written."""
+    """Write a PNG file and create its folder. Raises OSError if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     encoded, data = cv2.imencode(".png", image)
     if not encoded:
-        raise OSError(f"{path}: the picture could not be encoded")
+        raise OSError(f"{path}: the image cannot be encoded as PNG")
     path.write_bytes(data.tobytes())
 
 

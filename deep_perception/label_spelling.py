@@ -1,4 +1,4 @@
-"""One spelling for one thing: labels that differ only in case, hyphens, articles or dialect."""
+"""One spelling for each label: labels that differ only in case, hyphens, articles or dialect."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ AMERICAN = {"grey": "gray", "colour": "color", "coloured": "colored", "aluminium
 
 
 class LabelSpelling:
-    """The spellings of one scene in the order that they are met, for what is told at once."""
+    """The spellings of a scene in order of arrival, for descriptions that are published at once."""
 
     def __init__(self) -> None:
         self._spellings: dict[str, str] = {}
 
-    def spell(self, words: Description) -> Description:
-        """The words with the spelling of their label that was met first."""
-        return _respelled(words, self._spellings.setdefault(key(words.label), words.label))
+    def spell(self, description: Description) -> Description:
+        """The description with the first spelling of its label that arrived."""
+        label = description.label
+        return _respelled(description, self._spellings.setdefault(key(label), label))
 
 
-def one_spelling(regions: Sequence[Region]) -> tuple[Region, ...]:
-    """The regions of a scene, each label in its most frequent spelling, else the first.
+def unify_spelling(regions: Sequence[Region]) -> tuple[Region, ...]:
+    """The regions of a scene with each label in its most frequent spelling, or else the first.
 
-    Whatever the order was in which the words arrived.
+    The result does not depend on the order in which the descriptions arrived.
     """
     spellings: dict[str, Counter[str]] = {}
     for region in regions:
         label = region.description.label
         spellings.setdefault(key(label), Counter())[label] += 1
-    best = {each: counts.most_common(1)[0][0] for each, counts in spellings.items()}
+    best = {label_key: counts.most_common(1)[0][0] for label_key, counts in spellings.items()}
     return tuple(
         region.described(_respelled(region.description, best[key(region.description.label)]))
         for region in regions
     )
 
 
-def _respelled(words: Description, label: str) -> Description:
-    return words if words.label == label else dataclasses.replace(words, label=label)
+def _respelled(description: Description, label: str) -> Description:
+    if description.label == label:
+        return description
+    return dataclasses.replace(description, label=label)
 
 
 def key(label: str) -> str:
-    """What all spellings of a label have in common."""
+    """A text that is equal for all spellings of a label."""
     text = unicodedata.normalize("NFKC", label).casefold()
     words = re.sub(r"[\W_]+", " ", text).split()
-    # Of nothing but signs, each is its own.
+    # A label that consists of punctuation only is its own key.
     return ARTICLE.sub("", " ".join(AMERICAN.get(word, word) for word in words)) or label

@@ -1,8 +1,8 @@
 """Binary masks: box, scaling between working and source size, COCO run-length encoding.
 
-Working masks are HxW bool arrays. The source picture is never smaller than the working one, and
-a source pixel takes the value of the working pixel that its centre falls into, here and
-everywhere: box, area, RLE and the scaled mask agree to the pixel.
+Working masks are HxW bool arrays. The source image is never smaller than the working image. A
+source pixel always has the value of the working pixel that contains its centre, so that box, area,
+RLE and scaled mask agree to the pixel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
-# Of a run, in characters of 5 bits: what 64 bits hold, and more than any picture has.
+# The most characters (of 5 bits) of one run length that fit into 64 bits.
 _LONGEST = 12
 
 
@@ -56,7 +56,7 @@ class Rle:
 
     @property
     def runs(self) -> NDArray[np.int64]:
-        """Lengths of the runs. Raises ValueError when they do not fill the picture."""
+        """Lengths of the runs. Raises ValueError if they do not fill the image."""
         runs, pixels = _decompress(self.counts), self.size.width * self.size.height
         if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
             raise ValueError(
@@ -67,7 +67,7 @@ class Rle:
 
 
 class Cut(NamedTuple):
-    """A mask inside of its box; the box, and the size of the whole, in the mask's own pixels."""
+    """A mask cut to its box; the box and the size of the whole mask are in the mask's pixels."""
 
     inside: Mask
     box: Box
@@ -80,7 +80,7 @@ def size_of(image: NDArray[np.generic]) -> Size:
 
 
 def source_index(working: int, source: int) -> NDArray[np.int64]:
-    """For each of ``source`` pixels along one axis, the working pixel that its centre is in."""
+    """For each of ``source`` pixels along one axis, the working pixel that contains its centre."""
     return (2 * np.arange(source, dtype=np.int64) + 1) * working // (2 * source)
 
 
@@ -90,7 +90,7 @@ def to_source(position: int, working: int, source: int) -> int:
 
 
 def box_of(mask: Mask) -> Box:
-    """Tight box of a mask in its own pixels. Raises ValueError when the mask is empty."""
+    """The tight box of a mask in its own pixels. Raises ValueError if the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:
         raise ValueError("an empty mask has no box")
@@ -98,13 +98,13 @@ def box_of(mask: Mask) -> Box:
 
 
 def cut(mask: Mask) -> Cut:
-    """What there is of a mask. Raises ValueError when it is empty."""
+    """Cut a mask to its box. Raises ValueError if it is empty."""
     box = box_of(mask)
     return Cut(mask[box.y1 : box.y2, box.x1 : box.x2], box, size_of(mask))
 
 
 def scale_box(box: Box, working: Size, source: Size) -> Box:
-    """Box in source pixels of the scaled mask whose working box this is."""
+    """The box in source pixels of the scaled mask, given its box in working pixels."""
     columns = source_index(working.width, source.width)
     rows = source_index(working.height, source.height)
     x1, x2 = np.searchsorted(columns, [box.x1, box.x2])
@@ -122,17 +122,17 @@ def scale_mask(mask: Mask, source: Size, window: Box | None = None) -> Mask:
 
 
 def encode(mask: Mask, source: Size | None = None) -> Rle:
-    """RLE of a mask at source size, made from the working mask's runs without scaling it.
+    """Encode a mask at source size directly from the runs of the working mask.
 
-    Bytes are equal to ``pycocotools.mask.encode(np.asfortranarray(scaled_mask))``; pycocotools
-    itself has no rosdep key, so a robot could not install it with the package.
+    The bytes are equal to ``pycocotools.mask.encode(np.asfortranarray(scaled_mask))``. pycocotools
+    is not used, because without a rosdep key a robot cannot install it with the package.
     """
     source = source or size_of(mask)
     height, width = mask.shape
     if not mask.any():
         return Rle(source, _compress(np.array([source.width * source.height])))
     box = box_of(mask)
-    # A run starts or ends where a pixel differs from the one above it, the outside being 0.
+    # A run starts or ends where a pixel differs from the one above it; outside the mask is 0.
     padded = np.zeros((height + 2, box.x2 - box.x1), np.bool_)
     padded[1:-1] = mask[:, box.x1 : box.x2]
     toggles = (padded[1:] != padded[:-1]).T
@@ -141,7 +141,7 @@ def encode(mask: Mask, source: Size | None = None) -> Rle:
     first, last = np.searchsorted(columns, [box.x1, box.x2])
     column, row = np.nonzero(toggles[columns[first:last] - box.x1])
     positions = (column + first) * source.height + row_starts[row]
-    # A run that ends at the foot of a column goes on when the next column starts inside.
+    # A run that ends at the bottom of a column continues if the next column starts in the mask.
     same = np.flatnonzero(positions[1:] == positions[:-1])
     positions = np.delete(positions, np.concatenate([same, same + 1]))
     ends = np.concatenate([[0], positions, [source.width * source.height]])
@@ -150,9 +150,9 @@ def encode(mask: Mask, source: Size | None = None) -> Rle:
 
 
 def decode(rle: Rle, window: Box | None = None) -> Mask:
-    """HxW bool mask of an RLE, or the part of it inside ``window``, with memory for that alone.
+    """Decode an RLE to an HxW bool mask, or only the part of it inside ``window``.
 
-    Raises ValueError when the runs do not fill the picture.
+    Memory is used for that part only. Raises ValueError if the runs do not fill the image.
     """
     runs, (width, height) = rle.runs, rle.size
     window = window or Box(0, 0, width, height)
@@ -163,8 +163,8 @@ def decode(rle: Rle, window: Box | None = None) -> Mask:
 
 
 def _compress(counts: NDArray[np.int64]) -> str:
-    # COCO's maskApi.c rleToString: 5 bits a character, from the fourth run on as difference to
-    # the run before the last.
+    # This is rleToString of COCO's maskApi.c: 5 bits per character, and from the fourth run on the
+    # difference to the run before the previous one.
     values = counts.astype(np.int64)
     values[3:] -= counts[1:-2]
     characters, active = [], np.ones(values.shape, np.bool_)

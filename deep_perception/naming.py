@@ -1,4 +1,4 @@
-"""Names of outputs: each of its own, whatever their sources are called."""
+"""Unique names of outputs, also for sources with equal names."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 
-def one_name_each(wanted: Mapping[Path, str], taken: Collection[str] = ()) -> dict[Path, str]:
-    """``cup`` of a/cup.png and ``cup`` of b/cup.jpg become ``cup`` and ``cup_2``.
+def unique_names(wanted: Mapping[Path, str], taken: Collection[str] = ()) -> dict[Path, str]:
+    """Number equal names: ``cup`` of a/cup.png and of b/cup.jpg become ``cup`` and ``cup_2``.
 
-    ``taken``: names that something else has.
+    ``taken`` are names that are already in use.
     """
     names: dict[Path, str] = {}
     for path, stem in wanted.items():

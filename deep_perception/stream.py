@@ -155,8 +155,8 @@ class _TrackerHistory:
     def __init__(self, tracker: Tracker, following: Following, stamp_ns: int) -> None:
         self._tracker = tracker
         self._stamp_ns = stamp_ns
-        self.may_reuse = following.may_reuse
-        self.finish = following.finish
+        self.may_reuse = association.may_reuse
+        self.finish = association.finish
 
     def described(self, region: Region) -> Region:
         """Remember a new description of a region, and return the region as its track knows it."""

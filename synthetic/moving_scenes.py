@@ -1,8 +1,9 @@
-"""Camera sequences of which every region is known: photographs, things that move over them, noise.
+"""Camera sequences with known regions: photographs, objects that move over them, and noise.
 
-The world is a photograph cut into the embedded segmenter's regions, with things on it whose texture
-is from other photographs. The camera is a homography a frame. A segmenter is imitated by bending
-the true outlines, and by merging, splitting and missing regions, anew in every frame.
+The world is a photograph, partitioned into the regions of the embedded segmenter, with objects on
+it whose texture is from other photographs. The camera is a homography per frame. An imperfect
+segmenter is imitated in every frame by bending the true outlines and by merging, splitting and
+missing regions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from deep_perception.points import Point, propose
 from deep_perception.regions import Region
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings import PointSettings, SweepSettings
+from deep_perception.stamps import NANOSECONDS
 from deep_perception.sweep import Sweep
 from synthetic.photographs import photograph
 
@@ -29,28 +31,30 @@ Labels = NDArray[np.int32]
 
 SIZE = Size(640, 480)
 WORLD = Size(1280, 960)
-SECOND = 1_000_000_000
 MIN_AREA = SweepSettings().min_mask_area
-# Labels of the things; those of the photograph's regions start after them.
+# The labels of objects are smaller; those of the photograph's regions start here.
 FIRST_PHOTOGRAPH_LABEL = 100
 
 
 @dataclass(frozen=True)
-class Thing:
-    """An ellipse or a box of the world, ``place(frame)`` its centre or None when it is away."""
+class SceneObject:
+    """An ellipse or a box in the world.
+
+    ``position(frame)`` is its centre in world pixels, or None if it is absent.
+    """
 
     label: int
     width: int
     height: int
     photograph: int
-    place: Callable[[int], tuple[float, float] | None]
+    position: Callable[[int], tuple[float, float] | None]
     round: bool = True
     texture_seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Of the imitated segmenter: outline shift in pixels, and shares of the regions."""
+    """The errors of the imitated segmenter: outline shift in pixels, and shares of the regions."""
 
     bend_px: float = 3.0
     merged: float = 0.03
@@ -62,50 +66,50 @@ class Noise:
 class Script:
     """What happens in a sequence.
 
-    ``camera(frame)`` takes world pixels to picture pixels; without ``find`` no regions are made.
+    ``camera(frame)`` maps world pixels to image pixels. Without ``segment`` there are no regions.
     """
 
     frames: int = 20
     photograph: int = 0
-    things: Sequence[Thing] = ()
+    objects: Sequence[SceneObject] = ()
     camera: Callable[[int], Matrix] = field(default=lambda frame: looking_at())
     exposure: Callable[[int], tuple[float, float]] = lambda frame: (1.0, 0.0)
     noise: Noise = Noise()
     interval_s: float = 1.0
     seed: int = 0
-    find: bool = True
+    segment: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture, its stamp, the true label of every pixel, and the regions that were found."""
+    """An image, its stamp, the true label of every pixel, and the regions that were found."""
 
-    picture: BgrImage
+    image: BgrImage
     stamp_ns: int
     truth: Labels
     regions: list[Region]
 
 
 def looking_at(x: float = 640, y: float = 480, zoom: float = 0.8, turn: float = 0.0) -> Matrix:
-    """A camera whose centre sees a world pixel; ``turn`` in radians."""
+    """A camera with a world pixel in its centre; ``turn`` is in radians."""
     cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
     to_centre = np.array([[1, 0, SIZE.width / 2], [0, 1, SIZE.height / 2], [0, 0, 1.0]])
     spin = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]])
     from_world = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1.0]])
-    shot: Matrix = to_centre @ spin @ from_world
-    return shot
+    matrix: Matrix = to_centre @ spin @ from_world
+    return matrix
 
 
 def shaken(camera: Matrix, amount: float, rng: np.random.Generator) -> Matrix:
-    """A hand-held camera: it turns, tilts and steps a little."""
+    """A hand-held camera, which turns, tilts and moves a little."""
     centre = np.array([[1, 0, SIZE.width / 2], [0, 1, SIZE.height / 2], [0, 0, 1.0]])
     turn, zoom = rng.normal(0, 0.03) * amount, np.exp(rng.normal(0, 0.04) * amount)
     cos, sin = zoom * np.cos(turn), zoom * np.sin(turn)
     x, y = rng.normal(0, 30, 2) * amount
     tilt = rng.normal(0, 6e-5, 2) * amount
     shake = np.array([[cos, -sin, x], [sin, cos, y], [*tilt, 1]])
-    shot: Matrix = centre @ shake @ np.linalg.inv(centre) @ camera
-    return shot
+    matrix: Matrix = centre @ shake @ np.linalg.inv(centre) @ camera
+    return matrix
 
 
 def frames(script: Script) -> Iterator[Frame]:
@@ -113,19 +117,19 @@ def frames(script: Script) -> Iterator[Frame]:
     world, labels = _world(script.photograph)
     rng = np.random.default_rng(script.seed)
     for number in range(script.frames):
-        picture, truth = world.copy(), labels.copy()
-        for thing in script.things:
-            _paint(picture, truth, thing, number)
+        image, truth = world.copy(), labels.copy()
+        for scene_object in script.objects:
+            _paint(image, truth, scene_object, number)
         camera = script.camera(number)
-        picture = cv2.warpPerspective(picture, camera, SIZE).astype(np.uint8)
+        image = cv2.warpPerspective(image, camera, SIZE).astype(np.uint8)
         truth = cv2.warpPerspective(
             truth.astype(np.float32), camera, SIZE, flags=cv2.INTER_NEAREST, borderValue=-1
         ).astype(np.int32)
         gain, offset = script.exposure(number)
-        shot = picture * gain + offset + rng.normal(0, 2, picture.shape)
-        picture = np.clip(np.rint(shot), 0, 255).astype(np.uint8)
-        found = found_regions(truth, script.noise, rng) if script.find else []
-        yield Frame(picture, round((1 + number * script.interval_s) * SECOND), truth, found)
+        noisy = image * gain + offset + rng.normal(0, 2, image.shape)
+        image = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        found = found_regions(truth, script.noise, rng) if script.segment else []
+        yield Frame(image, round((1 + number * script.interval_s) * NANOSECONDS), truth, found)
 
 
 @functools.lru_cache(maxsize=4)
@@ -135,21 +139,21 @@ def _world(number: int) -> tuple[BgrImage, Labels]:
 
 
 def photograph_labels(world: BgrImage) -> Labels:
-    """The embedded segmenter's regions of a picture, -1 where there is none."""
+    """The regions that the embedded segmenter finds in an image; -1 where there is none."""
     labels = np.full(world.shape[:2], -1, np.int32)
-    for number, region in enumerate(swept(world)):
+    for number, region in enumerate(segmented(world)):
         labels[region.mask & (labels < 0)] = FIRST_PHOTOGRAPH_LABEL + number
     return labels
 
 
-def swept(picture: BgrImage) -> list[Region]:
-    """The regions that the embedded segmenter really finds."""
+def segmented(image: BgrImage) -> list[Region]:
+    """The regions that a sweep with the embedded segmenter finds in an image."""
     segmenter = Superpixels()
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     sweep = Sweep(
         segmenter=segmenter,
-        embedding=segmenter.embed(picture),
-        points=propose(picture, PointSettings()),
+        embedding=segmenter.embed(image),
+        points=propose(image, PointSettings()),
         size=Size(width, height),
         settings=SweepSettings(),
     )
@@ -172,7 +176,7 @@ def as_regions(masks: Sequence[Mask]) -> list[Region]:
 
 
 def found_regions(truth: Labels, noise: Noise, rng: np.random.Generator) -> list[Region]:
-    """What an imperfect segmenter finds of the truth."""
+    """The regions that an imperfect segmenter would find, given the true labels."""
     bent = _bend(truth, noise.bend_px, rng)
     names = [int(name) for name in np.unique(bent) if name >= 0]
     kernel = np.ones((5, 5), np.uint8)
@@ -204,22 +208,22 @@ def _bend(truth: Labels, bend_px: float, rng: np.random.Generator) -> Labels:
     return bent.astype(np.int32)
 
 
-def _paint(picture: BgrImage, truth: Labels, thing: Thing, number: int) -> None:
-    place = thing.place(number)
-    if place is None:
+def _paint(image: BgrImage, truth: Labels, painted: SceneObject, number: int) -> None:
+    position = painted.position(number)
+    if position is None:
         return
     shape = np.zeros(truth.shape, np.uint8)
-    x, y = round(place[0]), round(place[1])
-    half = thing.width // 2, thing.height // 2
-    if thing.round:
+    x, y = round(position[0]), round(position[1])
+    half = painted.width // 2, painted.height // 2
+    if painted.round:
         cv2.ellipse(shape, (x, y), half, 0, 0, 360, 1, cv2.FILLED)
     else:
         cv2.rectangle(shape, (x - half[0], y - half[1]), (x + half[0], y + half[1]), 1, cv2.FILLED)
-    seed = thing.label if thing.texture_seed is None else thing.texture_seed
-    texture = _texture(thing.photograph, seed, thing.width + 2, thing.height + 2)
+    seed = painted.label if painted.texture_seed is None else painted.texture_seed
+    texture = _texture(painted.photograph, seed, painted.width + 2, painted.height + 2)
     rows, columns = np.nonzero(shape)
-    picture[rows, columns] = texture[rows - (y - half[1]), columns - (x - half[0])]
-    truth[rows, columns] = thing.label
+    image[rows, columns] = texture[rows - (y - half[1]), columns - (x - half[0])]
+    truth[rows, columns] = painted.label
 
 
 @functools.lru_cache(maxsize=64)
@@ -227,7 +231,7 @@ def _texture(number: int, seed: int, width: int, height: int) -> BgrImage:
     rng = np.random.default_rng(seed)
     source = photograph(640, 480, number)
     x, y = rng.integers(0, 640 - width), rng.integers(0, 480 - height)
-    # A tint of its own, so that things are told from what they lie on.
+    # Each object has its own tint, so that it can be told from its background.
     tint = rng.uniform(0.35, 1.6, 3)
     cut = source[y : y + height, x : x + width] * tint + rng.uniform(-20, 40, 3)
     return np.clip(cut, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The test photographs, at any size."""
+"""The test photographs at any size."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ PHOTOGRAPHS = sorted((Path(__file__).parents[1] / "test" / "data").glob("*.jpg")
 
 
 def photograph(width: int, height: int, number: int = 0) -> BgrImage:
-    """A test photograph stretched to a size."""
+    """A test photograph, stretched to a size in pixels."""
     image = images.load(PHOTOGRAPHS[number])
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""A SAM2 of random weights, the same on every machine: for tests and benchmarks.
+"""A SAM2 with random weights, the same on every machine, for tests and benchmarks.
 
-The masks mean nothing, but everything else is real: architecture, files, time and memory.
+The masks have no meaning, but everything else is real: architecture, files, time and memory.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-# With it, points of SAM2 tiny choose different ones of the three masks, and some find no object.
+# With this seed, SAM2 tiny chooses each of the three masks at some points, and no object at others.
 SEED = 36
-# Half-width of biases and what is added to a norm's scale of 1.
+# Half the width of the distribution of biases, and of the difference of norm scales from 1.
 SMALL = 0.1
-# Gains chosen so that a mask depends on its point and has both signs, that its logits are a few
-# units large as those of trained weights are, and that rounding errors are not amplified.
+# With these gains, a mask depends on its point and has both signs, its logits are a few units large
+# like those of trained weights, and rounding errors are not amplified.
 GAINS = (
     ("transformer", 3.0),
     ("hypernetworks", 1.2),
@@ -49,12 +49,12 @@ def random_model(config: Any, seed: int = SEED) -> Any:
 def random_state(shapes: Mapping[str, torch.Tensor], seed: int = SEED) -> dict[str, torch.Tensor]:
     """Float32 tensors of the shapes of a state dict, each drawn from the seed and its own name.
 
-    Only uniform numbers from numpy's PCG64 are used: their bits do not depend on the machine's
-    math library, nor on torch's version.
+    Only uniform numbers from numpy's PCG64 are used, because their bits depend neither on the math
+    library of the machine nor on the version of torch.
     """
     state = {}
     for name, tensor in shapes.items():
-        # Checkpoints hold one matrix of frequencies; transformers keeps it in two places.
+        # Checkpoints have one matrix of frequencies, of which transformers has two copies.
         source = name.replace("shared_image_embedding.", "prompt_encoder.shared_embedding.")
         random = np.random.default_rng([seed, zlib.crc32(source.encode())])
         uniform = 2 * random.random(tuple(tensor.shape), dtype=np.float32) - 1
@@ -67,13 +67,13 @@ def _centre(name: str) -> np.float32:
 
 
 def _spread(name: str, shape: torch.Size) -> np.float32:
-    """Half the width of the distribution: of standard deviation gain / sqrt(inputs)."""
+    """Half the width of a uniform distribution with standard deviation gain / sqrt(inputs)."""
     if "layer_norm" in name or name.endswith("bias") or "pos_embed" in name:
         return np.float32(SMALL)
     gain = next((gain for part, gain in GAINS if part in name), 1.0)
     inputs = math.prod(shape[1:])
     if name.endswith(VECTORS):
-        inputs = 1  # added, not multiplied with
+        inputs = 1  # These are added and not multiplied.
     elif "upscale_conv" in name:
-        inputs = shape[0]  # transposed
+        inputs = shape[0]  # The convolution is transposed.
     return np.float32(gain * math.sqrt(3 / inputs))

@@ -1,4 +1,4 @@
-"""Id switches, fragmentation and IDF1 of track ids against the truth, by TrackEval."""
+"""Id switches, fragmentation and IDF1 of track ids against the truth, computed by TrackEval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trackeval.metrics import CLEAR, Identity
 from deep_perception.masks import Mask
 from deep_perception.regions import Region
 
-# A smaller part of a region is no fair question.
+# True regions of which a smaller part is visible are not evaluated; pixels.
 MIN_TRUE_AREA = 80
 
 
@@ -26,8 +26,8 @@ class Score(NamedTuple):
     regions: int
 
     @classmethod
-    def over(cls, scores: Sequence[Score]) -> Score:
-        """Sums, and the mean IDF1."""
+    def total(cls, scores: Sequence[Score]) -> Score:
+        """The sums of several scores, and the mean of IDF1."""
         return cls(
             sum(score.id_switches for score in scores),
             sum(score.fragments for score in scores),
@@ -36,8 +36,8 @@ class Score(NamedTuple):
         )
 
 
-class Sightings:
-    """Collects frames: which true region is where, and which id was given where."""
+class TrackEvaluation:
+    """Collects the true regions and the track ids of all frames of a sequence."""
 
     def __init__(self) -> None:
         self._truth: list[list[int]] = []
@@ -45,7 +45,7 @@ class Sightings:
         self._overlap: list[NDArray[np.float64]] = []
 
     def add(self, truth: NDArray[np.int32], given: Iterable[tuple[str, Mask]]) -> None:
-        """One frame: the true label of each pixel (negative: none), and masks with their ids."""
+        """Add a frame: the true label of each pixel (negative: none), and masks with their ids."""
         names, masks = [], []
         for name, mask in given:
             names.append(name)
@@ -65,7 +65,7 @@ class Sightings:
         self._overlap.append(overlap)
 
     def score(self) -> Score:
-        """Of all frames so far."""
+        """The score of all frames that were added."""
         truth = sorted({label for frame in self._truth for label in frame})
         given = sorted({name for frame in self._given for name in frame})
         data = {
@@ -74,9 +74,11 @@ class Sightings:
             "num_tracker_ids": len(given),
             "num_gt_dets": sum(map(len, self._truth)),
             "num_tracker_dets": sum(map(len, self._given)),
-            "gt_ids": [np.array([truth.index(one) for one in each], int) for each in self._truth],
+            "gt_ids": [
+                np.array([truth.index(label) for label in frame], int) for frame in self._truth
+            ],
             "tracker_ids": [
-                np.array([given.index(one) for one in each], int) for each in self._given
+                np.array([given.index(name) for name in frame], int) for frame in self._given
             ],
             "similarity_scores": self._overlap,
         }
@@ -88,8 +90,8 @@ class Sightings:
         )
 
 
-def by_overlap(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> list[list[str]]:
-    """The baseline's ids: the best one-to-one overlaps of masks with those of the frame before."""
+def overlap_ids(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> list[list[str]]:
+    """The ids of the baseline: best one-to-one overlaps of masks with those of the last frame."""
     before: list[tuple[str, Mask]] = []
     given: list[list[str]] = []
     count = 0

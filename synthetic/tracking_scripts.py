@@ -1,4 +1,4 @@
-"""The sequences on which identity is measured and tested."""
+"""The sequences on which tracking is measured and tested."""
 
 from __future__ import annotations
 
@@ -7,57 +7,61 @@ from collections.abc import Callable
 
 import numpy as np
 
-from synthetic.moving_scenes import Script, Thing, looking_at, shaken
+from synthetic.moving_scenes import SceneObject, Script, looking_at, shaken
 
 
 def still(photograph: int = 0, frames: int = 20) -> Script:
-    """Nothing moves; only the segmenter is unsteady."""
-    return Script(photograph=photograph, frames=frames, things=lying())
+    """Nothing moves; only the segmenter varies."""
+    return Script(photograph=photograph, frames=frames, objects=resting_objects())
 
 
 def exposure(photograph: int = 0) -> Script:
     """Nothing moves; the exposure jumps by up to 30 % and some offset."""
     rng = np.random.default_rng(1)
     levels = [(float(rng.uniform(0.7, 1.3)), float(rng.uniform(-12, 12))) for _ in range(20)]
-    return Script(photograph=photograph, things=lying(), exposure=lambda frame: levels[frame])
+    return Script(
+        photograph=photograph, objects=resting_objects(), exposure=lambda frame: levels[frame]
+    )
 
 
 def pan(photograph: int = 0) -> Script:
-    """The camera turns by 50 pixels a keyframe, there and back."""
+    """The camera turns there and back by up to 50 pixels per keyframe."""
     return Script(
         photograph=photograph,
-        things=lying(),
+        objects=resting_objects(),
         camera=lambda frame: looking_at(640 + 240 * float(np.sin(frame / 4)), 480),
     )
 
 
 def zoom(photograph: int = 0) -> Script:
-    """The camera drives on: 4 % a keyframe."""
+    """The camera moves forward, by 4 % per keyframe."""
     return Script(
         photograph=photograph,
-        things=lying(),
+        objects=resting_objects(),
         camera=lambda frame: looking_at(zoom=0.7 * 1.04**frame),
     )
 
 
 def shake(photograph: int = 0) -> Script:
-    """A camera in the hand."""
+    """The camera is held in a hand."""
     cameras = [
         shaken(looking_at(), 1.0, np.random.default_rng(1000 + frame)) for frame in range(20)
     ]
-    return Script(photograph=photograph, things=lying(), camera=lambda frame: cameras[frame])
+    return Script(
+        photograph=photograph, objects=resting_objects(), camera=lambda frame: cameras[frame]
+    )
 
 
 def crossing(photograph: int = 0) -> Script:
-    """A large thing crosses the view and hides the others one after the other."""
-    walker = Thing(50, 180, 400, 3, lambda frame: (150 + 55 * frame, 520), round=False)
-    return Script(photograph=photograph, things=(*lying(), walker))
+    """A large object crosses the view and hides the others one after the other."""
+    walker = SceneObject(50, 180, 400, 3, lambda frame: (150 + 55 * frame, 520), round=False)
+    return Script(photograph=photograph, objects=(*resting_objects(), walker))
 
 
 def walkers(photograph: int = 0, frames: int = 40) -> Script:
-    """A static view that people-sized things cross, one or two at a time."""
+    """Objects of the size of people cross a static view, one or two at a time."""
     people = tuple(
-        Thing(
+        SceneObject(
             50 + number,
             80,
             220,
@@ -68,24 +72,26 @@ def walkers(photograph: int = 0, frames: int = 40) -> Script:
         )
         for number in range(frames // 10)
     )
-    return Script(photograph=photograph, things=(*lying(), *people), frames=frames)
+    return Script(photograph=photograph, objects=(*resting_objects(), *people), frames=frames)
 
 
 def traffic(photograph: int = 0) -> Script:
-    """Things enter, cross and leave, others after them at the same place."""
-    return Script(photograph=photograph, things=(*lying()[:2], *_movers()), frames=24)
+    """Objects enter, cross and leave, and others enter after them at the same position."""
+    return Script(photograph=photograph, objects=(*resting_objects()[:2], *_movers()), frames=24)
 
 
 def twins(photograph: int = 0) -> Script:
-    """Two equal things side by side before a camera in the hand; later the left one leaves."""
+    """Two equal objects lie side by side before a hand-held camera; the left one leaves later."""
     pair = (
-        Thing(1, 90, 120, 2, lambda frame: (560, 480) if frame < 12 else None, texture_seed=7),
-        Thing(2, 90, 120, 2, lambda frame: (665, 480), texture_seed=7),
+        SceneObject(
+            1, 90, 120, 2, lambda frame: (560, 480) if frame < 12 else None, texture_seed=7
+        ),
+        SceneObject(2, 90, 120, 2, lambda frame: (665, 480), texture_seed=7),
     )
     cameras = [
         shaken(looking_at(), 0.6, np.random.default_rng(2000 + frame)) for frame in range(20)
     ]
-    return Script(photograph=photograph, things=pair, camera=lambda frame: cameras[frame])
+    return Script(photograph=photograph, objects=pair, camera=lambda frame: cameras[frame])
 
 
 ALL: dict[str, Callable[[int], Script]] = {
@@ -100,31 +106,31 @@ ALL: dict[str, Callable[[int], Script]] = {
 }
 
 
-def lying() -> tuple[Thing, ...]:
-    """Six things that lie about, of different textures."""
-    places = [(420, 330), (560, 610), (700, 350), (820, 560), (880, 380), (640, 480)]
+def resting_objects() -> tuple[SceneObject, ...]:
+    """Six objects at rest with different textures."""
+    positions = [(420, 330), (560, 610), (700, 350), (820, 560), (880, 380), (640, 480)]
     return tuple(
-        Thing(
+        SceneObject(
             label,
             70 + 8 * label,
             60 + 6 * label,
             1 + label % 3,
-            functools.partial(_stay, place),
+            functools.partial(_stay, position),
             round=bool(label % 2),
         )
-        for label, place in enumerate(places, start=1)
+        for label, position in enumerate(positions, start=1)
     )
 
 
-def _movers() -> tuple[Thing, ...]:
-    """Each crosses in ten keyframes; the next enters where an earlier one left."""
+def _movers() -> tuple[SceneObject, ...]:
+    """Objects that cross the view in ten keyframes and enter where an earlier one has left."""
     movers = []
     for number in range(5):
         row = 280 + 130 * (number % 3)
         speed = 75 if number % 2 else -75
         start = 4 * number
         movers.append(
-            Thing(
+            SceneObject(
                 20 + number,
                 80 + 10 * number,
                 110,
@@ -136,8 +142,8 @@ def _movers() -> tuple[Thing, ...]:
     return tuple(movers)
 
 
-def _stay(place: tuple[float, float], frame: int) -> tuple[float, float]:
-    return place
+def _stay(position: tuple[float, float], frame: int) -> tuple[float, float]:
+    return position
 
 
 def _drive(start: int, speed: int, row: int, frame: int) -> tuple[float, float] | None:

@@ -13,7 +13,7 @@ from deep_perception import masks
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.describers.attributes import Attributes
 from deep_perception.description import PendingRegions
-from deep_perception.label_spelling import one_spelling
+from deep_perception.label_spelling import unify_spelling
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region
 from deep_perception.segmenters.superpixels import Superpixels
@@ -259,7 +259,7 @@ def test_descriptions_of_the_fallback_are_replaced_largest_first_up_to_the_limit
 )
 def test_one_spelling_in_a_scene(labels, expected):
     regions = [region(i, 9, label) if label else region(i, 9) for i, label in enumerate(labels)]
-    assert [each.description.label for each in one_spelling(regions)] == expected
+    assert [each.description.label for each in unify_spelling(regions)] == expected
 
 
 @given(st.lists(st.text(max_size=12), max_size=8))
@@ -267,6 +267,8 @@ def test_spelling_twice_changes_nothing(labels):
     regions = [
         region(i, 9, label) if label.strip() else region(i, 9) for i, label in enumerate(labels)
     ]
-    once = one_spelling(regions)
-    assert [each.description for each in one_spelling(once)] == [each.description for each in once]
+    once = unify_spelling(regions)
+    assert [each.description for each in unify_spelling(once)] == [
+        each.description for each in once
+    ]
     assert [each.index for each in once] == list(range(len(labels)))

@@ -30,7 +30,7 @@ def analyze_files(
     """
     failed = 0
     folder = Path(settings.output.folder)
-    names = one_name_each({path: path.stem for path in paths})
+    names = unique_names({path: path.stem for path in paths})
     with Analyzer(settings) as analyzer:
         analyzer.models.get_ready(info)
         for path in paths:

@@ -1,4 +1,4 @@
-"""Pictures for people: the annotated image and the contour debug image."""
+"""Images for people: the annotated image and the image of contours and points."""
 
 from __future__ import annotations
 
@@ -16,71 +16,75 @@ from deep_perception.drawing import labels
 from deep_perception.drawing.labels import Color
 from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Size
-from deep_perception.points import Point, Source, find_contours
+from deep_perception.points import Contour, Point, PointSource
 from deep_perception.regions import Region, Scene
 
-SOURCE_COLORS: dict[Source, Color] = {"contour": (60, 76, 231), "grid": (235, 152, 52)}
-# Small regions stand out, a large background keeps its own colours: opacity at 0 % and from
-# LARGE_SHARE of the picture on.
+SOURCE_COLORS: dict[PointSource, Color] = {"contour": (60, 76, 231), "grid": (235, 152, 52)}
+# Small regions stand out while a large background keeps its own colours: the opacity falls from the
+# first value at an area of 0 to the second at LARGE_SHARE of the image.
 SMALL_OPACITY, LARGE_OPACITY, LARGE_SHARE = 0.5, 0.16, 0.25
-# Smaller pictures are enlarged to this for a person's eye, so that labels have room.
-MIN_PICTURE_SIDE = 960
-# Sub-pixel bits of OpenCV's drawing functions.
+# Smaller images are enlarged to this side, so that labels have room.
+MIN_SIDE = 960
+# Fractional bits of the coordinates that are given to OpenCV's drawing functions.
 SHIFT = 4
 
 
 def annotate(
     scene: Scene, image: BgrImage, *, label: Literal["index", "words"] = "index"
 ) -> BgrImage:
-    """The regions drawn over a picture of the same view (HxWx3 BGR, any size; not changed).
+    """Draw the regions over a copy of an image of the same view (HxWx3 BGR, any size).
 
-    Each region in its own colour with its outline, box, prompt point (red: contour, blue: grid)
-    and label. Labels do not cover each other and stay inside; one that fits nowhere is left out.
+    Each region has its own colour, with its outline, bounding box, prompt point (red: contour,
+    blue: grid) and label. Labels do not overlap and stay inside; one without room is left out.
     """
     canvas = masks.size_of(image)
-    # The largest go first, so that a part is drawn over the whole that it belongs to.
+    # The largest regions are drawn first, so that a part is drawn over the object it belongs to.
     ordered = sorted(scene.regions, key=lambda region: -region.area)
     outlines = {region.index: _outlines(region, canvas) for region in ordered}
-    picture = _fill(image, ordered, outlines)
+    drawn = _fill(image, ordered, outlines)
     thickness = max(1, round(max(canvas) / 800))
     for region in ordered:
         color = color_of(region)
         cv2.polylines(
-            picture, outlines[region.index], True, color, thickness, cv2.LINE_AA, shift=SHIFT
+            drawn, outlines[region.index], True, color, thickness, cv2.LINE_AA, shift=SHIFT
         )
         box = _scaled_box(region.box, scene.size, canvas)
-        cv2.rectangle(picture, (box.x1, box.y1), (box.x2 - 1, box.y2 - 1), color, 1)
+        cv2.rectangle(drawn, (box.x1, box.y1), (box.x2 - 1, box.y2 - 1), color, 1)
     for region in ordered:
-        _draw_point(picture, _on_canvas(region.point, scene.size, canvas), region.point.source)
-    _draw_labels(picture, scene, label)
-    return picture
+        _draw_point(drawn, _on_canvas(region.point, scene.size, canvas), region.point.source)
+    _draw_labels(drawn, scene, label)
+    return drawn
 
 
 def for_people(image: BgrImage, max_side: int) -> BgrImage:
-    """A copy whose longest side lies between MIN_PICTURE_SIDE and ``max_side`` (which wins)."""
+    """A copy whose longer side is between MIN_SIDE and ``max_side``, which has priority."""
     width, height = masks.size_of(image)
-    side = min(max(width, height, MIN_PICTURE_SIDE), max_side)
+    side = min(max(width, height, MIN_SIDE), max_side)
     scale = side / max(width, height)
     if scale == 1:
         return image.copy()
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(image, size, interpolation=how).astype(np.uint8, copy=False)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def contours_debug(image: BgrImage, working: BgrImage, points: Sequence[Point]) -> BgrImage:
-    """The contours and points proposed on the working image, over the darkened picture."""
-    picture = (image * 0.45).astype(np.uint8)
-    canvas, size = masks.size_of(image), masks.size_of(working)
+def contours_debug(
+    image: BgrImage, contours: Sequence[Contour], points: Sequence[Point], size: Size
+) -> BgrImage:
+    """Draw contours and points over a darkened copy of an image of the same view (HxWx3 BGR).
+
+    ``size`` is that of the working image on which they were proposed.
+    """
+    drawn = (image * 0.45).astype(np.uint8)
+    canvas = masks.size_of(image)
     thickness = max(1, round(max(canvas) / 900))
-    contours = find_contours(working)
     for rank, contour in enumerate(contours):
         outline = _scaled_outline(contour, size, canvas)
         cv2.polylines(
-            picture, [outline], False, region_color(rank + 1), thickness, cv2.LINE_AA, shift=SHIFT
+            drawn, [outline], False, region_color(rank + 1), thickness, cv2.LINE_AA, shift=SHIFT
         )
     for point in reversed(points):
-        _draw_point(picture, _on_canvas(point, size, canvas), point.source)
+        _draw_point(drawn, _on_canvas(point, size, canvas), point.source)
     proposed = [sum(point.source == source for point in points) for source in SOURCE_COLORS]
     text = (
         f"{len(contours)} contours; points: {proposed[0]} contour (red), {proposed[1]} grid (blue)"
@@ -89,18 +93,18 @@ def contours_debug(image: BgrImage, working: BgrImage, points: Sequence[Point]) 
     tile = labels.render(text, height)
     box = labels.place((0, 0), Size(tile.shape[1], height), canvas, [])
     if box is not None:
-        labels.paint(picture, box, tile, (235, 235, 235))
-    return picture
+        labels.paint(drawn, box, tile, (235, 235, 235))
+    return drawn
 
 
 def color_of(region: Region) -> Color:
-    """A region that is tracked keeps its colour from picture to picture."""
-    track = region.track_id.encode()
-    return region_color(zlib.crc32(track) % 1000 if track else region.index)
+    """The BGR colour of a region: by its track id if it has one, else by its index."""
+    track_id = region.track_id.encode()
+    return region_color(zlib.crc32(track_id) % 1000 if track_id else region.index)
 
 
 def region_color(index: int) -> Color:
-    """A vivid BGR colour, far from its neighbours': hues step by the golden ratio."""
+    """A vivid BGR colour, different from those of near indices: hues step by the golden ratio."""
     hue = (index * 0.618033988749895) % 1.0
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.62 + 0.3 * (index % 2), 1.0)
     return int(blue * 255), int(green * 255), int(red * 255)
@@ -111,7 +115,7 @@ def _fill(
 ) -> BgrImage:
     layer = np.zeros(image.shape[:2], np.uint16)
     for region in ordered:
-        # All outlines in one call: the even-odd rule leaves holes open.
+        # All outlines are passed in one call, so that the even-odd rule leaves holes open.
         cv2.fillPoly(layer, outlines[region.index], region.index, shift=SHIFT)
     count = max((region.index for region in ordered), default=0) + 1
     colors, opacity = np.zeros((count, 3), np.uint8), np.zeros(count, np.float32)
@@ -148,14 +152,14 @@ def _on_canvas(point: Point, size: Size, canvas: Size) -> tuple[int, int]:
     )
 
 
-def _draw_point(picture: BgrImage, centre: tuple[int, int], source: Source) -> None:
-    radius = max(2, round(max(picture.shape[:2]) / 320))
-    cv2.circle(picture, centre, radius + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
-    cv2.circle(picture, centre, radius, SOURCE_COLORS[source], cv2.FILLED, cv2.LINE_AA)
+def _draw_point(image: BgrImage, centre: tuple[int, int], source: PointSource) -> None:
+    radius = max(2, round(max(image.shape[:2]) / 320))
+    cv2.circle(image, centre, radius + 1, (255, 255, 255), cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(image, centre, radius, SOURCE_COLORS[source], cv2.FILLED, cv2.LINE_AA)
 
 
-def _draw_labels(picture: BgrImage, scene: Scene, label: Literal["index", "words"]) -> None:
-    canvas = masks.size_of(picture)
+def _draw_labels(image: BgrImage, scene: Scene, label: Literal["index", "words"]) -> None:
+    canvas = masks.size_of(image)
     height = max(11, round(max(canvas) / 58))
     placed: list[Box] = []
     for region in scene.regions:
@@ -168,4 +172,4 @@ def _draw_labels(picture: BgrImage, scene: Scene, label: Literal["index", "words
         box = labels.place(anchor, Size(tile.shape[1], height), canvas, placed, gap)
         if box is not None:
             placed.append(box)
-            labels.paint(picture, box, tile, color_of(region))
+            labels.paint(image, box, tile, color_of(region))

@@ -1,4 +1,4 @@
-"""Text labels on pictures: rendered with Pillow's own font, placed so that none covers another."""
+"""Text labels on images: rendered with Pillow's own font and placed so that none overlap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIGHT_INK: Color = (250, 250, 250)
 
 @functools.lru_cache(maxsize=256)
 def render(text: str, height: int) -> BgrImage:
-    """Coverage 0..255 (HxW) of a text with padding around it, ``height`` pixels high."""
+    """The coverage (HxW, 0..255) of a text with padding around it, ``height`` pixels high."""
     font = ImageFont.load_default(size=max(6, round(height * 0.72)))
     left, _, right, _ = font.getbbox(text)
     padding = max(2, height // 5)
@@ -28,22 +28,22 @@ def render(text: str, height: int) -> BgrImage:
     return np.asarray(tile, np.uint8)
 
 
-def paint(picture: BgrImage, box: Box, coverage: BgrImage, color: Color) -> None:
-    """Draw a rendered text on a plain background of ``color`` into a box of the picture."""
+def paint(image: BgrImage, box: Box, coverage: BgrImage, color: Color) -> None:
+    """Draw a rendered text on a plain background of ``color`` into a box of the image."""
     background = np.array(color, np.float32)
-    # Rec. 601 luma, of BGR.
+    # The weights are those of Rec. 601 luma, in BGR order.
     luma = float(background @ np.array([0.114, 0.587, 0.299], np.float32))
     ink = np.array(DARK_INK if luma > 110 else LIGHT_INK, np.float32)
     tile = background + coverage[..., None] / 255.0 * (ink - background)
-    picture[box.y1 : box.y2, box.x1 : box.x2] = np.rint(tile).astype(np.uint8)
+    image[box.y1 : box.y2, box.x1 : box.x2] = np.rint(tile).astype(np.uint8)
 
 
 def place(
     anchor: tuple[int, int], label: Size, canvas: Size, placed: Sequence[Box], gap: int = 6
 ) -> Box | None:
-    """Where a label goes: beside its anchor, else the nearest place that is free.
+    """The box of a label: beside its anchor if there is room, else at the nearest free position.
 
-    The box lies inside the canvas and touches none of ``placed``. None when nothing is free.
+    The box lies inside the canvas and overlaps none of ``placed``. None if there is no room.
     """
     if label.width > canvas.width or label.height > canvas.height:
         return None
@@ -57,7 +57,7 @@ def place(
             (middle_x, y + gap),
         ]
     )
-    # Most labels find room beside their point: the whole lattice is only searched for the rest.
+    # Most labels fit beside their point, so the whole lattice is searched for the others only.
     found = _first_free(beside, label, canvas, placed)
     return found or _first_free(_lattice(anchor, label, canvas), label, canvas, placed)
 

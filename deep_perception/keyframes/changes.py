@@ -1,8 +1,8 @@
-"""What of a camera's view changed between two frames, whatever its exposure did meanwhile.
+"""What changed in a camera's view between two frames, independent of exposure and small shifts.
 
-A frame is kept as a small blurred grey picture, the colours of 16x12 tiles and a histogram. Before
-two are compared, the older is given the newer one's exposure (a tone curve a channel, robust to
-what moved) and the shift of a camera that trembles.
+A frame is kept as a small blurred grey image, the colours of 16x12 tiles and a histogram. Before
+two frames are compared, the older one is corrected to the exposure of the newer one (one tone curve
+per channel, robust to moving objects) and shifted as a trembling camera shifts it.
 """
 
 from __future__ import annotations
@@ -19,40 +19,41 @@ from deep_perception.masks import Size
 
 Floats = NDArray[np.float32]
 Tiles = NDArray[np.bool_]
-"""12x16 bool: rows, columns of tiles, each a sixteenth and a twelfth of the picture."""
+"""12x16 bool (rows, columns): tiles of a sixteenth of the width and a twelfth of the height."""
 
 ROWS, COLUMNS, SIDE = 12, 16, 10
 WIDTH, HEIGHT = COLUMNS * SIDE, ROWS * SIDE
-# Of the small picture, in its pixels: what trembling moves textures by must not unmatch them.
+# Sigma in pixels of the small image: textures must still match after a camera trembled.
 BLUR = 1.2
-# Grey levels, squared: what sensor noise and JPEG leave after the averaging, several times over.
+# Squared grey levels: several times the variance that sensor noise and JPEG leave after averaging.
 NOISE = 25.0
-# A tile whose variance is more has a texture to match; `view` is counted over these.
+# A tile with a larger variance has a texture to match; the reason `view` counts these tiles.
 TEXTURED = 60.0
 SAME_TEXTURE = 0.7
-# Grey levels that a tile without texture may differ by, after exposure and noise.
-SAME_COLOUR = 24.0
-# Fewer textured tiles are no measure of the whole view.
+# Grey levels by which a tile without texture may differ after exposure correction and noise.
+SAME_COLOR = 24.0
+# With fewer textured tiles their changed share does not represent the view.
 ENOUGH_TEXTURED = 32
-# About the levels that black and white leave after averaging: what was cut off there is unknown.
+# Grey levels that black and white have at most after averaging: beyond them a level was clipped and
+# its true value is unknown.
 BLACK, WHITE = 12.0, 240.0
-# Pixels of the small picture, a twentieth of its width: a shift beyond is another view.
+# Pixels of the small image, a twentieth of its width: a larger shift is another view.
 MAX_SHIFT = 8.0
-# Where the texture is in one place only, it is a thing that shifts and not the camera, unless that
-# is no more than trembling; tiles, of the width or the height.
+# If the textured tiles extend over fewer tiles than this, an object may have shifted and not the
+# camera; then only a shift of at most MAX_TREMBLE pixels is attributed to the camera.
 IN_ONE_PLACE, MAX_TREMBLE = 6, 3.3
-# Fewer textured tiles cannot tell a shift from noise.
+# With fewer textured tiles a shift cannot be told from noise.
 ENOUGH_TO_MOVE = 4
-# Of a shift up to this, masks are still in their place.
-STAYS = 0.5
-# Exposure and white balance change no more than this between keyframes, as slope of a tone curve
-# and part of full scale: a covered lens is another view, not a dark exposure.
+# Pixels of the small image: after a shift up to this, masks still fit their pixels.
+MAX_STILL = 0.5
+# Limits of a change of exposure and white balance between keyframes, as slope of a tone curve and
+# share of full scale: a covered lens is another view and not a dark exposure.
 SLOPES, OFFSET = (0.35, 3.0), 0.45
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """A frame made small: about 100 kB, whatever its size."""
+class FrameThumbnail:
+    """What is kept of a frame for comparison: about 100 kB, whatever its size."""
 
     size: Size
     grey: Floats
@@ -64,90 +65,92 @@ class View:
 
     @cached_property
     def textured(self) -> Tiles:
-        """The tiles with a texture to match; kept, for many frames are compared with one view."""
+        """The tiles with a texture to match; cached, as many frames are compared with this one."""
         textured: Tiles = _Textures(self.grey).variance >= TEXTURED
         return textured
+
+    @classmethod
+    def of(cls, image: BgrImage) -> FrameThumbnail:
+        """The thumbnail of an HxWx3 uint8 BGR image."""
+        height, width = image.shape[:2]
+        if width > 4 * WIDTH or height > 4 * HEIGHT:
+            # Area filtering of every pixel of a large frame takes longer than all other steps.
+            image = _resized(image, (4 * WIDTH, 4 * HEIGHT), cv2.INTER_NEAREST)
+        small = _resized(image, (WIDTH, HEIGHT), cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+        blurred = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR)
+        tones = cv2.resize(cv2.merge([small, grey]), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+        return cls(
+            size=Size(width, height),
+            grey=blurred.astype(np.float32, copy=False),
+            tones=np.ascontiguousarray(tones.reshape(-1, 4).T, np.float32),
+            histogram=_histogram(small),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """From one view to the next: which tiles, what share of the view, and how far in colours."""
+    """What changed from one frame to another."""
 
     tiles: Tiles
     share: float
-    """Of the textured tiles (all, where few have texture), 0..1."""
-    colours: float
-    """Hellinger distance of the histograms, 0..1."""
+    """The changed share of the textured tiles, or of all tiles if few have texture; 0..1."""
+    colors: float
+    """The Hellinger distance of the histograms, 0..1."""
 
 
-def look(image: BgrImage) -> View:
-    """The view of an HxWx3 uint8 BGR picture."""
-    height, width = image.shape[:2]
-    if width > 4 * WIDTH or height > 4 * HEIGHT:
-        # Area filtering of every pixel of a large frame costs more than all the rest together.
-        image = cv2.resize(image, (4 * WIDTH, 4 * HEIGHT), interpolation=cv2.INTER_NEAREST).astype(
-            np.uint8, copy=False
-        )
-    small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(
-        np.uint8, copy=False
-    )
-    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
-    tones = cv2.resize(cv2.merge([small, grey]), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
-    return View(
-        size=Size(width, height),
-        grey=cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR).astype(np.float32, copy=False),
-        tones=np.ascontiguousarray(tones.reshape(-1, 4).T, np.float32),
-        histogram=_histogram(small),
-    )
+def _resized(image: BgrImage, size: tuple[int, int], interpolation: int) -> BgrImage:
+    return cv2.resize(image, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
 def _histogram(small: BgrImage) -> Floats:
     hue, saturation, value = cv2.split(cv2.cvtColor(small, cv2.COLOR_BGR2HSV))
-    # Grey and black pixels have no hue worth the name.
+    # The hue of grey and black pixels is noise.
     hue_bin = np.where((saturation < 48) | (value < 32), 0, 1 + hue // 15)
     counts = np.bincount((hue_bin * 4 + value // 64).ravel(), minlength=13 * 4)
     return (counts / counts.sum()).astype(np.float32)
 
 
-def compare(before: View, now: View) -> Change:
-    """What changed, exposure, white balance and a small shift aside."""
+def compare(before: FrameThumbnail, now: FrameThumbnail) -> Change:
+    """What changed, apart from exposure, white balance and a small shift."""
     curves = _tone_curves(before.tones, now.tones)
-    flat_change = _recoloured(before.tones, now.tones, curves)
+    recolored = _recolored(before.tones, now.tones, curves)
     known = np.ones((ROWS, COLUMNS), np.bool_)
-    best = _compare_at(before.grey, now.grey, known, curves, flat_change)
+    best = _compare_at(before.grey, now.grey, known, curves, recolored)
     if best[0].any():
         shifted = _shifted(before, now)
         if shifted is not None:
-            other = _compare_at(shifted[0], now.grey, shifted[1], curves, flat_change)
+            other = _compare_at(shifted[0], now.grey, shifted[1], curves, recolored)
             if other[0].sum() < best[0].sum():
                 best = other
     tiles, share = best
     overlap = float(np.sqrt(before.histogram * now.histogram).sum())
-    return Change(tiles=tiles, share=share, colours=max(0.0, 1.0 - overlap) ** 0.5)
+    return Change(tiles=tiles, share=share, colors=max(0.0, 1.0 - overlap) ** 0.5)
 
 
-def moved(before: View, now: View) -> bool:
-    """Whether the view is no longer in the same pixels, as far as its texture can tell."""
+def moved(before: FrameThumbnail, now: FrameThumbnail) -> bool:
+    """Whether the texture shows that the view has left its pixels."""
     if np.count_nonzero(before.textured) < ENOUGH_TO_MOVE:
         return False
     x, y = _shift(before.grey, now.grey)
-    return max(abs(x), abs(y)) > STAYS
+    return max(abs(x), abs(y)) > MAX_STILL
 
 
 def _compare_at(
-    before: Floats, now: Floats, known: Tiles, curves: Floats, recoloured: Tiles
+    before: Floats, now: Floats, known: Tiles, curves: Floats, recolored: Tiles
 ) -> tuple[Tiles, float]:
-    ours, theirs = _Textures(before), _Textures(now)
-    likeness = ours.likeness(theirs)
-    if (likeness < SAME_TEXTURE).any():
-        # White or black may have cut textures off. (Not instead: where a pixel of the small
-        # picture mixes what is cut off with what is not, no curve holds.)
+    """The changed tiles among the known ones, and the changed share of the view."""
+    old, new = _Textures(before), _Textures(now)
+    correlation = old.correlation(new)
+    if (correlation < SAME_TEXTURE).any():
+        # Clipping may have removed textures. The first result still counts, because no tone curve
+        # fits a pixel of the small image that mixes clipped and unclipped pixels.
         expected = _expose(before, curves[3])
-        ours, theirs = _Textures(expected), _Textures(expected + _misfit(before, now, expected))
-        likeness = np.maximum(likeness, ours.likeness(theirs))
-    flat = (ours.variance < TEXTURED) & (theirs.variance < TEXTURED)
-    changed: Tiles = known & ((likeness < SAME_TEXTURE) | (flat & recoloured))
-    textured = known & (ours.variance >= TEXTURED)
+        old, new = _Textures(expected), _Textures(expected + _misfit(before, now, expected))
+        correlation = np.maximum(correlation, old.correlation(new))
+    flat = (old.variance < TEXTURED) & (new.variance < TEXTURED)
+    changed: Tiles = known & ((correlation < SAME_TEXTURE) | (flat & recolored))
+    textured = known & (old.variance >= TEXTURED)
     share = float(changed[known].mean()) if known.any() else 1.0
     if textured.sum() >= ENOUGH_TEXTURED:
         share = max(share, float(changed[textured].mean()))
@@ -155,21 +158,21 @@ def _compare_at(
 
 
 class _Textures:
-    """A grey picture's tiles: means, and how much there is to match."""
+    """The mean and the variance of every tile of a grey image."""
 
     def __init__(self, grey: Floats) -> None:
-        # About mid grey: the squares of float32 levels would lose the variance of a bright tile.
+        # Centred at mid grey: float32 squares would lose the small variance of a bright tile.
         self._grey = grey - np.float32(128)
         self._mean = _tile_means(self._grey)
         squares = _tile_means(self._grey * self._grey)
         self.variance = np.maximum(squares - self._mean * self._mean, np.float32(0))
 
-    def likeness(self, other: _Textures) -> Floats:
+    def correlation(self, other: _Textures) -> Floats:
         """Zero-mean normalised cross-correlation; NOISE makes it 1 where neither has texture."""
         covariance = _tile_means(self._grey * other._grey) - self._mean * other._mean
         scale = np.sqrt((self.variance + NOISE) * (other.variance + NOISE))
-        likeness: Floats = (covariance + NOISE) / scale
-        return likeness
+        correlation: Floats = (covariance + NOISE) / scale
+        return correlation
 
 
 def _tile_means(grey: Floats) -> Floats:
@@ -183,8 +186,11 @@ def _shift(before: Floats, now: Floats) -> tuple[float, float]:
     return x, y
 
 
-def _shifted(before: View, now: View) -> tuple[Floats, Tiles] | None:
-    """``before.grey`` moved to where ``now`` has it, and the tiles that it still fills."""
+def _shifted(before: FrameThumbnail, now: FrameThumbnail) -> tuple[Floats, Tiles] | None:
+    """``before.grey`` shifted to match ``now``, and the tiles that it still fills.
+
+    None if the shift is too small to matter or too large for a trembling camera.
+    """
     x, y = _shift(before.grey, now.grey)
     rows, columns = np.nonzero(before.textured)
     in_one_place = rows.size == 0 or max(np.ptp(rows), np.ptp(columns)) < IN_ONE_PLACE
@@ -202,11 +208,11 @@ def _shifted(before: View, now: View) -> tuple[Floats, Tiles] | None:
 
 
 def _tone_curves(before: Floats, now: Floats) -> Floats:
-    """4x3 coefficients of 1, x and x^2 (x in 0..1) that turn the old tones into the new ones.
+    """4x3 coefficients of 1, x and x^2 (x in 0..1) that map the old tones to the new ones.
 
-    Iterated least squares with the weight of what does not fit falling step by step, so that up to
-    nearly half of the view may be something else. Held near "nothing changed" where the tones are
-    too alike to say more.
+    Iteratively reweighted least squares with a shrinking scale of the weights, so that nearly half
+    of the view may show something else. A regularisation keeps a curve near the identity if the
+    tones are too similar to determine it.
     """
     x = before / 255.0
     basis = np.stack([np.ones_like(x), x, x * x], axis=2)
@@ -231,7 +237,7 @@ def _tone_curves(before: Floats, now: Floats) -> Floats:
 
 
 def _misfit(before: Floats, now: Floats, expected: Floats) -> Floats:
-    """``now`` less ``expected``, or 0 where white or black, cut off on either side, explains it."""
+    """``now`` minus ``expected``, or 0 where clipping in either frame explains the difference."""
     misfit = now - expected
     up, down = (before < BLACK) | (now > WHITE), (before > WHITE) | (now < BLACK)
     explained = (up & (misfit < 0)) | (down & (misfit > 0))
@@ -243,8 +249,9 @@ def _expose(levels: Floats, curve: Floats) -> Floats:
     return np.clip(255.0 * (curve[0] + x * (curve[1] + x * curve[2])), 0.0, 255.0)
 
 
-def _recoloured(before: Floats, now: Floats, curves: Floats) -> Tiles:
+def _recolored(before: Floats, now: Floats, curves: Floats) -> Tiles:
+    """The tiles whose mean colour differs from the expected one."""
     expected = np.stack([_expose(*pair) for pair in zip(before[:3], curves[:3], strict=True)])
     misfit = np.abs(_misfit(before[:3], now[:3], expected)).max(axis=0)
-    recoloured: Tiles = (misfit > SAME_COLOUR).reshape(ROWS, COLUMNS)
-    return recoloured
+    recolored: Tiles = (misfit > SAME_COLOR).reshape(ROWS, COLUMNS)
+    return recolored

@@ -1,8 +1,8 @@
-"""Where to prompt the segmenter: contour centroids by area, then a grid."""
+"""The prompt points of the segmenter: centroids of contours by area, then a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +14,16 @@ from deep_perception import masks
 from deep_perception.images import BgrImage
 from deep_perception.settings import PointSettings
 
-Source = Literal["contour", "grid"]
+PointSource = Literal["contour", "grid"]
 Contour = NDArray[np.int32]
+"""(n, 1, 2) int32: x, y of the vertices, as ``cv2.findContours`` returns them."""
+
+# The sources that each value of `points.sources` stands for.
+PROPOSED: Mapping[str, frozenset[PointSource]] = {
+    "contours+grid": frozenset(("contour", "grid")),
+    "contours": frozenset(("contour",)),
+    "grid": frozenset(("grid",)),
+}
 
 
 @dataclass(frozen=True)
@@ -24,11 +32,11 @@ class Point:
 
     x: int
     y: int
-    source: Source
+    source: PointSource
 
 
 def find_contours(image: BgrImage) -> list[Contour]:
-    """External contours of the edges of an HxWx3 BGR image, largest ``contourArea`` first."""
+    """The external contours of the edges of an HxWx3 BGR image, largest area first."""
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     edges = cv2.Canny(cv2.GaussianBlur(grey, (5, 5), 0), 100, 200)
     found, _ = cv2.findContours(edges, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -36,15 +44,16 @@ def find_contours(image: BgrImage) -> list[Contour]:
     return sorted(contours, key=cv2.contourArea, reverse=True)
 
 
-def contour_points(image: BgrImage, *, limit: int = 500, inside: bool = False) -> list[Point]:
-    """Moment centroids of the contours with non-zero area, largest first, duplicates dropped.
+def contour_points(
+    contours: Iterable[Contour], size: masks.Size, *, limit: int, inside: bool
+) -> list[Point]:
+    """The centroids of the contours with non-zero area, in their order, without duplicates.
 
     Centroids are truncated to whole pixels and clamped to the image. With ``inside``, a centroid
-    outside its contour (a crescent's) moves to the contour's innermost pixel.
+    that lies outside its contour (as a crescent's does) moves to the contour's innermost pixel.
     """
-    height, width = image.shape[:2]
     centroids = []
-    for contour in find_contours(image):
+    for contour in contours:
         moments = cv2.moments(contour)
         if moments["m00"] == 0:
             continue
@@ -52,14 +61,15 @@ def contour_points(image: BgrImage, *, limit: int = 500, inside: bool = False) -
         y = int(moments["m01"] / moments["m00"])
         if inside and cv2.pointPolygonTest(contour, (x, y), measureDist=False) < 0:
             x, y = innermost_pixel(contour)
-        centroids.append(Point(min(max(x, 0), width - 1), min(max(y, 0), height - 1), "contour"))
+        x, y = min(max(x, 0), size.width - 1), min(max(y, 0), size.height - 1)
+        centroids.append(Point(x, y, "contour"))
     return unique(centroids)[:limit]
 
 
 def innermost_pixel(contour: Contour) -> tuple[int, int]:
     """The pixel of a filled contour that is farthest from its boundary."""
     left, top, width, height = cv2.boundingRect(contour)
-    # One pixel of margin: the distance is to the nearest zero, so the picture's rim must be zero.
+    # The distance is measured to the nearest zero, so a margin of one pixel must be zero.
     filled = np.zeros((height + 2, width + 2), np.uint8)
     cv2.drawContours(filled, [contour - (left - 1, top - 1)], -1, 1, cv2.FILLED)
     distance = cv2.distanceTransform(filled, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -67,17 +77,17 @@ def innermost_pixel(contour: Contour) -> tuple[int, int]:
     return int(x) + left - 1, int(y) + top - 1
 
 
-def grid_points(width: int, height: int, *, columns: int = 14, rows: int = 12) -> list[Point]:
-    """An even grid without the border, column by column, duplicates dropped."""
+def grid_points(size: masks.Size, *, columns: int, rows: int) -> list[Point]:
+    """An even grid without the border, column by column, without duplicates."""
     return unique(
-        Point(int(i * width / (columns + 1)), int(j * height / (rows + 1)), "grid")
+        Point(int(i * size.width / (columns + 1)), int(j * size.height / (rows + 1)), "grid")
         for i in range(1, columns + 1)
         for j in range(1, rows + 1)
     )
 
 
 def unique(points: Iterable[Point]) -> list[Point]:
-    """The first point at each pixel, in order; it keeps its source."""
+    """The first point at each pixel, in order and with its source."""
     first: dict[tuple[int, int], Point] = {}
     for point in points:
         first.setdefault((point.x, point.y), point)
@@ -85,7 +95,7 @@ def unique(points: Iterable[Point]) -> list[Point]:
 
 
 def to_source(point: Point, working: masks.Size, source: masks.Size) -> Point:
-    """The same point in pixels of the source picture that the working one was shrunk from."""
+    """The point in pixels of the source image from which the working image was shrunk."""
     return Point(
         masks.to_source(point.x, working.width, source.width),
         masks.to_source(point.y, working.height, source.height),
@@ -93,12 +103,20 @@ def to_source(point: Point, working: masks.Size, source: masks.Size) -> Point:
     )
 
 
-def propose(image: BgrImage, settings: PointSettings) -> list[Point]:
-    """The points of one sweep over an HxWx3 BGR image: contours first, then the grid."""
-    height, width = image.shape[:2]
+def propose(
+    image: BgrImage, settings: PointSettings, contours: Iterable[Contour] | None = None
+) -> list[Point]:
+    """The points of one sweep over an HxWx3 BGR image: contours first, then the grid.
+
+    ``contours`` are those of ``find_contours`` for the image, if the caller has them already.
+    """
+    size = masks.size_of(image)
+    sources = PROPOSED[settings.sources]
     points: list[Point] = []
-    if "contours" in settings.sources:
-        points += contour_points(image, limit=settings.max_contour_points, inside=settings.inside)
-    if "grid" in settings.sources:
-        points += grid_points(width, height, columns=settings.grid_columns, rows=settings.grid_rows)
+    if "contour" in sources:
+        found = find_contours(image) if contours is None else contours
+        limit, inside = settings.max_contour_points, settings.inside
+        points += contour_points(found, size, limit=limit, inside=inside)
+    if "grid" in sources:
+        points += grid_points(size, columns=settings.grid_columns, rows=settings.grid_rows)
     return unique(points)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deep_perception import __version__
-from deep_perception.naming import one_name_each
+from deep_perception.naming import unique_names
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.outputs.bag import Images
 from deep_perception.replay.recordings.bags import BagError, Recording, name_of
@@ -104,7 +104,7 @@ def named(bags: Collection[Path], taken: Collection[str]) -> dict[Path, str]:
         whole = (bag.parent if bag.name == METADATA else bag).resolve()
         stem = stems[bag]
         wanted[bag] = f"{whole.parent.name}_{stem}" if often[stem] > 1 else stem
-    names = one_name_each(wanted, taken)
+    names = unique_names(wanted, taken)
     return {bag: names[bag] for bag in bags}
 
 

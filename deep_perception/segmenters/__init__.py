@@ -1,4 +1,4 @@
-"""Segmenters: from a point to the mask of what is there."""
+"""Segmenters: backends that turn a point into the mask of the object at that point."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ REGISTRY = {
 
 
 class Segmenter(Protocol):
-    """What a sweep needs of a backend.
+    """The interface of a segmenter.
 
-    One that counts may have ``statistics``, a mapping of names to numbers, for the diagnostics.
+    A segmenter may also have ``statistics``, a mapping of names to numbers for the diagnostics.
     """
 
     name: str
     model: str
-    """Its weights, empty when there are none."""
+    """The name of its weights, empty if it has none."""
     chunk_size: int
-    """How many points a sweep should ask for at once on this device."""
+    """The number of points that a sweep should pass to ``masks`` at once on this device."""
 
     def embed(self, image: BgrImage) -> Any:
-        """The work that is done once for a picture (HxWx3 uint8 BGR, working size)."""
+        """Do the work that is needed once per image (HxWx3 uint8 BGR, working size)."""
         ...
 
     def masks(
@@ -42,5 +42,5 @@ class Segmenter(Protocol):
         ...
 
     def close(self) -> None:
-        """Give memory and processes back."""
+        """Free memory and stop processes."""
         ...

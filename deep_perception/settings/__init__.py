@@ -1,7 +1,10 @@
-"""Every setting: the only defaults, ranges, units and help texts of the package.
+"""Every setting, with the only defaults, ranges, units and help texts of the package.
 
-ROS parameters, command-line options, ``config/analyzer.yaml`` and the README's table are generated
-from here (``options.py``). Written for pydantic 1.10 (what Ubuntu 24.04 ships) and 2 alike.
+ROS parameters, command-line options, ``config/analyzer.yaml`` and the table of parameters are
+generated from this file (``options.py``, ``yaml_text.py``). It is longer than the other files so
+that one page shows every default. It supports pydantic 1.10 (in Ubuntu 24.04) and 2.
+
+Help texts are noun phrases or imperatives in lower case, as in the help of the command line.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ def _setting(
     step: int = 1,
     read_only: bool = False,
 ) -> Any:
+    """A field with its help, unit and range.
+
+    Whole numbers are multiples of ``step``. If ``read_only``, a running node cannot change it.
+    """
     extra: dict[str, Any] = {
         "unit": unit,
         "at_least": at_least,
@@ -41,18 +48,21 @@ def _setting(
 
 
 class PointSettings(pydantic.BaseModel, extra="forbid"):
+    """The prompt points."""
+
     sources: Literal["contours+grid", "contours", "grid"] = _setting(
-        "contours+grid", "which points are proposed, in this order"
+        "contours+grid", "sources of the prompt points, in this order"
     )
-    grid_columns: int = _setting(14, "columns of grid points", at_least=1, at_most=200)
-    grid_rows: int = _setting(12, "rows of grid points", at_least=1, at_most=200)
+    grid_columns: int = _setting(14, "columns of the point grid", at_least=1, at_most=200)
+    grid_rows: int = _setting(12, "rows of the point grid", at_least=1, at_most=200)
     max_contour_points: int = _setting(
-        500, "at most this many contour centroids, largest contour first", at_least=0, at_most=20000
-    )
+        500, "maximum number of contour centroids; the largest contours are used",
+        at_least=0, at_most=20000,
+    )  # fmt: skip
     order: Literal["area", "saliency", "novelty"] = _setting(
         "area",
-        "which points are asked first: contours by area, then the grid; what stands out; or what "
-        "changed since the last analysed picture",
+        "order of the points: contours by area, then the grid (area); salient points first "
+        "(saliency); or points first that changed since the last analysed image (novelty)",
     )
     inside: bool = _setting(
         False, "move a centroid that lies outside its contour to the contour's innermost pixel"
@@ -60,98 +70,113 @@ class PointSettings(pydantic.BaseModel, extra="forbid"):
 
 
 class SweepSettings(pydantic.BaseModel, extra="forbid"):
+    """The sweep over the points of one image."""
+
     max_width: int = _setting(
-        640, "the working image is shrunk to fit this width", unit="px", at_least=16, at_most=8192
-    )
+        640, "maximum width of the working image; larger images are reduced to fit",
+        unit="px", at_least=16, at_most=8192,
+    )  # fmt: skip
     max_height: int = _setting(
-        480, "the working image is shrunk to fit this height", unit="px", at_least=16, at_most=8192
-    )
+        480, "maximum height of the working image; larger images are reduced to fit",
+        unit="px", at_least=16, at_most=8192,
+    )  # fmt: skip
     min_mask_area: int = _setting(
-        50, "smaller masks are dropped", unit="px of the working image", at_least=0, at_most=10**6
-    )
+        50, "minimum area of a mask; smaller masks are dropped",
+        unit="px of the working image", at_least=0, at_most=10**6,
+    )  # fmt: skip
     overlap: Literal["allow", "trim", "skip"] = _setting(
         "allow",
-        "pixels that are claimed already: allow them in a new mask, trim them off it, or skip "
-        "a mask that is mostly claimed",
+        "treatment of pixels that an earlier mask has claimed: allow them in a new mask, trim them "
+        "off, or skip a mask that is mostly claimed",
     )
     min_score: float = _setting(
-        0.0, "masks that the segmenter scores lower are dropped", at_least=0.0, at_most=1.0
-    )
-    max_regions: int = _setting(0, "stop after this many regions, 0: no limit", at_least=0)
+        0.0, "minimum score of a mask; masks with a lower score are dropped",
+        at_least=0.0, at_most=1.0,
+    )  # fmt: skip
+    max_regions: int = _setting(0, "maximum number of regions; 0 means no limit", at_least=0)
     deadline_s: float = _setting(
-        0.0, "stop asking points this long after the analysis began, and report those left out; "
-        "0: never",
+        0.0, "time after the start of the analysis when the sweep stops; the points that are left "
+        "out are reported; 0 means no deadline",
         unit="s", at_least=0.0,
     )  # fmt: skip
 
 
 class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
+    """The segmenter and its weights."""
+
     backend: str = _setting(
         "superpixels",
-        "what turns a point into a mask: superpixels (embedded, no download), sam2, sam2_official "
-        "(Meta's package) or your own 'package.module:Class'",
+        "segmenter: superpixels (embedded, no download), sam2, sam2_official (Meta's package) or "
+        "your own 'package.module:Class'",
         read_only=True,
     )
     fallback: str = _setting(
-        "superpixels", "used, and said in every message, when the backend cannot work; empty: none",
+        "superpixels",
+        "segmenter that replaces a backend that is unavailable; every message then contains a "
+        "warning; empty means none",
         read_only=True,
-    )  # fmt: skip
+    )
     checkpoint: str = _setting(
         "checkpoints/sam2.1-hiera-tiny",
-        "SAM2's weights: a folder (deep_perception models fetch), Meta's .pt file, or a hub id",
+        "weights of SAM2: a folder (deep_perception models fetch), Meta's .pt file or a hub id",
         read_only=True,
     )
     config: str = _setting(
         "",
-        "the YAML file or its name (sam2.1_hiera_l.yaml) that goes with a .pt file; empty: by the "
-        "weights",
+        "configuration of a .pt file: a YAML file or its name (sam2.1_hiera_l.yaml); empty means "
+        "that it is derived from the weights",
         read_only=True,
     )
     device: str = _setting(
-        "auto", "auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, mps", read_only=True
+        "auto",
+        "device of SAM2: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, mps",
+        read_only=True,
     )
     image_size: int = _setting(
-        1024, "side of the square picture that SAM2 sees; smaller is faster and coarser",
+        1024, "side of the square image that SAM2 encodes; smaller is faster and coarser",
         unit="px", at_least=256, at_most=1024, step=32, read_only=True,
     )  # fmt: skip
     scale: Literal["best", "small", "medium", "large"] = _setting(
         "best",
-        "which of SAM2's three masks of a point: of the best predicted quality, or by size",
+        "choice among SAM2's three masks of a point: the one with the best predicted quality, or "
+        "by size",
         read_only=True,
     )
     chunk_size: int = _setting(
-        0, "points that SAM2 decodes at once, 0: by device", at_least=0, at_most=1024,
-        read_only=True,
+        0, "number of points that SAM2 decodes at once; 0 means a number that suits the device",
+        at_least=0, at_most=1024, read_only=True,
     )  # fmt: skip
     fill_holes_area: int = _setting(
-        0, "holes in a SAM2 mask up to this area are filled, 0: none",
+        0, "maximum area of holes in a SAM2 mask that are filled; 0 means none",
         unit="px of the working image", at_least=0, at_most=10**6, read_only=True,
     )  # fmt: skip
     drop_specks_area: int = _setting(
-        0, "pieces of a SAM2 mask up to this area are dropped, 0: none",
+        0, "maximum area of components of a SAM2 mask that are dropped; 0 means none",
         unit="px of the working image", at_least=0, at_most=10**6, read_only=True,
     )  # fmt: skip
     largest_component: bool = _setting(
-        False, "keep the largest piece of a SAM2 mask only", read_only=True
+        False, "keep only the largest component of a SAM2 mask", read_only=True
     )
 
 
 class DamSettings(pydantic.BaseModel, extra="forbid"):
+    """The server of the Describe Anything Model (DAM)."""
+
     url: str = _setting(
         "http://127.0.0.1:8470/v1",
-        "where the DAM server is: the one that deep_perception starts, or NVIDIA's dam_server.py "
+        "URL of the DAM server: the one that deep_perception starts, or NVIDIA's dam_server.py "
         "(without /v1)",
         read_only=True,
     )
     manage_server: bool = _setting(
         True,
-        "start the DAM server when nothing answers at describer.dam.url, start it again when it "
-        "dies, and stop it at the end",
+        "start the DAM server if nothing answers at describer.dam.url, restart it if it dies, and "
+        "stop it at the end",
         read_only=True,
     )
     environment: str = _setting(
         "~/.local/share/deep_perception/dam",
-        "the Python environment of the DAM server (deep_perception models setup-dam)",
+        "folder of the DAM server's Python environment (deep_perception models setup-dam)",
         read_only=True,
     )
     checkpoint: str = _setting(
@@ -161,227 +186,253 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
     )
     device: Literal["cuda", "cpu"] = _setting(
         "cuda",
-        "where DAM runs; cpu takes minutes a region, wants describer.region_timeout_s to "
-        "match, and is for trying only",
+        "device of DAM; cpu is for trials only: it takes minutes per region and needs a larger "
+        "describer.region_timeout_s",
         read_only=True,
     )
     precision: Literal["fp16", "8bit", "4bit"] = _setting(
         "fp16",
-        "of DAM's language model: about 6.6, 4.3 or 3.1 GB of weights, and 1.5 GB to work with",
+        "precision of DAM's language model: the weights take about 6.6, 4.3 or 3.1 GB of memory, "
+        "and inference another 1.5 GB",
         read_only=True,
     )
     max_batch: int = _setting(
-        8, "regions that DAM describes at once", at_least=1, at_most=64, read_only=True
-    )
+        8, "maximum number of regions that DAM describes at once",
+        at_least=1, at_most=64, read_only=True,
+    )  # fmt: skip
     max_queue: int = _setting(
-        64, "regions that wait at the DAM server; more are refused for the moment (status 429)",
+        64, "maximum number of regions that wait at the DAM server; further requests are refused "
+        "with status 429",
         at_least=1, at_most=4096, read_only=True,
     )  # fmt: skip
     max_tokens: int = _setting(
-        128, "at most this many tokens a description", at_least=16, at_most=1024, read_only=True
+        128, "maximum number of tokens per description", at_least=16, at_most=1024, read_only=True
     )
     top_p: float = _setting(
-        0.5, "the likeliest words up to this probability are drawn from",
+        0.5, "nucleus sampling: tokens are drawn from the likeliest ones up to this probability",
         at_least=0.01, at_most=1.0, read_only=True,
     )  # fmt: skip
     num_beams: int = _setting(
-        1, "beams of the search for words, 1: none", at_least=1, at_most=16, read_only=True
-    )
+        1, "number of beams of the beam search; 1 means no beam search",
+        at_least=1, at_most=16, read_only=True,
+    )  # fmt: skip
     api_key_env: str = _setting(
         "DAM_API_TOKEN",
-        "the environment variable that holds the DAM server's API token; unset: it wants none",
+        "environment variable with the API token of the DAM server; if it is unset, no token is "
+        "required",
         read_only=True,
     )
 
 
 class DescriberSettings(pydantic.BaseModel, extra="forbid"):
+    """The describer and its server."""
+
     backend: str = _setting(
         "attributes",
-        "what puts a region into words: attributes (embedded, no download), chat (LM Studio or "
-        "another OpenAI-compatible server), dam (Describe Anything Model) or your own "
+        "describer: attributes (embedded, no download), chat (LM Studio or another "
+        "OpenAI-compatible server), dam (Describe Anything Model) or your own "
         "'package.module:Class'",
         read_only=True,
     )
     fallback: str = _setting(
         "attributes",
-        "used, and said in every message, while the backend cannot work; empty: none",
+        "describer that replaces a backend while it is unavailable; every message then contains a "
+        "warning; empty means none",
         read_only=True,
     )
     scene_deadline_s: float = _setting(
         0.0,
-        "the scene is published this long after its analysis began (once it is swept), with the "
-        "regions that have no words yet pending; 0: when all have words",
+        "time after the start of the analysis when a swept scene is published; regions without a "
+        "description are then pending; 0 means when all regions are described",
         unit="s", at_least=0.0, at_most=86400.0,
     )  # fmt: skip
     new_keyframe: Literal["finish", "cancel"] = _setting(
         "finish",
-        "when the next keyframe comes while regions are described: finish them, or cancel them "
-        "(they stay pending)",
+        "treatment of regions that are being described when the next keyframe arrives: finish "
+        "them, or cancel them so that they stay pending",
     )
     describe_again: int = _setting(
         16,
-        "when the backend can be used again, at most this many regions of a scene that the "
-        "fallback described are described again, the largest first; 0: none",
+        "maximum number of regions per scene that were described by the fallback and are described "
+        "again, the largest first, when the backend is available again; 0 means none",
         at_least=0, at_most=1000,
     )  # fmt: skip
     cache_size: int = _setting(
-        2048, "words that are remembered of regions with the same pixels, mask, prompt and model, "
-        "0: none", at_least=0, at_most=10**6, read_only=True,
+        2048, "maximum number of cached descriptions of regions with equal pixels, mask, prompt "
+        "and model; 0 means no cache", at_least=0, at_most=10**6, read_only=True,
     )  # fmt: skip
     cache_file: str = _setting(
-        "", "SQLite file that keeps the remembered words; empty: in memory only", read_only=True
+        "", "SQLite file of the cached descriptions; empty means in memory only", read_only=True
     )
     url: str = _setting(
-        "http://localhost:1234/v1", "where the chat server is, with /v1", read_only=True
+        "http://localhost:1234/v1", "URL of the chat server, with /v1", read_only=True
     )
     model: str = _setting(
-        "", "the chat server's model; empty: the loaded one that takes pictures", read_only=True
+        "",
+        "model of the chat server; empty means the loaded model that accepts images",
+        read_only=True,
     )
     load_model: Literal["never", "load", "load+unload"] = _setting(
         "never",
-        "whether LM Studio is told to load describer.model when it is not loaded, and to unload "
-        "it at the end",
+        "whether LM Studio loads describer.model if it is not loaded, and unloads it at the end",
         read_only=True,
     )
     load_timeout_s: float = _setting(
-        300.0, "a model that is not loaded after this long is given up",
+        300.0, "maximum time to wait for a model to be loaded",
         unit="s", at_least=1.0, at_most=3600.0, read_only=True,
     )  # fmt: skip
     ttl_s: int = _setting(
-        0, "LM Studio unloads a model that it loaded by itself for a request after this long "
-        "without work (not one that was loaded by hand or by describer.load_model), 0: its own "
-        "setting", unit="s", at_least=0, at_most=86400, read_only=True,
+        0, "idle time after which LM Studio unloads a model that it loaded for a request (not one "
+        "that was loaded by hand or by describer.load_model); 0 means the setting of LM Studio",
+        unit="s", at_least=0, at_most=86400, read_only=True,
     )  # fmt: skip
     api_key_env: str = _setting(
         "LM_API_TOKEN",
-        "the environment variable that holds the chat server's API token, if it wants one",
+        "environment variable with the API token of the chat server, if it requires one",
         read_only=True,
     )
     prompt: str = _setting(
         "",
-        "what is asked: a name in deep_perception/prompts, or the path of a text file of your own; "
-        "empty: region for chat, dam for DAM",
+        "prompt: a name in deep_perception/describers/prompts or the path of your own text file; "
+        "empty means region for chat and dam for DAM",
         read_only=True,
     )
     picture_mode: Literal["blur", "dim", "gray", "outline", "cutout"] = _setting(
         "dim",
-        "what the chat server sees around a region: it is blurred, darkened, gray, left as it is, "
-        "or filled",
+        "surroundings of a region in the image for the chat server: blurred, darkened, gray, "
+        "unchanged (outline), or filled with gray (cutout)",
         read_only=True,
     )
     scene_picture: bool = _setting(
         False,
-        "show the chat server the whole picture too, with the region outlined: more tokens",
+        "also send the chat server the whole image with the region outlined, which takes more "
+        "tokens",
         read_only=True,
     )
     max_concurrency: int = _setting(
-        0, "regions that a server is asked at once, 0: what it says it takes, else 4",
+        0, "maximum number of simultaneous requests to a server; 0 means the number that the "
+        "server reports, or else 4",
         at_least=0, at_most=64, read_only=True,
     )  # fmt: skip
     region_timeout_s: float = _setting(
-        60.0, "a region without words after this long, retries included, is given up",
+        60.0, "maximum time to describe a region, including retries; after it the region fails",
         unit="s", at_least=0.1, at_most=3600.0, read_only=True,
     )  # fmt: skip
     max_tokens: int = _setting(
-        400, "at most this many tokens an answer", at_least=16, at_most=32768, read_only=True
+        400, "maximum number of tokens per answer", at_least=16, at_most=32768, read_only=True
     )
     temperature: float = _setting(
-        0.2, "0: the likeliest words, more: more varied", at_least=0.0, at_most=2.0, read_only=True
-    )
+        0.2, "sampling temperature: 0 means the likeliest answer, larger values more varied ones",
+        at_least=0.0, at_most=2.0, read_only=True,
+    )  # fmt: skip
     dam: DamSettings = pydantic.Field(default_factory=DamSettings)
 
 
 class ModelSettings(pydantic.BaseModel, extra="forbid"):
+    """The backends in memory."""
+
     idle_unload_s: float = _setting(
         0.0,
-        "the models are unloaded after this long without work, and loaded again with the next "
-        "keyframe; 0: never",
+        "idle time after which the models are unloaded; the next keyframe loads them again; "
+        "0 means never",
         unit="s", at_least=0.0, at_most=86400.0,
     )  # fmt: skip
 
 
 class KeyframeSettings(pydantic.BaseModel, extra="forbid"):
+    """The selection of keyframes."""
+
     mode: Literal["content", "interval"] = _setting(
         "content",
-        "analyse a frame when what it shows has changed (content), or one every min_interval_s "
-        "whatever it shows (interval)",
+        "analyse a frame if its content has changed (content), or one frame every min_interval_s "
+        "(interval)",
     )
     min_interval_s: float = _setting(
-        1.0, "least time between two analysed frames, by their stamps; 0: as fast as it goes",
+        1.0, "minimum time between the stamps of two keyframes; 0 means no minimum",
         unit="s", at_least=0.0, at_most=3600.0,
     )  # fmt: skip
     max_interval_s: float = _setting(
-        30.0, "an unchanged view is analysed again after this long, by the stamps; 0: never",
+        30.0, "time, by the stamps, after which an unchanged view is analysed again; 0 means never",
         unit="s", at_least=0.0, at_most=86400.0,
     )  # fmt: skip
     view_share: float = _setting(
-        0.6, "the view has changed when more than this part of its textured tiles has",
+        0.6, "share of the textured tiles that must change for a changed view",
         at_least=0.05, at_most=1.0,
     )  # fmt: skip
     local_tiles: int = _setting(
-        4, "something in the view has changed when this many tiles that touch did in two frames "
-        "running, of 16x12 tiles in all; 0: such changes do not count", at_least=0, at_most=192,
+        4, "number of adjacent tiles, of 16x12, that must change in two successive frames for a "
+        "local change; 0 means that local changes are ignored", at_least=0, at_most=192,
     )  # fmt: skip
 
 
 class IdentitySettings(pydantic.BaseModel, extra="forbid"):
+    """The tracks of the regions and the reuse of their descriptions."""
+
     keep_lost_s: float = _setting(
         10.0,
-        "a region that is out of sight for no longer than this gets its track id back",
+        "maximum time for which a region can be out of sight and keep its track id",
         unit="s", at_least=0.0, at_most=3600.0,
     )  # fmt: skip
     words_ttl_s: float = _setting(
         600.0,
-        "words are used again while the region looks the same and they are no older than this; "
-        "0: describe every keyframe afresh",
+        "maximum age of a description that is reused while the appearance of its region is "
+        "unchanged; 0 means that every keyframe is described anew",
         unit="s", at_least=0.0, at_most=86400.0,
     )  # fmt: skip
     max_lost: int = _setting(
-        256, "at most this many regions that are out of sight are remembered",
+        256, "maximum number of regions out of sight that are kept",
         at_least=0, at_most=4096,
     )  # fmt: skip
 
 
 class OutputSettings(pydantic.BaseModel, extra="forbid"):
+    """The files that the command line writes, and the annotated image."""
+
     folder: str = _setting(
-        "output", "where the command line writes its reports and pictures; the node writes no files"
+        "output",
+        "folder for the reports and images of the command line; the node writes no files",
     )
     max_picture_side: int = _setting(
         1920,
-        "longest side of the picture files that the command line draws; ~/annotated has the "
-        "camera's own size",
+        "maximum length of the longer side of the images that the command line writes; "
+        "~/annotated has the size of the camera image",
         unit="px", at_least=64, at_most=16384,
     )  # fmt: skip
     labels: Literal["index", "words"] = _setting(
-        "index", "what a drawn label says: D1, D2, ... alone or with the region's words"
+        "index",
+        "text of the drawn labels: the index (D1, D2, ...), or the index and the region's label",
     )
     jpeg_quality: int = _setting(
-        90, "quality of the compressed annotated image", at_least=1, at_most=100
+        90, "JPEG quality of the compressed annotated image", at_least=1, at_most=100
     )
 
 
 class RosSettings(pydantic.BaseModel, extra="forbid"):
+    """The ROS node."""
+
     cameras: str = _setting(
         "",
-        "names of the cameras, with commas between them: each has its input <name>/image and its "
-        "outputs ~/<name>/...; empty: one camera, with image and ~/...",
+        "names of the cameras, separated by commas: each has the input <name>/image and the "
+        "outputs ~/<name>/...; empty means one camera with image and ~/...",
         read_only=True,
     )
     autostart: bool = _setting(
-        True, "configure and activate the managed node at the start", read_only=True
+        True, "configure and activate the lifecycle node when it starts", read_only=True
     )
     transport: Literal["auto", "raw", "compressed"] = _setting(
         "auto",
-        "subscribe to sensor_msgs/Image (raw), CompressedImage (compressed), or what is published, "
-        "raw first (auto)",
+        "type of the image subscription: sensor_msgs/Image (raw), CompressedImage (compressed), or "
+        "the type that is published, preferably raw (auto)",
         read_only=True,
     )
     reliability: Literal["best_effort", "reliable"] = _setting(
-        "best_effort", "reliability of the image subscription", read_only=True
+        "best_effort", "reliability QoS of the image subscription", read_only=True
     )
-    enabled: bool = _setting(True, "analyse incoming images; also ~/set_enabled")
+    enabled: bool = _setting(
+        True, "analyse incoming images; the service ~/set_enabled changes it as well"
+    )
     input_timeout_s: float = _setting(
-        5.0, "say what is wrong with the input when no image came for this long, 0: never",
+        5.0, "time without an image after which a warning explains the likely cause; 0 means never",
         unit="s", at_least=0.0, at_most=3600.0,
     )  # fmt: skip
     diagnostics_period_s: float = _setting(
@@ -390,7 +441,7 @@ class RosSettings(pydantic.BaseModel, extra="forbid"):
 
 
 class Settings(pydantic.BaseModel, extra="forbid"):
-    """The whole tree. ``Settings()`` is the default behaviour."""
+    """All settings as one tree. ``Settings()`` has the defaults."""
 
     points: PointSettings = pydantic.Field(default_factory=PointSettings)
     sweep: SweepSettings = pydantic.Field(default_factory=SweepSettings)

@@ -1,4 +1,4 @@
-"""The leaves of the settings tree by their dotted names, and settings made from them."""
+"""The settings as a flat list of options with dotted names, and settings made from such names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from deep_perception.settings import Scalar, Settings
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or has a value that is not allowed; the message says what is."""
+    """A setting is unknown or has an invalid value; the message names the valid ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One leaf of the tree, e.g. ``points.grid_columns``."""
+    """One leaf of the settings tree, such as ``points.grid_columns``.
+
+    Whole numbers are multiples of ``step``.
+    """
 
     name: str
     kind: type
@@ -30,12 +33,11 @@ class Option:
     at_most: float | None
     choices: tuple[str, ...]
     step: int
-    """Whole numbers are multiples of it."""
     read_only: bool
 
     @property
     def expected(self) -> str:
-        """What is allowed, in words."""
+        """A description of the valid values, for help texts and errors."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         name = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -46,14 +48,15 @@ class Option:
 
 
 def options() -> tuple[Option, ...]:
-    """All leaves of the tree, in order."""
+    """All options in the order of the settings tree."""
     return _OPTIONS
 
 
 def settings_from(changes: Mapping[str, Any], base: Settings | None = None) -> Settings:
-    """Settings with dotted names changed: ``settings_from({"points.grid_rows": 8})``.
+    """Make settings from dotted names and values: ``settings_from({"points.grid_rows": 8})``.
 
-    Raises SettingsError that names the setting, its value and what is allowed.
+    Other settings are those of ``base``, or else the defaults. Raises SettingsError with the name
+    of the setting, its value and the valid values.
     """
     values = {**(flatten(base) if base else {}), **changes}
     tree: dict[str, Any] = {}
@@ -68,16 +71,16 @@ def settings_from(changes: Mapping[str, Any], base: Settings | None = None) -> S
         return Settings(**tree)
     except pydantic.ValidationError as error:
         name = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise SettingsError(_refusal(find(name), values[name])) from None
+        raise _invalid(find(name), values[name]) from None
 
 
 def flatten(settings: Settings) -> dict[str, Scalar]:
-    """Dotted name -> value of every leaf."""
+    """The value of every option by its dotted name."""
     return {option.name: attrgetter(option.name)(settings) for option in options()}
 
 
 def find(name: str) -> Option:
-    """The option of a dotted name. Raises SettingsError with the nearest name there is."""
+    """The option of a dotted name. Raises SettingsError with the most similar name."""
     if name not in _BY_NAME:
         near = difflib.get_close_matches(name, _BY_NAME, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -86,20 +89,20 @@ def find(name: str) -> Option:
 
 
 def _check_kind(option: Option, value: Any) -> None:
-    # pydantic would turn "3", 3.7 or True into an int, differently in its two major versions.
+    # pydantic converts "3", 3.7 or True to an int, with differences between its major versions.
     allowed: tuple[type, ...] = (int, float) if option.kind is float else (option.kind,)
     if not isinstance(value, allowed) or (isinstance(value, bool) and option.kind is not bool):
-        raise SettingsError(_refusal(option, value))
+        raise _invalid(option, value)
     if isinstance(value, float) and value != value:
-        raise SettingsError(_refusal(option, value))
+        raise _invalid(option, value)
 
 
 def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
-def _refusal(option: Option, value: Any) -> str:
-    return f"{option.name}: {value!r} is not allowed; expected {option.expected}"
+def _invalid(option: Option, value: Any) -> SettingsError:
+    return SettingsError(f"{option.name}: {value!r} is not allowed; expected {option.expected}")
 
 
 def _leaves(branch: pydantic.BaseModel, prefix: str = "") -> Iterator[Option]:

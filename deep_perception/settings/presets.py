@@ -1,4 +1,4 @@
-"""The three scripts that the package grew out of, as settings."""
+"""The settings of the three scripts that preceded this package."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def test_what_could_not_be_swept_is_found_again_after_the_least_interval(second)
         found = keyframes.decide(VIEWS[second], tenth * 10**8, settings)
         if found:
             failing.append(found.reason)
-            keyframes.missed(found)
+            keyframes.revert(found)
     assert failing == ([] if second == "coffee" else ["scene"] * 3)
 
 
@@ -149,7 +149,7 @@ def test_a_first_frame_that_could_not_be_swept_is_still_to_come():
         found = keyframes.decide(VIEWS["wall"], tenth * 10**8, settings)
         if found:
             reasons.append(found.reason)
-            keyframes.missed(found)
+            keyframes.revert(found)
     assert reasons == ["first"] * 3
 
 
@@ -159,13 +159,13 @@ def test_looking_at_a_frame_decides_nothing():
     keyframes.decide(VIEWS["coffee"], 0, settings)
     person = with_person(VIEWS["coffee"], 400)
     for _ in range(3):
-        assert keyframes.look(VIEWS["coffee"], second, settings) is None
-        assert keyframes.look(VIEWS["rocket"], 2 * second, settings).reason == "scene"
+        assert keyframes.preview(VIEWS["coffee"], second, settings) is None
+        assert keyframes.preview(VIEWS["rocket"], 2 * second, settings).reason == "scene"
     # However often one frame is looked at, it is not two frames running.
     for _ in range(3):
-        assert keyframes.look(person, 3 * second, settings) is None
+        assert keyframes.preview(person, 3 * second, settings) is None
     assert keyframes.decide(person, 3 * second, settings) is None
-    assert keyframes.look(person, 4 * second, settings).reason == "local"
+    assert keyframes.preview(person, 4 * second, settings).reason == "local"
     assert keyframes.decide(person, 4 * second, settings).reason == "local"
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.points import Point, grid_points, propose
+from deep_perception.points import Point, propose
 from deep_perception.points.priorities import novelty, prioritize, saliency
 from deep_perception.settings import PointSettings
 from deep_perception.settings.options import settings_from
@@ -40,7 +40,7 @@ def test_area_is_the_rule_of_the_sweep():
 @pytest.mark.parametrize(("x", "y"), [(60, 60), (240, 60), (160, 190)])
 def test_saliency_asks_first_where_something_stands_out(x, y):
     image = with_disc(stripes(), x, y)
-    points = grid_points(320, 240)
+    points = propose(image, PointSettings(sources="grid"))
     ordered = prioritize(points, image, None, PointSettings(order="saliency"))
     assert near(ordered[0], x, y)
     assert sorted(ordered, key=points.index) == points
@@ -50,7 +50,7 @@ def test_saliency_asks_first_where_something_stands_out(x, y):
 def test_novelty_asks_first_where_something_changed(x, y):
     before = with_disc(stripes(), 100, 120)
     now = with_disc(before, x, y)
-    points = grid_points(320, 240)
+    points = propose(now, PointSettings(sources="grid"))
     ordered = prioritize(points, now, before, PointSettings(order="novelty"))
     assert near(ordered[0], x, y)
 
@@ -58,7 +58,7 @@ def test_novelty_asks_first_where_something_changed(x, y):
 @pytest.mark.parametrize("previous", [None, np.zeros((10, 10, 3), np.uint8)])
 def test_novelty_without_a_comparable_picture_keeps_the_order(previous):
     image = stripes()
-    points = grid_points(320, 240)
+    points = propose(image, PointSettings(sources="grid"))
     assert prioritize(points, image, previous, PointSettings(order="novelty")) == points
 
 

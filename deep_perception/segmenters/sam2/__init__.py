@@ -1,9 +1,9 @@
 """SAM2 (Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024) as a segmenter.
 
-Masks are those that Meta's video predictor gives for one positive point on frame 0, which is what
-the scripts called that this package grew out of: of the three masks that of the best predicted
-IoU, none where the object score is not positive, logits upsampled bilinearly to the working size,
-above 0. One difference is intended: they wrote the frame to a JPEG file first.
+Masks are those of Meta's video predictor for one positive point on frame 0, which the scripts used
+that preceded this package: the mask with the best predicted IoU of the three, empty if the object
+score is not positive, with logits upsampled bilinearly to the working size and thresholded at 0.
+Unlike those scripts, the frame is not written to a JPEG file first.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# One decode fills a CPU: several at once take longer a point, and some of them are claimed by
-# then. A GPU waits for launches; the numbers for cuda and mps are estimates, not measured.
+# One point uses a CPU fully: larger chunks take longer per point and decode points that an earlier
+# mask of the chunk claims. A GPU needs chunks to be busy; these sizes are estimates, not measured.
 CHUNK_SIZES = {"cpu": 1, "cuda": 32, "mps": 8}
-# What is tried when the memory does not suffice.
+# The sides to which the image is reduced, one after the other, if memory runs out.
 SMALLER_SIDES = (768, 512, 256)
 WARM_UP_SIDE = 256
 SIZES = {"small": 0, "medium": 1, "large": 2}
@@ -46,7 +46,7 @@ SIZES = {"small": 0, "medium": 1, "large": 2}
 
 @dataclass(eq=False)
 class Embedding:
-    """A picture, and its features at the side that the memory allowed."""
+    """An image, and its features at the largest side that fits into memory."""
 
     image: BgrImage
     side: int
@@ -54,7 +54,7 @@ class Embedding:
 
 
 class Sam2:
-    """The segmenter ``sam2``: transformers' weights, and a decoder trimmed for many points."""
+    """The segmenter ``sam2``: transformers' model with a decoder optimised for many points."""
 
     name = "sam2"
 
@@ -76,19 +76,19 @@ class Sam2:
         return NativeEngine(chosen.checkpoint, chosen.config, device)
 
     def embed(self, image: BgrImage) -> Embedding:
-        """Encode an HxWx3 BGR picture at ``segmenter.image_size``, smaller when memory is short."""
+        """Encode an HxWx3 BGR image at ``segmenter.image_size``, or smaller if memory runs out."""
         while True:
             try:
                 return self._embed(image, self._side)
             except Exception as error:
-                self._take_smaller_side(error)
+                self._reduce_side(error)
 
     def masks(
         self, embedding: Embedding, points: NDArray[np.int64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Masks (P, H, W) bool and predicted IoU (P,) in 0..1 of points (P, 2) x, y in pixels.
 
-        On a CPU the points are decoded one by one, so that not even rounding depends on the chunk.
+        On a CPU the points are decoded one by one, so that rounding does not depend on the chunk.
         """
         height, width = embedding.image.shape[:2]
         found = np.zeros((len(points), height, width), np.bool_)
@@ -99,19 +99,19 @@ class Sam2:
             try:
                 found[part], scores[part] = self._decode(embedding, points[part])
             except Exception as error:
-                self._make_room(error, embedding)
+                self._reduce_memory(error, embedding)
             else:
                 done = part.stop
         return found, scores
 
     @property
     def statistics(self) -> Mapping[str, int]:
-        """For the diagnostics: memory of the device that is in use, where it has its own."""
+        """The used memory of the device for the diagnostics, if the device has its own memory."""
         megabytes = memory_in_use(self._device) >> 20
         return {"gpu_memory_mb": megabytes} if self._device.type != "cpu" else {}
 
     def close(self) -> None:
-        """Give the weights' memory back, to the device too."""
+        """Free the memory of the weights, also on the device."""
         self._engine = None
         gc.collect()
         empty_cache(self._device)
@@ -133,9 +133,9 @@ class Sam2:
 
         height, width = embedding.image.shape[:2]
         size = np.array([width, height], np.float32)
-        places = points.astype(np.float32) / size * np.float32(embedding.side)
+        coordinates = points.astype(np.float32) / size * np.float32(embedding.side)
         scale = self._settings.scale
-        decoded = self._loaded().decode(embedding.features, places, all_masks=scale != "best")
+        decoded = self._loaded().decode(embedding.features, coordinates, all_masks=scale != "best")
         logits, scores = decoded.logits[:, 0], decoded.quality[:, 0]
         if scale != "best":
             logits, scores = sam2_masks.of_size(decoded, SIZES[scale])
@@ -153,9 +153,9 @@ class Sam2:
         )
 
     def _warm_up(self) -> None:
-        """Everything once, so that the first picture is not slow.
+        """Run the model once, so that the first image is not slow.
 
-        A CPU only has to load its kernels, a GPU chooses them by size.
+        A GPU chooses its kernels by size, so it gets full-size input; a CPU only has to load them.
         """
         blank = np.zeros((48, 64, 3), np.uint8)
         if self._one_by_one:
@@ -163,11 +163,11 @@ class Sam2:
         else:
             self.masks(self.embed(blank), np.zeros((self.chunk_size, 2), np.int64))
 
-    def _make_room(self, error: Exception, embedding: Embedding) -> None:
-        """When a decode ran out of memory: fewer points at once, then a smaller picture."""
+    def _reduce_memory(self, error: Exception, embedding: Embedding) -> None:
+        """After a decode ran out of memory, halve the chunk size, or else reduce the image."""
         if self._one_by_one or self.chunk_size == 1:
-            embedding.features = None  # freed before the new ones are made
-            self._take_smaller_side(error)
+            embedding.features = None  # Freed before the new features are computed.
+            self._reduce_side(error)
             smaller = self.embed(embedding.image)
             embedding.side, embedding.features = smaller.side, smaller.features
             return
@@ -180,7 +180,7 @@ class Sam2:
             self.name, self._device, self.chunk_size,
         )  # fmt: skip
 
-    def _take_smaller_side(self, error: Exception) -> None:
+    def _reduce_side(self, error: Exception) -> None:
         if not is_out_of_memory(error):
             raise error
         empty_cache(self._device)
@@ -188,17 +188,17 @@ class Sam2:
         if not smaller:
             raise BackendUnavailable(
                 f"segmenter {self.name!r} is out of memory on {self._device}, even for one point "
-                f"of a picture of {self._side} px; take a smaller checkpoint or another device"
+                f"of an image of {self._side} px; choose a smaller checkpoint or another device"
             ) from error
         self._side = smaller
         log.warning(
-            "%s: out of memory on %s; pictures are analysed at %d px from now on",
+            "%s: out of memory on %s; images are analysed at %d px from now on",
             self.name, self._device, self._side,
         )  # fmt: skip
 
 
 class Sam2Official(Sam2):
-    """The segmenter ``sam2_official``: the same with the model of Meta's package ``sam2``."""
+    """The segmenter ``sam2_official``: the same with the model from Meta's package ``sam2``."""
 
     name = "sam2_official"
 

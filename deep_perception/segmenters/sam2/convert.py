@@ -1,6 +1,6 @@
 """Meta's SAM2 checkpoints (``sam2.1_hiera_large.pt`` + ``sam2.1_hiera_l.yaml``) for transformers.
 
-Only the picture's side is taken: what a video needs (memory, object pointers) stays behind.
+Only the weights for single images are converted; those for video (memory, object pointers) are not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 
 State = dict[str, torch.Tensor]
 
-# Meta's name -> transformers' name, applied in this order to every key.
+# Meta's names and the names of transformers, applied in this order to every key.
 RENAMES = (
     (r"^no_mem_embed$", "no_memory_embedding"),
     (r"^image_encoder\.trunk\.", "vision_encoder.backbone."),
@@ -35,7 +35,7 @@ RENAMES = (
     (r"\.out_proj\.", ".o_proj."),
     (r"\.mlp\.layers\.0\.", ".mlp.proj_in."),
     (r"\.mlp\.layers\.1\.", ".mlp.proj_out."),
-    # The heads have three layers, the middle one in a list.
+    # The heads have three layers, of which transformers keeps the middle one in a list.
     (r"(_mlps\.\d|_head)\.layers\.0\.", r"\1.proj_in."),
     (r"(_mlps\.\d|_head)\.layers\.1\.", r"\1.layers.0."),
     (r"(_mlps\.\d|_head)\.layers\.2\.", r"\1.proj_out."),
@@ -45,7 +45,7 @@ VIDEO_ONLY = re.compile(
 )
 POINT_LABELS = 4
 
-# What a size's YAML says about the trunk; what it leaves out has these values.
+# The keys of the trunk in Meta's YAML files, with the values that apply if a file leaves them out.
 TRUNK_DEFAULTS: dict[str, Any] = {
     "embed_dim": 96,
     "num_heads": 1,
@@ -78,7 +78,7 @@ TRUNKS: dict[str, dict[str, Any]] = {
 
 
 def convert(official: Mapping[str, torch.Tensor]) -> State:
-    """Meta's state dict under transformers' names, video-only weights left out."""
+    """Meta's state dict under the names of transformers, without the weights for video."""
     state: State = {}
     for name, tensor in official.items():
         if not VIDEO_ONLY.match(name):
@@ -91,16 +91,16 @@ def convert(official: Mapping[str, torch.Tensor]) -> State:
 
 
 def rename(name: str) -> str:
-    """One of Meta's names as transformers writes it."""
+    """The name in transformers of one of Meta's weights."""
     for pattern, replacement in RENAMES:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def find_trunk(config: str, beside: Path, state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The trunk's architecture: from the YAML file, from its official name, or from the weights.
+    """The architecture of the trunk: from a YAML file, from its official name, or the weights.
 
-    ``config`` is a path (as given or in the folder ``beside``), a name such as
+    ``config`` is a path (as given or relative to ``beside``), a name such as
     ``configs/sam2.1/sam2.1_hiera_l.yaml``, or empty. Raises ValueError.
     """
     if not config:
@@ -110,12 +110,14 @@ def find_trunk(config: str, beside: Path, state: Mapping[str, torch.Tensor]) -> 
             return {**TRUNK_DEFAULTS, **_trunk_in(path)}
     named = re.fullmatch(r"sam2(?:\.1)?_hiera_(t|s|b\+|l)(?:\.yaml)?", Path(config).name)
     if named is None:
-        raise ValueError(f"segmenter.config {config!r} is no file and none of SAM2's own")
+        raise ValueError(
+            f"segmenter.config {config!r} is neither a file nor the name of a configuration of SAM2"
+        )
     return {**TRUNK_DEFAULTS, **TRUNKS[named[1]]}
 
 
 def to_config(trunk: Mapping[str, Any]) -> Any:
-    """The transformers ``Sam2Config`` of a trunk; all else is the same in every size."""
+    """The transformers ``Sam2Config`` of a trunk; everything else is the same for all sizes."""
     from transformers import Sam2Config, Sam2HieraDetConfig, Sam2VisionConfig
 
     width, heads = trunk["embed_dim"], trunk["num_heads"]
@@ -143,18 +145,18 @@ def _trunk_in(path: Path) -> dict[str, Any]:
         trunk = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["image_encoder"]["trunk"]
         return {name: value for name, value in trunk.items() if name in TRUNK_DEFAULTS}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no configuration of a SAM2 ({error})") from None
+        raise ValueError(f"{path} is not a configuration of SAM2 ({error})") from None
 
 
 def _trunk_of(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """By width and number of blocks, of weights under transformers' names."""
-    blocks = {int(each[1]) for name in state if (each := re.search(r"\.blocks\.(\d+)\.", name))}
+    """The trunk with the width and number of blocks of weights under the names of transformers."""
+    blocks = {match[1] for name in state if (match := re.search(r"\.blocks\.(\d+)\.", name))}
     width = state["vision_encoder.backbone.patch_embed.projection.weight"].shape[0]
     for trunk in TRUNKS.values():
         full = {**TRUNK_DEFAULTS, **trunk}
         if (full["embed_dim"], sum(full["stages"])) == (width, len(blocks)):
             return full
     raise ValueError(
-        f"a trunk {width} channels wide with {len(blocks)} blocks is none of SAM2's sizes; set "
+        f"a trunk with {width} channels and {len(blocks)} blocks is not one of SAM2's sizes; set "
         "segmenter.config to its YAML file"
     )

@@ -1,4 +1,4 @@
-"""The device SAM2 runs on, and what its errors mean."""
+"""The torch device that SAM2 runs on, its memory, and the errors of a missing installation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = "python -m pip install torch==2.13.0 transformers==5.23.0"
 
 @contextmanager
 def needs(what: str) -> Iterator[None]:
-    """Turns a failed import into BackendUnavailable with the command that installs it."""
+    """Turn a failed import into BackendUnavailable with the command that installs the package."""
     try:
         yield
     except ImportError as error:
@@ -37,25 +37,26 @@ def pick_device(name: str) -> Any:
     missing_cuda = device.type == "cuda" and (device.index or 0) >= cudas
     if missing_cuda or (device.type == "mps" and not mps):
         raise BackendUnavailable(
-            f"segmenter.device {name!r} is not there (torch {torch.__version__}, CUDA devices: "
+            f"segmenter.device {name!r} is not available (torch {torch.__version__}, CUDA devices: "
             f"{cudas}); set it to auto or cpu"
         )
     return device
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a class for it; MPS and the CPU say it in words."""
+    """Whether an error of torch means that the memory of the device is exhausted."""
     import torch
 
-    words = str(error).lower()
+    # Only CUDA has an error class for this; MPS and the CPU raise RuntimeError with these messages.
+    message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError)
-        and ("out of memory" in words or "can't allocate memory" in words)
+        and ("out of memory" in message or "can't allocate memory" in message)
     )
 
 
 def empty_cache(device: Any) -> None:
-    """Give what torch keeps for later back to the device."""
+    """Give cached memory of torch back to the device."""
     import torch
 
     if device.type == "cuda":
@@ -65,7 +66,7 @@ def empty_cache(device: Any) -> None:
 
 
 def memory_in_use(device: Any) -> int:
-    """Bytes of the device's memory that this process's tensors take; 0 on a CPU."""
+    """Bytes of the device's memory that the tensors of this process take; 0 on a CPU."""
     import torch
 
     if device.type == "cuda":

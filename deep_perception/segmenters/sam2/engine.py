@@ -1,4 +1,4 @@
-"""SAM2 on a device: the encoder and the trimmed decoder together, behind numbers alone."""
+"""SAM2 on a device: the encoder and the optimised decoder behind an interface of numpy arrays."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from deep_perception.segmenters.sam2.encoder import Encoder, normalise
 
 
 class Engine(Protocol):
-    """What a SAM2 has to do, whoever wrote it."""
+    """An implementation of SAM2."""
 
     name: str
-    """What was loaded."""
+    """The name of the checkpoint."""
 
     def embed(self, rgb: NDArray[np.uint8]) -> Any:
-        """The features of a picture (S, S, 3) uint8 RGB, S a multiple of 32, on the device."""
+        """The features of an image (S, S, 3) uint8 RGB, S a multiple of 32, on the device."""
         ...
 
     def decode(self, features: Any, points: NDArray[np.float32], *, all_masks: bool) -> Decoded:
-        """Masks of P positive points (P, 2), x and y in pixels of that picture."""
+        """Masks of P positive points (P, 2), x and y in pixels of that image."""
         ...
 
 
 class NativeEngine:
-    """transformers' weights and backbone, our decoder; float32 on every device.
+    """The weights and the backbone of transformers with this package's decoder; float32.
 
-    bf16, channels-last and ``torch.compile`` are left off: bf16 changes masks and is 4 x slower on
-    a CPU, and none could be measured on a GPU.
+    bf16, channels-last and ``torch.compile`` are not used: bf16 changes masks and is 4 x slower on
+    a CPU, and none of them could be measured on a GPU.
     """
 
     def __init__(self, checkpoint: str, config: str, device: torch.device) -> None:
@@ -50,8 +50,8 @@ class NativeEngine:
     def decode(
         self, features: Prepared, points: NDArray[np.float32], *, all_masks: bool
     ) -> Decoded:
-        # The features are 1/16 of the picture; +0.5: the centre of the pixel.
+        # The features have 1/16 of the image's side. The centre of a pixel is at +0.5.
         side = features.grid * 16
         with torch.inference_mode():
-            places = (torch.from_numpy(points).to(self._device) + 0.5) / side
-            return self._decoder.decode(features, places, all_masks=all_masks)
+            coordinates = (torch.from_numpy(points).to(self._device) + 0.5) / side
+            return self._decoder.decode(features, coordinates, all_masks=all_masks)

@@ -1,4 +1,4 @@
-"""Where a checkpoint of SAM2 lies on this disk."""
+"""Where a checkpoint of SAM2 is on the disk."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ OFFICIAL_SUFFIXES = (".pt", ".pth")
 
 
 def find(checkpoint: str) -> Path | None:
-    """The folder or file of a checkpoint; None when it is a hub id. Raises BackendUnavailable.
+    """The folder or file of a checkpoint; None if it is a hub id. Raises BackendUnavailable.
 
-    Where a ``.pt`` is missing, the folder that ``deep_perception models fetch`` makes for that
-    size is taken; a hub id is looked for in ``checkpoints/`` first.
+    If a ``.pt`` file is missing, the folder that ``deep_perception models fetch`` makes for the
+    same size is used. A hub id is searched in ``checkpoints/`` first.
     """
     command = fetch_command(checkpoint)
     path = Path(checkpoint).expanduser()
     fetched = command.split()[-1]
-    looked = [path, path.parent / fetched] if path.suffix in OFFICIAL_SUFFIXES else [path]
+    candidates = [path, path.parent / fetched] if path.suffix in OFFICIAL_SUFFIXES else [path]
     if _is_hub_id(checkpoint):
-        looked = [Path("checkpoints") / path.name]
-    for each in looked:
-        if each.suffix == ".safetensors" and each.is_file():
-            return each.parent
-        if each.is_file() or any((each / name).exists() for name in WEIGHT_FILES):
-            return each
+        candidates = [Path("checkpoints") / path.name]
+    for candidate in candidates:
+        if candidate.suffix == ".safetensors" and candidate.is_file():
+            return candidate.parent
+        if candidate.is_file() or any((candidate / name).exists() for name in WEIGHT_FILES):
+            return candidate
     if _is_hub_id(checkpoint):
         return None
-    places = " and ".join(str(each.absolute()) for each in looked)
+    paths = " and ".join(str(candidate.absolute()) for candidate in candidates)
     raise BackendUnavailable(
-        f"SAM2 has no checkpoint: nothing at {places}; run `{command}` or set segmenter.checkpoint"
+        f"SAM2 has no checkpoint: nothing at {paths}; run `{command}` or set segmenter.checkpoint"
     )
 
 
 def _is_hub_id(checkpoint: str) -> bool:
-    """Like ``facebook/sam2.1-hiera-tiny``; a path with a known first folder is none."""
+    """Whether it is like ``facebook/sam2.1-hiera-tiny`` and its first part is no local folder."""
     if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint):
         return False
     path = Path(checkpoint)

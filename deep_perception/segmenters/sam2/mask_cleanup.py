@@ -1,6 +1,6 @@
-"""Mask clean-up: fill holes, drop specks, keep the largest piece. Pure functions on HxW bool.
+"""Mask clean-up: fill holes, drop specks, keep the largest component. Pure functions on HxW bool.
 
-Pieces are 8-connected, of the mask and of what surrounds it alike, as in Meta's SAM2.
+Components of the mask and of its background are 8-connected, as in Meta's SAM2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from deep_perception.masks import Mask
 def clean(
     mask: Mask, *, fill_holes_area: int, drop_specks_area: int, largest_component: bool
 ) -> Mask:
-    """Holes first, then specks, then all but the largest piece; areas in pixels, 0 for none."""
+    """Fill holes, then drop specks, then all but the largest component.
+
+    Areas are in pixels; 0 leaves the step out.
+    """
     if fill_holes_area:
         mask = fill_holes(mask, fill_holes_area)
     if drop_specks_area:
@@ -24,31 +27,31 @@ def clean(
 
 
 def fill_holes(mask: Mask, area: int) -> Mask:
-    """The mask with every piece of its background of at most ``area`` pixels filled.
+    """The mask with every background component of at most ``area`` pixels filled.
 
-    A piece that the picture's border cuts off counts, too. The background as a whole is no hole:
-    an empty mask stays empty.
+    This includes components at the border of the image. An empty mask stays empty, because the
+    whole background is no hole.
     """
     return ~drop_specks(~mask, area) if mask.any() else mask.copy()
 
 
 def drop_specks(mask: Mask, area: int) -> Mask:
-    """The mask without its pieces of at most ``area`` pixels."""
-    labels, areas = _pieces(mask)
+    """The mask without its components of at most ``area`` pixels."""
+    labels, areas = _components(mask)
     keep = areas > area
     keep[0] = False
     return keep[labels]
 
 
 def keep_largest(mask: Mask) -> Mask:
-    """The mask's largest piece; of equal ones the first in reading order."""
-    labels, areas = _pieces(mask)
+    """The largest component of the mask; of equal ones the first in reading order."""
+    labels, areas = _components(mask)
     if len(areas) == 1:
         return mask.copy()
     return np.equal(labels, 1 + int(areas[1:].argmax()))
 
 
-def _pieces(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Labels (H, W) from 1, 0 outside the mask, and the area of each label, 0 included."""
+def _components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Labels (H, W) from 1, with 0 outside the mask, and the area of each label including 0."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return np.asarray(labels, np.int32), stats[:, cv2.CC_STAT_AREA].astype(np.int64)

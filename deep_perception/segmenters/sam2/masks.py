@@ -13,7 +13,7 @@ from deep_perception.segmenters.sam2.decoder import Decoded
 
 
 def of_size(decoded: Decoded, rank: int) -> tuple[Tensor, Tensor]:
-    """Logits (P, h, w) and qualities (P,) of each point's smallest (rank 0) to largest (2) mask."""
+    """Logits (P, h, w) and qualities (P,) of the smallest (rank 0) to largest (2) masks."""
     areas = (decoded.logits > 0).sum(dim=(-1, -2))
     chosen = areas.argsort(dim=1, stable=True)[:, rank]
     points = torch.arange(len(chosen), device=chosen.device)
@@ -21,14 +21,14 @@ def of_size(decoded: Decoded, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def above_zero(logits: Tensor, height: int, width: int) -> NDArray[np.bool_]:
-    """Logits (P, h, w) upsampled bilinearly, above 0: (P, height, width) bool on the CPU.
+    """Upsample logits (P, h, w) bilinearly and threshold them: (P, height, width) bool on the CPU.
 
-    OpenCV is three times faster than torch on a CPU and computes the same; a GPU thresholds by
-    itself and sends one bit a pixel.
+    On a CPU, OpenCV is three times faster than torch with the same result. A GPU thresholds on the
+    device and transfers one bit per pixel.
     """
     logits = logits.float()
     if logits.device.type == "cpu":
-        return np.stack([cv2.resize(each, (width, height)) > 0 for each in logits.numpy()])
+        return np.stack([cv2.resize(mask, (width, height)) > 0 for mask in logits.numpy()])
     large = interpolate(logits[:, None], (height, width), mode="bilinear", align_corners=False)
     packed = pack((large > 0).flatten(1)).cpu().numpy()
     bits = np.unpackbits(packed, axis=1, count=height * width)
@@ -36,7 +36,7 @@ def above_zero(logits: Tensor, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def pack(bits: Tensor) -> Tensor:
-    """(P, K) bool to (P, ceil(K / 8)) uint8, as ``numpy.packbits(bits, axis=1)``."""
+    """(P, K) bool to (P, ceil(K / 8)) uint8, like ``numpy.packbits(bits, axis=1)``."""
     padded = pad(bits, (0, -bits.shape[1] % 8)).view(len(bits), -1, 8)
     values = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
     return (padded * values).sum(dim=-1, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""SAM2 through Meta's own package ``sam2``, where it is installed: the same masks, more slowly."""
+"""SAM2 with Meta's own package ``sam2``, if it is installed: the same masks, but slower."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ CONFIG_OF_CHECKPOINT = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "
 
 
 class OfficialEngine:
-    """Meta's model, fed with our pre-processing; its own needs torchvision and takes one size."""
+    """Meta's model with the pre-processing of this package, which does not need torchvision.
+
+    Two methods of the model are private, because Meta's package has no public ones for one image.
+    """
 
     def __init__(self, checkpoint: str, config: str, device: torch.device) -> None:
         try:
@@ -32,12 +35,12 @@ class OfficialEngine:
         path = find(checkpoint)
         if path is None or path.is_dir():
             raise BackendUnavailable(
-                f"it reads Meta's .pt files, not {checkpoint}; set segmenter.checkpoint to one, or "
-                "segmenter.backend to sam2"
+                f"it reads Meta's .pt files, not {checkpoint}; set segmenter.checkpoint to such a "
+                "file or segmenter.backend to sam2"
             )
         try:
             self._model = build_sam2(_config_name(config, path), str(path), device=str(device))
-        except Exception as error:  # hydra, unpickling and a wrong size raise what they like
+        except Exception as error:  # Hydra, unpickling and a wrong size raise errors of any class.
             raise BackendUnavailable(f"sam2 cannot load {path}: {error}") from error
         self._device = device
         self.name = path.name
@@ -47,32 +50,32 @@ class OfficialEngine:
         self._set_side(rgb.shape[0])
         with torch.inference_mode():
             output = self._model.forward_image(normalise(rgb, self._device))
-            _, features, _, sizes = self._model._prepare_backbone_features(output)
+            _, features, _, sizes = self._model._prepare_backbone_features(output)  # noqa: SLF001
             features[-1] = features[-1] + self._model.no_mem_embed
             pairs = zip(features, sizes, strict=True)
-            return [each.permute(1, 2, 0).unflatten(2, size) for each, size in pairs]
+            return [level.permute(1, 2, 0).unflatten(2, size) for level, size in pairs]
 
     def decode(
         self, features: list[torch.Tensor], points: NDArray[np.float32], *, all_masks: bool
     ) -> Decoded:
-        """See Engine."""
+        """Masks of P positive points (P, 2), x and y in pixels of the image."""
         self._set_side(features[-1].shape[-1] * PATCH)
         count = len(points)
         prompt = {
             "point_coords": torch.from_numpy(points).to(self._device)[:, None],
             "point_labels": torch.ones(count, 1, dtype=torch.int32, device=self._device),
         }
-        fine, middle, coarse = (each.expand(count, -1, -1, -1) for each in features)
+        fine, middle, coarse = (level.expand(count, -1, -1, -1) for level in features)
         with torch.inference_mode():
-            three, _, quality, best, _, _, object_score = self._model._forward_sam_heads(
+            logits, _, quality, best, _, _, object_score = self._model._forward_sam_heads(  # noqa: SLF001
                 coarse, prompt, high_res_features=[fine, middle], multimask_output=True
             )
         if not all_masks:
-            three, quality = best, quality.amax(dim=1, keepdim=True)
-        return Decoded(three[:, -MASKS:], quality, object_score[:, 0] > 0)
+            logits, quality = best, quality.amax(dim=1, keepdim=True)
+        return Decoded(logits[:, -MASKS:], quality, object_score[:, 0] > 0)
 
     def _set_side(self, side: int) -> None:
-        """Meta's model takes the side of its pictures from its configuration, 1024."""
+        """Set the side of the image, which Meta's model takes from its configuration (1024)."""
         model, grid = self._model, side // PATCH
         model.image_size, model.sam_image_embedding_size = side, grid
         model.sam_prompt_encoder.input_image_size = (side, side)
@@ -80,11 +83,11 @@ class OfficialEngine:
 
 
 def _config_name(config: str, checkpoint: Path) -> str:
-    """Meta's name of a configuration, as ``configs/sam2.1/sam2.1_hiera_l.yaml``."""
+    """Meta's name of a configuration, such as ``configs/sam2.1/sam2.1_hiera_l.yaml``."""
     if not config:
         family, _, size = checkpoint.stem.partition("_hiera_")
         if size not in CONFIG_OF_CHECKPOINT:
-            raise ValueError(f"set segmenter.config: {checkpoint.name} does not say its size")
+            raise ValueError(f"set segmenter.config: {checkpoint.name} does not name its size")
         config = f"{family}_hiera_{CONFIG_OF_CHECKPOINT[size]}"
     name = Path(config).name.removesuffix(".yaml")
     version = re.match(r"sam2(\.1)?(?=_)", name)

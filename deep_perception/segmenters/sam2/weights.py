@@ -1,4 +1,4 @@
-"""Where SAM2's weights come from: a transformers folder, Meta's ``.pt``, or the hub."""
+"""Loading SAM2's weights from a transformers folder, from Meta's ``.pt`` file, or from the hub."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from deep_perception.segmenters.sam2.files import find
 log = logging.getLogger(__name__)
 
 CACHE_SUFFIX = ".transformers.safetensors"
-# Raised when RENAMES change, so that older caches are not read.
+# Increment it when RENAMES change, so that older caches are not read.
 CACHE_VERSION = "1"
 
 
 def load(checkpoint: str, config: str) -> tuple[Any, str]:
-    """A transformers ``Sam2Model`` (float32, eval mode, on the CPU) and what it is called.
+    """Load a transformers ``Sam2Model`` (float32, eval mode, on the CPU); returns it and its name.
 
-    Raises BackendUnavailable, with what to do, when the checkpoint is missing, broken or of
-    another architecture.
+    Raises BackendUnavailable with a remedy if the checkpoint is missing, broken or of another
+    architecture.
     """
     path = find(checkpoint)
     if path is None:
@@ -42,23 +42,23 @@ def load(checkpoint: str, config: str) -> tuple[Any, str]:
 
 
 def _from_transformers(source: str) -> Any:
-    """A folder that transformers saved (also that of a Sam2VideoModel), or a hub id."""
+    """Load a folder that transformers saved (also of a Sam2VideoModel), or a hub id."""
     loader: Any = Sam2Model
     try:
-        with _quiet():
+        with _silent_transformers():
             model, report = loader.from_pretrained(
                 source, dtype=torch.float32, output_loading_info=True
             )
-    except Exception as error:  # whatever the hub, the disk or a broken file may raise
+    except Exception as error:  # The hub, the disk and broken files raise errors of any class.
         raise _unusable(source, error) from error
-    # transformers would leave these random.
+    # Missing weights would be left random.
     if report["missing_keys"]:
-        raise _unusable(source, f"{len(report['missing_keys'])} weights of SAM2 are not in it")
+        raise _unusable(source, f"{len(report['missing_keys'])} weights of SAM2 are missing in it")
     return model.eval()
 
 
 def _from_official(path: Path, config: str) -> Any:
-    """Meta's checkpoint, converted; the result is kept beside it."""
+    """Load and convert Meta's checkpoint; the result is cached beside it."""
     try:
         state = _read_cache(path)
         if state is None:
@@ -67,12 +67,13 @@ def _from_official(path: Path, config: str) -> Any:
             _write_cache(path, state)
         trunk = convert.find_trunk(config, path.parent, state)
         return _build(convert.to_config(trunk), state)
-    except Exception as error:  # a broken file may raise anything inside unpickling
+    except Exception as error:  # Unpickling a broken file raises errors of any class.
         raise _unusable(str(path), error) from error
 
 
 def _build(config: Any, state: State) -> Any:
-    with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
+    # On the meta device the initial weights, which are replaced at once, take no memory or time.
+    with torch.device("meta"):
         model: Any = Sam2Model(config)
     model.load_state_dict(state, assign=True)
     return model.eval()
@@ -88,7 +89,7 @@ def _read_cache(path: Path) -> State | None:
                 return None
         return dict(load_file(cache))
     except (SafetensorError, OSError) as error:
-        log.warning("%s is converted again: its cache is broken (%s)", path, error)
+        log.warning("%s is converted again, because its cache is broken (%s)", path, error)
         return None
 
 
@@ -96,15 +97,16 @@ def _write_cache(path: Path, state: State) -> None:
     cache = path.with_suffix(CACHE_SUFFIX)
     draft = cache.with_name(cache.name + ".part")
     try:
-        save_file({name: each.contiguous() for name, each in state.items()}, draft, _stamp(path))
+        contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
+        save_file(contiguous, draft, _stamp(path))
         draft.replace(cache)
-    except Exception as error:  # a read-only or full disk costs the next start a second, no more
+    except Exception as error:  # Without the cache, a read-only or full disk only costs a second.
         draft.unlink(missing_ok=True)
         log.info("%s is converted at every start: %s", path, error)
 
 
 def _stamp(path: Path) -> dict[str, str]:
-    """What tells whether a cache was made of this very file."""
+    """The metadata by which a cache is recognised as made from this file."""
     status = path.stat()
     source = json.dumps([status.st_size, status.st_mtime_ns])
     return {"source": source, "version": CACHE_VERSION}
@@ -115,22 +117,22 @@ def _unusable(source: str, reason: object) -> BackendUnavailable:
     short = text if len(text) <= 300 else text[:300] + " …"
     return BackendUnavailable(
         f"SAM2 cannot use the checkpoint {source}: {short}; `deep_perception models verify` checks "
-        f"fetched files, `{fetch_command(source)}` gets them again"
+        f"fetched files, `{fetch_command(source)}` fetches them again"
     )
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and its remarks on video checkpoints."""
+def _silent_transformers() -> Iterator[None]:
+    """Suppress transformers' progress bars and its warnings about video checkpoints."""
     import transformers
 
-    chatter: Any = transformers.utils.logging
-    level, bars = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
-    chatter.set_verbosity_error()
-    chatter.disable_progress_bar()
+    hf_logging: Any = transformers.utils.logging
+    level, has_progress_bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
     try:
         yield
     finally:
-        chatter.set_verbosity(level)
-        if bars:
-            chatter.enable_progress_bar()
+        hf_logging.set_verbosity(level)
+        if has_progress_bar:
+            hf_logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""The embedded segmenter: object-like regions from colour and edges alone, without weights."""
+"""The embedded segmenter: object-like regions from colour and edges, without learned weights."""
 
 from __future__ import annotations
 
@@ -19,66 +19,73 @@ from deep_perception.segmenters.superpixels.merge_tree import (
     find_borders,
 )
 
-# Enough pieces that a cup's rim or an eye owns several, few enough for a tree in 20 ms.
+# The number of superpixels: enough that a cup's rim or an eye has several, and few enough that the
+# tree takes 20 ms.
 PIECES = 2400
-# A smaller cell holds no edge-free pixel for its seed on real cameras' blur.
+# In a smaller cell, the blur of real cameras leaves no pixel without an edge for the seed.
 MIN_CELL_PX = 4
-# Removes sensor noise and JPEG ringing (about 30 grey levels) without moving edges.
-SMOOTH_DIAMETER_PX, SMOOTH_COLOUR, SMOOTH_SPACE_PX = 5, 30.0, 3.0
-# Edges are measured on the scale that JPEG and demosaicing leave intact.
+# This filter removes sensor noise and JPEG ringing (about 30 grey levels) without moving edges.
+SMOOTH_DIAMETER_PX, SMOOTH_COLOR, SMOOTH_SPACE_PX = 5, 30.0, 3.0
+# Edges are measured at a scale that JPEG and demosaicing do not alter.
 EDGE_SIGMA_PX = 1.0
-# Shading moves L, seldom a and b: so lightness counts for less.
+# Lightness has less weight than a and b, because shading changes mainly L.
 LIGHTNESS_WEIGHT = 0.7
 
-# The numbers below were chosen by eye on fifteen pictures and by how well regions survive a
-# change of brightness and an 8 px pan. All contrasts are in CIE Lab units (2-3 is just visible).
-STEP_WEIGHT = 0.2  # colour step between the two pieces along a border, against the gradient there
-COLOUR_WEIGHT = 0.5  # colour difference of whole regions, against the border between them
-VISIBLE_EDGE = 3.0  # without an edge of about this, two regions may differ in colour by shading
-SOFT_CONTRAST = 8.0  # below it contrast counts by its square: a sky's gradient is no border
-LEAST_CONTRAST = 0.3  # keeps the size factor at work where there is no contrast at all
-SIZE_EXPONENT = 0.25  # small regions are joined before large ones of the same contrast
+# The numbers below were chosen by eye on fifteen images and by how well regions are preserved when
+# the brightness changes or the camera pans by 8 px. Contrasts are in CIE Lab units, of which 2 to 3
+# are just visible.
+# The weight of the colour step along a border, relative to the gradient there.
+STEP_WEIGHT = 0.2
+# The weight of the colour difference of whole regions, relative to the border between them.
+COLOR_WEIGHT = 0.5
+# Without an edge of about this strength, a colour difference may be shading.
+VISIBLE_EDGE = 3.0
+# Below this contrast the square counts, so that the gradient of a sky makes no border.
+SOFT_CONTRAST = 8.0
+# This contrast is added, so that the size still matters where there is no contrast.
+LEAST_CONTRAST = 0.3
+# With this exponent small regions are merged before large ones of the same contrast.
+SIZE_EXPONENT = 0.25
 
-# At most this many regions (the small ones not counted) before objects are put together.
+# The maximum number of parts, without the small ones, from which objects are composed.
 MAX_PARTS = 48
-# A part below this share of the picture is not counted as one.
+# A part below this share of the image does not count.
 COUNTED_SHARE = 0.001
-# A bare wall with sensor noise (sigma 6 of 255) stays below this height, and so stays whole.
+# A bare wall with sensor noise (sigma 6 of 255) stays below this height, so it is not split.
 LEAST_HEIGHT = 4.0
-# Between 1 (few, large regions) and 0 (every part by itself).
+# This exponent leads to few, large regions at 1, and to the single parts at 0.
 AREA_EXPONENT = 0.65
-# Regions well below this share of the picture are not worth a mask of their own.
+# The utility of a region decreases below this share of the image.
 SMALL_SHARE = 0.002
-# Specks below this share (180 px of 640x480) are given to their neighbours.
+# Specks below this share of the image (180 px of 640x480) are assigned to their neighbours.
 SPECK_SHARE = 0.0006
-# Rounds off the staircase of the pieces' outlines.
+# This median filter smooths the steps in the outlines of the pieces.
 OUTLINE_FILTER_PX = 5
 
 
 @dataclass(frozen=True)
 class Regions:
-    """A picture taken apart: `labels` (H, W) int32 from 1, `scores` (regions,) float32 in 0..1."""
+    """The partition of an image: `labels` (H, W) int32 from 1, `scores` (n,) float32 in 0..1."""
 
     labels: NDArray[np.int32]
     scores: NDArray[np.float32]
 
 
 class Superpixels:
-    """Takes a picture apart into object-like regions; a point's mask is the region it lies in.
+    """Partitions an image into object-like regions; the mask of a point is the region around it.
 
-    1. Pieces: a watershed (Meyer 1992) from one seed a grid cell, at the cell's flattest pixel, as
-       in compact superpixels (Achanta et al. 2012).
-    2. A binary partition tree over them (Salembier & Garrido 2000; `merge_tree`). Two regions are
-       told apart by the edge along their border and, where there is one, by their colour, as in
-       Felzenszwalb & Huttenlocher (2004) and Arbelaez et al. (2011).
-    3. The part level: the tree cut at the height that leaves `max_parts` parts.
-    4. Objects: above the part level, the set of regions that persist longest over the heights
-       (log of death over birth), found by dynamic programming (Guigues et al. 2006). Petals become
-       a flower, but a plain sky is never split to make up the number.
-    5. Outlines: a median filter of the labels, and specks flooded by what surrounds them.
+    1. Pieces: a watershed (Meyer 1992) from one seed per grid cell, at the cell's flattest pixel,
+       as in compact superpixels (Achanta et al. 2012).
+    2. A binary partition tree over the pieces (Salembier & Garrido 2000; `merge_tree`). The cost of
+       merging two regions is the edge along their border and, if there is an edge, their colour
+       difference, as in Felzenszwalb & Huttenlocher (2004) and Arbelaez et al. (2011).
+    3. Parts: the tree is cut at the height that leaves `max_parts` parts.
+    4. Objects: above the part level, the set of regions with the greatest persistence (log of death
+       over birth height) is found by dynamic programming (Guigues et al. 2006). Petals become a
+       flower, but a plain sky is never split to reach the number of parts.
+    5. Outlines: a median filter smooths the labels, and specks are flooded from their neighbours.
 
-    The regions of a picture never overlap and together cover it. They are the same for every point
-    asked, in any order and number.
+    The regions of an image never overlap, cover the image, and do not depend on the points.
     """
 
     name = "superpixels"
@@ -86,12 +93,12 @@ class Superpixels:
     chunk_size = 16
 
     def __init__(self, *, pieces: int = PIECES, max_parts: int = MAX_PARTS) -> None:
-        """`pieces`: superpixels a picture; `max_parts` (>= 2): about the most regions a picture."""
+        """`pieces`: superpixels per image; `max_parts` (>= 2): about the most regions per image."""
         self._pieces = pieces
         self._max_parts = max_parts
 
     def embed(self, image: NDArray[np.uint8]) -> Regions:
-        """Takes an (H, W, 3) uint8 BGR picture apart; about 0.1 s at 640x480."""
+        """Partition an (H, W, 3) uint8 BGR image, which takes about 0.1 s at 640x480."""
         smooth = _smooth(image)
         lab = _lab(smooth)
         edges = _edge_strength(lab)
@@ -99,8 +106,8 @@ class Superpixels:
         tree = _merge(pieces, lab, edges)
         part_height = _part_height(tree, self._max_parts)
         persistence = _persistence(tree, part_height)
-        worth = -np.expm1(-tree.area / SMALL_SHARE)
-        utility = tree.area**AREA_EXPONENT * persistence * worth
+        size_factor = -np.expm1(-tree.area / SMALL_SHARE)
+        utility = tree.area**AREA_EXPONENT * persistence * size_factor
         nodes = best_cut(tree, utility, tree.height < part_height)
         chosen, region = np.unique(nodes, return_inverse=True)
         labels, source = _cleaned(smooth, region[pieces].astype(np.int32) + 1)
@@ -112,18 +119,18 @@ class Superpixels:
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """The masks (P, H, W) bool and scores (P,) float32 of `points` (P, 2), x and y in pixels.
 
-        A score near 1 says that the region's border stands out far above anything inside it.
+        A score near 1 means that the border of the region is much stronger than any edge inside.
         """
         labels = embedding.labels[points[:, 1], points[:, 0]]
         return embedding.labels == labels[:, None, None], embedding.scores[labels - 1]
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
 
 def _smooth(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture with its noise filtered out and its edges kept."""
-    smooth = cv2.bilateralFilter(image, SMOOTH_DIAMETER_PX, SMOOTH_COLOUR, SMOOTH_SPACE_PX)
+    """The image with its noise filtered out and its edges kept."""
+    smooth = cv2.bilateralFilter(image, SMOOTH_DIAMETER_PX, SMOOTH_COLOR, SMOOTH_SPACE_PX)
     return np.asarray(smooth, np.uint8)
 
 
@@ -135,7 +142,7 @@ def _lab(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _edge_strength(lab: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The length of the colour gradient, (H, W) float32: about the Lab difference over 2 px."""
+    """The norm of the colour gradient, (H, W) float32: about the Lab difference over 2 px."""
     blurred = cv2.GaussianBlur(lab, (0, 0), EDGE_SIGMA_PX)
     along_x = cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=0.25)
     along_y = cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=0.25)
@@ -143,9 +150,9 @@ def _edge_strength(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _seeds(edges: NDArray[np.float32], pieces: int) -> NDArray[np.int32]:
-    """One marker a grid cell, 1, 2, ... in an else empty (H, W) int32 picture.
+    """One marker (1, 2, ...) per grid cell in an (H, W) int32 image that is 0 elsewhere.
 
-    The marker lies on the cell's flattest pixel, the most central one where all are flat.
+    The marker lies on the cell's flattest pixel, and on the most central one if all are flat.
     """
     height, width = edges.shape
     cell = max(MIN_CELL_PX, round(float(np.sqrt(edges.size / pieces))))
@@ -164,10 +171,11 @@ def _seeds(edges: NDArray[np.float32], pieces: int) -> NDArray[np.int32]:
 
 
 def _flood(image: NDArray[np.uint8], markers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Grows the markers over the unmarked (0) pixels of (H, W) int32, along the picture's edges.
+    """Grow the markers (H, W) int32 over the unmarked (0) pixels by a watershed of the image.
 
-    `cv2.watershed` spends one-pixel lines between regions and a frame around the picture; the frame
-    is padded away, the lines go to a neighbour, so that the regions touch and stay connected.
+    `cv2.watershed` leaves lines of one pixel between regions and a frame around the image. The
+    frame falls into a padding and the lines go to a neighbour, so that the regions touch and stay
+    connected.
     """
     padded = cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     flooded = cv2.copyMakeBorder(markers, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
@@ -181,52 +189,52 @@ def _flood(image: NDArray[np.uint8], markers: NDArray[np.int32]) -> NDArray[np.i
 def _merge(
     pieces: NDArray[np.int32], lab: NDArray[np.float32], edges: NDArray[np.float32]
 ) -> MergeTree:
-    """The merge tree of the pieces (H, W) int32 from 0; areas are shares of the picture."""
+    """The merge tree of the pieces (H, W) int32 from 0; areas are shares of the image."""
     flat = pieces.ravel()
     pixels = np.bincount(flat).astype(np.float64)
     sums = [np.bincount(flat, lab[..., channel].ravel()) for channel in range(3)]
-    colour = np.stack(sums, axis=1) / pixels[:, None]
+    color = np.stack(sums, axis=1) / pixels[:, None]
     borders = find_borders(pieces, edges)
-    step = _colour_difference(colour, borders)
+    step = _color_difference(color, borders)
     borders = replace(borders, strength=borders.strength + STEP_WEIGHT * step * borders.length)
-    return build_tree(colour, pixels / pixels.sum(), borders, _join_cost)
+    return build_tree(color, pixels / pixels.sum(), borders, _merge_cost)
 
 
-def _colour_difference(colour: Floats, borders: Borders) -> Floats:
-    """Euclidean distance in (scaled) Lab between the two regions of each border, (E,) float64."""
-    return np.asarray(np.linalg.norm(colour[borders.low] - colour[borders.high], axis=1))
+def _color_difference(color: Floats, borders: Borders) -> Floats:
+    """The distance in scaled Lab between the two regions of each border, (E,) float64."""
+    return np.asarray(np.linalg.norm(color[borders.low] - color[borders.high], axis=1))
 
 
-def _join_cost(colour: Floats, area: Floats, borders: Borders) -> Floats:
-    """How much two touching regions differ, (E,) float64, weighed by the smaller one's share."""
+def _merge_cost(color: Floats, area: Floats, borders: Borders) -> Floats:
+    """The contrast of two touching regions, (E,) float64, weighted by the smaller one's share."""
     edge = borders.strength / borders.length
     visible = edge / (edge + VISIBLE_EDGE)
-    contrast = edge + COLOUR_WEIGHT * visible * _colour_difference(colour, borders)
+    contrast = edge + COLOR_WEIGHT * visible * _color_difference(color, borders)
     contrast = contrast**2 / (contrast + SOFT_CONTRAST) + LEAST_CONTRAST
     per_mille = 1000 * np.minimum(area[borders.low], area[borders.high])
     return np.asarray(contrast * per_mille**SIZE_EXPONENT)
 
 
 def _part_height(tree: MergeTree, max_parts: int) -> float:
-    """The height at which at most `max_parts` parts of a countable size are left."""
-    joins = slice(tree.leaves, None)
-    smaller = np.minimum(tree.area[tree.left[joins]], tree.area[tree.right[joins]])
-    counted = np.sort(tree.height[joins][smaller >= COUNTED_SHARE])[::-1]
+    """The height at which at most `max_parts` parts that count are left."""
+    merges = slice(tree.leaves, None)
+    smaller = np.minimum(tree.area[tree.left[merges]], tree.area[tree.right[merges]])
+    counted = np.sort(tree.height[merges][smaller >= COUNTED_SHARE])[::-1]
     if counted.size == 0:
         return LEAST_HEIGHT
     return max(float(counted[min(max_parts - 2, counted.size - 1)]), LEAST_HEIGHT)
 
 
 def _persistence(tree: MergeTree, part_height: float) -> Floats:
-    """Log of death over birth, (nodes,) float64; heights below the part level hardly differ."""
+    """The log of death over birth height, (nodes,) float64, damped below the part level."""
     death = np.maximum(tree.deaths(), part_height)
     return np.asarray(np.log((death + part_height) / (tree.height + part_height)))
 
 
 def _cleaned(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], Ints]:
-    """Smooth, connected regions without specks.
+    """Smooth the outlines, split unconnected regions, and remove specks.
 
-    Returns the new labels (H, W) int32 from 1 and, for each, the old label it came from.
+    Returns the new labels (H, W) int32 from 1 and the old label of each.
     """
     smooth = cv2.medianBlur(labels.astype(np.uint16), OUTLINE_FILTER_PX).astype(np.int32)
     markers = np.zeros_like(smooth)

@@ -1,18 +1,18 @@
-"""A binary merge tree over the pieces of a picture, and the best set of regions in it.
+"""A binary merge tree over the pieces of an image, and the best set of regions in it.
 
 The tree is a binary partition tree (Salembier & Garrido, "Binary partition tree as an efficient
-representation for image processing", IEEE TIP 2000): the leaves are the pieces, every further node
-joins two touching regions, the root is the picture. Heights never fall on the way to the root, so
-they read like the ultrametric contour map of Arbelaez et al. ("Contour detection and hierarchical
-image segmentation", IEEE TPAMI 2011).
+representation for image processing", IEEE TIP 2000): the leaves are the pieces, every other node
+merges two touching regions, and the root is the image. Heights never decrease towards the root, so
+they are comparable to the ultrametric contour map of Arbelaez et al. ("Contour detection and
+hierarchical image segmentation", IEEE TPAMI 2011).
 
-The classic builder takes the cheapest pair from a heap, one at a time. Here every pair that is the
-cheapest for both of its sides is joined in one round (reciprocal nearest neighbours: Murtagh, "A
-survey of recent advances in hierarchical clustering algorithms", The Computer Journal 1983), which
-turns thousands of Python steps into about a hundred rounds of numpy.
+The classic algorithm takes the cheapest pair from a heap, one at a time. Here every pair that is
+the cheapest for both of its regions is merged in one round (reciprocal nearest neighbours: Murtagh,
+"A survey of recent advances in hierarchical clustering algorithms", The Computer Journal 1983),
+which replaces thousands of steps in Python by about a hundred rounds in numpy.
 
-Reading the best set of regions off the tree is the optimal cut of Guigues, Cocquerez & Le Men
-("Scale-sets image analysis", IJCV 2006): one pass from the leaves to the root.
+The best set of regions is the optimal cut of Guigues, Cocquerez & Le Men ("Scale-sets image
+analysis", IJCV 2006), found in one pass from the leaves to the root.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 NO_NODE = -1
-# Knuth's multiplicative hash: spreads equal costs, so that flat pictures, where every cost ties,
-# join a fixed share of their pairs a round and not one pair after another.
+# Knuth's multiplicative hash breaks ties between equal costs, so that flat images, in which all
+# costs are equal, merge a fixed share of their pairs per round and not one pair after another.
 HASH_FACTOR = np.uint64(2654435761)
 HASH_RANGE = np.uint64(2**32)
 
 
 @dataclass(frozen=True)
 class Borders:
-    """The touching pairs of regions.
+    """The pairs of touching regions.
 
-    `low` and `high` (E,) int64 are the two regions of each pair, low < high; `strength` (E,)
-    float64 is summed over the pixel pairs of their common border, `length` (E,) float64 counts
-    these.
+    `low` and `high` (E,) int64 are the two regions of each pair, low < high. `length` (E,) float64
+    is the number of pixel pairs of their common border, and `strength` (E,) float64 is the sum of
+    the edge strength over them.
     """
 
     low: Ints
@@ -50,10 +50,10 @@ class Borders:
 
 @dataclass(frozen=True)
 class MergeTree:
-    """N leaves (nodes 0..N-1) and N-1 joins, children always before their parent, the root last.
+    """N leaves (nodes 0..N-1) and N-1 merges, with children before their parent and the root last.
 
-    `left`, `right`, `parent` (2N-1,) int64, NO_NODE where there is none; `height` (2N-1,) float64,
-    0 for leaves; `area` (2N-1,) float64 in the unit that the leaves came in.
+    `left`, `right`, `parent` (2N-1,) int64, NO_NODE if there is none; `height` (2N-1,) float64,
+    0 for leaves; `area` (2N-1,) float64 in the unit of the leaves' areas.
     """
 
     left: Ints
@@ -67,18 +67,21 @@ class MergeTree:
         return (self.height.size + 1) // 2
 
     def deaths(self) -> Floats:
-        """(2N-1,) float64: the height at which each node is swallowed; the root's own height."""
+        """The height at which each node is merged, (2N-1,) float64; for the root its own height.
+
+        Birth and death are the terms of topological persistence.
+        """
         return np.append(self.height[self.parent[:-1]], self.height[-1])
 
 
-JoinCost = Callable[[Floats, Floats, Borders], Floats]
+MergeCost = Callable[[Floats, Floats, Borders], Floats]
 
 
 def find_borders(labels: NDArray[np.int32], strength: NDArray[np.float32]) -> Borders:
-    """The borders between the regions of a label picture.
+    """The borders between the regions of a label image.
 
-    `labels` (H, W) int32 from 0, `strength` (H, W) float32: how much of an edge each pixel is. A
-    pair of neighbouring pixels counts the stronger of the two, as the edge may peak on either side.
+    `labels` (H, W) int32 from 0, `strength` (H, W) float32: the edge strength of each pixel. A pair
+    of neighbouring pixels counts the stronger of the two, as the edge may peak on either side.
     """
     count = int(labels.max()) + 1
     pairs, strengths = [], []
@@ -92,15 +95,15 @@ def find_borders(labels: NDArray[np.int32], strength: NDArray[np.float32]) -> Bo
         pairs.append(np.minimum(one, other) * count + np.maximum(one, other))
         strengths.append(np.maximum(strength[here][differ], strength[there][differ]))
     keys = np.concatenate(pairs)
-    return _summed(keys, np.concatenate(strengths), np.ones(keys.size), count)
+    return _sum_by_pair(keys, np.concatenate(strengths), np.ones(keys.size), count)
 
 
-def build_tree(features: Floats, area: Floats, borders: Borders, cost: JoinCost) -> MergeTree:
-    """Joins touching regions, the best matching first, until one is left.
+def build_tree(features: Floats, area: Floats, borders: Borders, cost: MergeCost) -> MergeTree:
+    """Merge touching regions, the cheapest pairs first, until one region is left.
 
     `features` (N, F) float64 are the leaves' means and `area` (N,) float64 their sizes; the
-    features of a join are the area-weighted means. `cost(features, area, borders)` gives (E,)
-    float64, never negative.
+    features of a merged region are the area-weighted means. `cost(features, area, borders)` returns
+    (E,) float64, never negative.
     """
     leaves = area.size
     nodes = 2 * leaves - 1
@@ -123,15 +126,15 @@ def build_tree(features: Floats, area: Floats, borders: Borders, cost: JoinCost)
         means[new] = weighted / sizes[new, None]
         height[new] = np.maximum(costs[chosen], np.maximum(height[one], height[other]))
         known += chosen.size
-        borders = _after_joins(borders, one, other, new, known)
+        borders = _after_merges(borders, one, other, new, known)
     return MergeTree(left, right, parent, height, sizes)
 
 
 def best_cut(tree: MergeTree, utility: Floats, whole: NDArray[np.bool_]) -> Ints:
-    """The regions that cover the picture once and have the greatest sum of utilities.
+    """The regions that partition the image with the greatest sum of utilities (optimal cut).
 
-    `utility` (2N-1,) float64; a node that is `whole` (2N-1,) bool is never split. Returns
-    (N,) int64: the chosen node that each leaf lies in. A tie goes to the larger region.
+    `utility` (2N-1,) float64; a node that is `whole` (2N-1,) bool is never split. Returns the
+    chosen node of each leaf, (N,) int64. The larger region wins a tie.
     """
     best = utility.tolist()
     kept = whole.copy()
@@ -152,7 +155,7 @@ def best_cut(tree: MergeTree, utility: Floats, whole: NDArray[np.bool_]) -> Ints
 
 
 def _mutual_best(borders: Borders, costs: Floats, nodes: int) -> Ints:
-    """The borders that are the cheapest of both their regions, cheapest first."""
+    """The borders that are the cheapest of both of their regions, cheapest first."""
     count = costs.size
     tie_break = np.arange(count, dtype=np.uint64) * HASH_FACTOR % HASH_RANGE
     rank = np.empty(count, np.int64)
@@ -164,19 +167,19 @@ def _mutual_best(borders: Borders, costs: Floats, nodes: int) -> Ints:
     return mutual[np.argsort(rank[mutual])]
 
 
-def _after_joins(borders: Borders, one: Ints, other: Ints, new: Ints, nodes: int) -> Borders:
-    """The borders once the regions `one` and `other` have become `new` ones."""
+def _after_merges(borders: Borders, one: Ints, other: Ints, new: Ints, nodes: int) -> Borders:
+    """The borders after the regions `one` and `other` have been merged into `new`."""
     name = np.arange(nodes)
     name[one] = name[other] = new
     low, high = name[borders.low], name[borders.high]
     apart = low != high
     low, high = low[apart], high[apart]
     keys = np.minimum(low, high) * nodes + np.maximum(low, high)
-    return _summed(keys, borders.strength[apart], borders.length[apart], nodes)
+    return _sum_by_pair(keys, borders.strength[apart], borders.length[apart], nodes)
 
 
-def _summed(keys: Ints, strength: NDArray[np.floating], length: Floats, nodes: int) -> Borders:
-    """One border for each different key = low * nodes + high."""
+def _sum_by_pair(keys: Ints, strength: NDArray[np.floating], length: Floats, nodes: int) -> Borders:
+    """One border for each different key = low * nodes + high, with strength and length added up."""
     pairs, index = np.unique(keys, return_inverse=True)
     return Borders(
         low=pairs // nodes,

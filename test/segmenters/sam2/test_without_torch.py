@@ -1,4 +1,4 @@
-"""SAM2 where torch is not installed: cheap to import, and the message says what to install."""
+"""SAM2 without torch: it imports quickly, and the error names the command that installs torch."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def test_without_torch_the_message_names_the_command(backend, monkeypatch):
         Analyzer(alone)
 
 
-def test_without_torch_the_fallback_sees(monkeypatch):
+def test_without_torch_the_fallback_is_used(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with Analyzer(settings_from({"segmenter.backend": "sam2"})) as analyzer:
         assert "'superpixels' is used instead" in analyzer.models.warnings[0]

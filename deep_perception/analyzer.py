@@ -16,7 +16,7 @@ from deep_perception.description import DescriptionRun, RegionHistory, regions_t
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import unify_spelling
 from deep_perception.models import Models
-from deep_perception.points import propose, to_source
+from deep_perception.points import find_contours, propose, to_source
 from deep_perception.points.priorities import prioritize
 from deep_perception.regions import Region, Scene, Timings
 from deep_perception.settings import Settings
@@ -111,8 +111,12 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
         previous = previous or Previous()
         self.models.load(settings)
         working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
+        contours = find_contours(working)
         points = prioritize(
-            propose(working, settings.points), working, previous.working_image, settings.points
+            propose(working, settings.points, contours),
+            working,
+            previous.working_image,
+            settings.points,
         )
         proposed_s = time.perf_counter()
         deadline_s = settings.describer.scene_deadline_s
@@ -175,6 +179,7 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
                 total_s=finished_s - started_s,
             ),
             working_image=working,
+            contours=tuple(contours),
             points=tuple(points),
         )
 
@@ -222,7 +227,7 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
             run.wait(is_enough)
         return dataclasses.replace(
             scene,
-            regions=one_spelling([updated.get(region.index, region) for region in scene.regions]),
+            regions=unify_spelling([updated.get(region.index, region) for region in scene.regions]),
             warnings=self.models.warnings,
         )
 

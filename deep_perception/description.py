@@ -167,7 +167,7 @@ class DescriptionRun(contextlib.AbstractContextManager["DescriptionRun"]):
     @property
     def regions(self) -> tuple[Region, ...]:
         """All regions in the order of the sweep, with the descriptions that have arrived."""
-        return one_spelling([self._regions[index] for index in sorted(self._regions)])
+        return unify_spelling([self._regions[index] for index in sorted(self._regions)])
 
     def _associate(self, history: RegionHistory) -> None:
         tracked = history.finish([self._regions[index] for index in sorted(self._regions)])

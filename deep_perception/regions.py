@@ -10,7 +10,7 @@ from typing import Literal
 from deep_perception import masks
 from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Cut, Mask, Rle, Size
-from deep_perception.points import Point, to_source
+from deep_perception.points import Contour, Point, to_source
 
 Status = Literal["described", "reused", "pending", "failed"]
 
@@ -147,9 +147,9 @@ class Scene:
     """All regions of one image, in the order of the sweep.
 
     ``size`` is that of the source image, ``skipped_points`` are in its pixels. ``working_image``
-    (HxWx3 uint8 BGR) is the image that was swept and ``points`` are the proposed points in its
-    pixels; a scene that was read from a file or a message has neither. The working image may share
-    its memory with the source image.
+    (HxWx3 uint8 BGR) is the image that was swept; ``contours`` and ``points`` are what was found
+    and proposed on it, in its pixels. A scene that was read from a file or a message has none of
+    them. The working image may share its memory with the source image.
     """
 
     size: Size
@@ -163,6 +163,7 @@ class Scene:
     warnings: tuple[str, ...] = ()
     timings: Timings = Timings()
     working_image: BgrImage | None = None
+    contours: tuple[Contour, ...] = ()
     points: tuple[Point, ...] = ()
 
     @property

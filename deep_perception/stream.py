@@ -20,7 +20,8 @@ from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
 from deep_perception.regions import PENDING, Region, Scene
 from deep_perception.settings import KeyframeSettings, PointSettings, Settings, SweepSettings
-from deep_perception.tracking.tracker import Following, Tracker
+from deep_perception.tracking.association import KeyframeAssociation
+from deep_perception.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ class Stream:
         """Return whether ``select`` would return the frame; the state does not change."""
         if not self.keyframes.due(stamp_ns, settings):
             return False
-        return self.keyframes.look(decode(), stamp_ns, settings) is not None
+        return self.keyframes.preview(decode(), stamp_ns, settings) is not None
 
     def analyze(
         self,
@@ -97,7 +98,7 @@ class Stream:
             )
             callbacks.raise_if_cancelled()
         except BaseException:
-            self.keyframes.missed(frame.decision)
+            self.keyframes.revert(frame.decision)
             raise
         self._last = _LastKeyframe(
             _to_keep(scene, settings), frame.decision.stamp_ns, settings.points, settings.sweep
@@ -120,7 +121,7 @@ class Stream:
             last.scene,
             regions,
             callbacks=callbacks,
-            remember=lambda region: self._tracker.described(region, last.stamp_ns),
+            remember=lambda region: self._tracker.store_description(region, last.stamp_ns),
         )
         self._last = dataclasses.replace(last, scene=scene)
         return scene
@@ -129,8 +130,8 @@ class Stream:
         last, decision = self._last, frame.decision
 
         def history(working: BgrImage) -> _TrackerHistory:
-            following = self._tracker.begin(working, decision.stamp_ns, settings.identity)
-            return _TrackerHistory(self._tracker, following, decision.stamp_ns)
+            association = self._tracker.associate(working, decision.stamp_ns, settings.identity)
+            return _TrackerHistory(self._tracker, association, decision.stamp_ns)
 
         if last is None:
             return Previous(history=history)
@@ -146,13 +147,13 @@ def _to_keep(scene: Scene, settings: Settings) -> Scene:
     working = scene.working_image if settings.points.order == "novelty" else None
     # The caller may write the next frame into the same memory.
     copy = None if working is None else working.copy()
-    return dataclasses.replace(scene, working_image=copy, points=())
+    return dataclasses.replace(scene, working_image=copy, contours=(), points=())
 
 
 class _TrackerHistory:
     """The regions of one keyframe in the light of the known tracks."""
 
-    def __init__(self, tracker: Tracker, following: Following, stamp_ns: int) -> None:
+    def __init__(self, tracker: Tracker, association: KeyframeAssociation, stamp_ns: int) -> None:
         self._tracker = tracker
         self._stamp_ns = stamp_ns
         self.may_reuse = association.may_reuse
@@ -160,7 +161,7 @@ class _TrackerHistory:
 
     def described(self, region: Region) -> Region:
         """Remember a new description of a region, and return the region as its track knows it."""
-        return self._tracker.described(region, self._stamp_ns)
+        return self._tracker.store_description(region, self._stamp_ns)
 
 
 def unchanged_regions(regions: Sequence[Region], changed: Tiles) -> list[Region]:

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from deep_perception import drawing, images
 from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.images import BgrImage, ImageError
-from deep_perception.naming import one_name_each
 from deep_perception.regions import Scene
 from deep_perception.reports import write_reports
+from deep_perception.reports.naming import unique_names
 from deep_perception.settings import OutputSettings, Settings
 
 
@@ -65,8 +65,7 @@ def _write(
     canvas = drawing.for_people(image, settings.max_picture_side)
     annotated = drawing.annotate(scene, canvas, label=settings.labels)
     images.save_png(folder / "images" / f"{name}_visualization.png", annotated)
-    assert scene.working_image is not None  # the scene was just analysed
-    debug = drawing.contours_debug(canvas, scene.working_image, scene.points)
+    debug = drawing.contours_debug(canvas, scene.contours, scene.points, scene.working_size)
     images.save_png(folder / "images" / f"{name}_contours_debug.png", debug)
 
 

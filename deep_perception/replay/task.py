@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deep_perception import __version__
-from deep_perception.naming import unique_names
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.outputs.bag import Images
 from deep_perception.replay.recordings.bags import BagError, Recording, name_of
@@ -17,6 +16,7 @@ from deep_perception.replay.recordings.choice import Choice, ChoiceError, choose
 from deep_perception.replay.recordings.source import Source
 from deep_perception.replay.recordings.storage import METADATA
 from deep_perception.replay.recordings.storage.opening import files_of
+from deep_perception.reports.naming import unique_names
 from deep_perception.settings import Settings
 from deep_perception.settings.options import flatten
 

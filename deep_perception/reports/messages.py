@@ -15,9 +15,9 @@ import numpy as np
 from deep_perception.masks import Box
 from deep_perception.points import Point
 from deep_perception.regions import Region, Scene
+from deep_perception.stamps import NANOSECONDS
 
 NewMessage = Callable[..., Any]
-NANOSECONDS = 1_000_000_000
 # builtin_interfaces/Time has 32 bits of seconds. A stamp outside of it, of a recording after
 # January 2038 for example, becomes the nearest one inside.
 FIRST_NS, LAST_NS = -(2**31) * NANOSECONDS, 2**31 * NANOSECONDS - 1

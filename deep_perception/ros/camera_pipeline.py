@@ -12,12 +12,13 @@ from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
 from deep_perception.keyframes import OVERTAKING_NS
 from deep_perception.regions import Region, Scene
-from deep_perception.reports.messages import NANOSECONDS, Keyframe
+from deep_perception.reports.messages import Keyframe
 from deep_perception.ros import messages
 from deep_perception.ros.image_input import ImageInput, ReceivedFrame
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.publishers import Publishers
 from deep_perception.settings import Settings
+from deep_perception.stamps import NANOSECONDS
 from deep_perception.stream import Stream
 
 

@@ -20,7 +20,8 @@ from deep_perception.points import Point
 from deep_perception.regions import Region, Scene
 from deep_perception.reports import messages
 from deep_perception.reports.fields import region_from_fields, scene_fields
-from deep_perception.reports.messages import NANOSECONDS, Keyframe
+from deep_perception.reports.messages import Keyframe
+from deep_perception.stamps import NANOSECONDS
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 
 # The fields that have one name and one value in a message and in ``region_fields``.

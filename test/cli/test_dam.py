@@ -152,7 +152,7 @@ def test_what_was_interrupted_is_not_finished_and_goes_on(shell):
         _, err = process.communicate(timeout=PATIENCE_S)
         pipe.close()
     assert process.returncode == 2
-    assert err.splitlines()[-1].startswith("deep_perception: interrupted; the same command goes on")
+    assert err.splitlines()[-1].startswith("deep_perception: interrupted; run the same command")
     assert environment.problem_of(shell.default).endswith("is not finished")
     wheel.unlink()
     wheel.write_bytes(whole)
@@ -178,7 +178,7 @@ def test_libraries_that_do_not_work_are_not_called_ready(shell):
 
 def test_no_network(shell):
     shell.wheels.mkdir()
-    assert refused(shell.setup(), "pip ended with status 1, see above; the same command goes on")
+    assert refused(shell.setup(), "pip ended with status 1, see above; run the same command again")
 
 
 @pytest.mark.parametrize("version", ["3 9", "3 14", "2 7"])
@@ -193,7 +193,7 @@ def test_a_python_that_is_too_old_or_too_new(shell, version):
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/true", "/etc/passwd"])
 def test_a_python_that_is_none(shell, python):
-    assert refused(shell.setup("--python", python), f"{python}: is not a Python interpreter")
+    assert refused(shell.setup("--python", python), f"{python} is not a Python interpreter")
 
 
 def test_a_disk_that_is_too_small(shell):
@@ -273,9 +273,11 @@ def test_dam_server_becomes_the_server(shell, place, tmp_path):
 def test_dam_server_says_what_is_missing(shell, place):
     (place.checkpoint / "config.json").unlink()
     done = shell.run("dam-server", *options(place))
-    assert refused(done, f"DAM has no checkpoint: nothing at {place.checkpoint}; run: deep_")
+    assert refused(done, f"DAM has no checkpoint at {place.checkpoint}; run: deep_")
     done = shell.run("dam-server")
-    assert refused(done, f"nothing at {shell.default}; run: deep_perception models setup-dam$")
+    assert refused(
+        done, f"no environment at {shell.default}; run: deep_perception models setup-dam$"
+    )
     done = shell.run("dam-server", "--describer.dam.url", "nowhere")
     assert refused(done, r"describer\.dam\.url: 'nowhere' is no address")
     done = shell.run("dam-server", "--describer.dam.device", "tpu")

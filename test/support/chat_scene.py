@@ -11,7 +11,7 @@ import pytest
 
 from deep_perception import masks
 from deep_perception.describers.chat import Chat
-from deep_perception.describers.chat import question as chat_question
+from deep_perception.describers.server import retry
 from deep_perception.points import Point
 from deep_perception.regions import Region
 from deep_perception.settings.options import settings_from
@@ -23,7 +23,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(chat_question, "BACK_OFF_S", 0.005)
+    monkeypatch.setattr(retry, "BACK_OFF_S", 0.005)
     before = set(threading.enumerate())
     sockets = open_sockets()
     yield

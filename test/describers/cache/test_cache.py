@@ -259,7 +259,7 @@ def run(cache, *steps):
 
     async def go():
         try:
-            return [await cache.words(k, lambda v=value: made(v)) for k, value in steps]
+            return [await cache.get_or_make(k, lambda v=value: made(v)) for k, value in steps]
         finally:
             await cache.close()
 
@@ -415,7 +415,7 @@ def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path,
                 await asyncio.sleep(0.01)
 
         ticking = asyncio.ensure_future(tick())
-        found = await cache.words(key(2), made)
+        found = await cache.get_or_make(key(2), made)
         ticking.cancel()
         await cache.close()
         return found
@@ -432,14 +432,14 @@ def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path,
 WRITER = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[4])
-from test_cache import WordsCache, cup, key
+from test_cache import DescriptionCache, cup, key
 
 async def go(path, first, last):
-    cache = WordsCache(5, path)
+    cache = DescriptionCache(5, path)
     for number in range(first, last):
         async def made():
             return cup(number)
-        print(number, (await cache.words(key(number), made)).text, flush=True)
+        print(number, (await cache.get_or_make(key(number), made)).text, flush=True)
     assert cache.warning == "", cache.warning
     await cache.close()
 

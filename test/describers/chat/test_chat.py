@@ -693,7 +693,7 @@ def test_an_open_breaker_asks_nothing_and_half_open_asks_for_one_region(monkeypa
     ("name", "value", "message"),
     [
         ("url", "localhost:1234", "is no http address"),
-        ("prompt", "nosuch", "there is .*region"),
+        ("prompt", "nosuch", "set one of .*region"),
         ("prompt", "/no/such.txt", "cannot be read"),
     ],
 )
@@ -767,7 +767,7 @@ def test_a_server_that_hangs_is_noticed_also_when_its_scenes_are_cut_short():
                 scene = analyzer.analyze(shapes())
             stop.set()
     assert {each.description.describer for each in scene.regions} == {"attributes"}
-    assert "no words within" in scene.warnings[0]
+    assert "no description within" in scene.warnings[0]
 
 
 def test_a_label_may_begin_with_a_bracket():

@@ -127,7 +127,7 @@ def test_code_that_nobody_checked_is_warned_of_once(place, caplog):
     os.kill(manager.pid, signal.SIGKILL)
     until(lambda: len(place.pids()) == 2)
     (warning,) = [one.message for one in caplog.records if "models.lock.json" in one.message]
-    assert "has no models.lock.json: nothing says whether its files" in warning
+    assert "has no models.lock.json: it is unknown whether its files" in warning
 
 
 def test_a_server_that_dies_is_started_again(place):
@@ -267,17 +267,17 @@ def test_a_noisy_server_is_not_held_up(place, caplog):
 
 
 def test_what_is_missing_is_said_with_its_command_and_found_once_it_is_there(place, monkeypatch):
-    monkeypatch.setattr(process, "MISSING_S", 0.1)
+    monkeypatch.setattr(process, "MISSING_CHECK_S", 0.1)
     away = place.environment.rename(place.environment.with_name("away"))
     config = place.checkpoint / "config.json"
     config.unlink()
     manager = place.started()
     setup = f"deep_perception models setup-dam --environment {place.environment}"
     until(lambda: manager.problem().endswith(setup))
-    assert f"DAM has no environment: nothing at {place.environment}" in manager.problem()
+    assert f"DAM has no environment at {place.environment}" in manager.problem()
     away.rename(place.environment)
     until(lambda: manager.problem().endswith("deep_perception models fetch dam"))
-    assert f"DAM has no checkpoint: nothing at {place.checkpoint}" in manager.problem()
+    assert f"DAM has no checkpoint at {place.checkpoint}" in manager.problem()
     config.write_text("{}")
     ready(manager)
 
@@ -303,7 +303,7 @@ def test_an_address_that_is_none(place, url):
 def test_a_port_that_another_program_has(place):
     with socket.create_server(("127.0.0.1", place.port)):
         manager = place.started()
-        until(lambda: "does not answer GET /health: what is it?" in manager.problem())
+        until(lambda: "does not answer GET /health: end it" in manager.problem())
         assert place.pids() == []
     ready(manager)
 

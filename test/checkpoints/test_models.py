@@ -77,7 +77,7 @@ def test_names(text):
 def test_an_unknown_name_says_which_was_meant():
     with pytest.raises(ModelError, match=r"did you mean sam2\.1-hiera-tiny"):
         find_model("sam2.1-heira-tiny")
-    with pytest.raises(ModelError, match=r"there is sam2\.1-hiera-tiny, "):
+    with pytest.raises(ModelError, match=r"the models are sam2\.1-hiera-tiny, "):
         find_model("../..")
 
 
@@ -177,9 +177,11 @@ def test_without_the_library_the_command_to_install_it_is_said(tmp_path):
 
 def test_verify_of_what_is_not_there(tmp_path):
     user = User("http://127.0.0.1:1", tmp_path)
-    assert user.run("verify").out == "checkpoints: no model is here\n"
+    assert user.run("verify").out == "checkpoints: there is no model\n"
     done = user.run("verify", "tiny")
-    assert failed_in_one_line(done, f"absent; get it with: deep_perception models fetch {NAME}$")
+    assert failed_in_one_line(
+        done, f"absent; download it with: deep_perception models fetch {NAME}$"
+    )
 
 
 # -- remove --------------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ def test_fetch_list_verify_remove(hub, user):
     assert user.state() == "complete"
     assert user.run("verify").out == f"{NAME}: every checksum matches (revision 1f1f1f1)\n"
     (user.path / "config.json").write_bytes(b'{"model_type": "sam2_vidEo"}\n')
-    assert failed_in_one_line(user.run("verify"), "broken .config.json has other bytes")
+    assert failed_in_one_line(user.run("verify"), "broken .config.json differs from the published")
     (user.path / "config.json").unlink()
     assert user.state() == "broken"
     assert user.run("fetch", "tiny").returncode == 0  # mends the one file
@@ -292,7 +294,7 @@ def test_another_revision_is_checked_against_what_the_hub_announces(hub, user):
         assert record["files"][name]["sha256"] == hashlib.sha256(FILES[name]).hexdigest()
     assert user.run("verify", catalogue=False).returncode == 0
     (user.path / WEIGHTS).write_bytes(BYTES[::-1])
-    assert failed_in_one_line(user.run("verify", catalogue=False), "other bytes")
+    assert failed_in_one_line(user.run("verify", catalogue=False), "differs from the publ")
 
 
 @marked
@@ -315,7 +317,7 @@ def test_a_complete_model_stays_until_the_new_one_is_whole(hub, user):
 @marked
 def test_a_hub_with_other_bytes_than_pinned_is_refused_before_the_download(hub, user):
     hub.files[WEIGHTS] = BYTES[::-1]
-    assert failed_in_one_line(user.run("fetch", NAME), "another checksum .* nothing was fetched")
+    assert failed_in_one_line(user.run("fetch", NAME), "another checksum .* nothing was downloaded")
     assert hub.seen("storage") == []
     assert user.state() == "partial"
 
@@ -347,7 +349,7 @@ def test_resets_in_the_middle_are_gone_on_from(hub, user):
 @marked
 def test_a_stalled_server_leaves_what_the_next_call_goes_on_from(hub, user):
     hub.stall_at = 2 * MIB
-    line = "does not answer in time; 2 MB are kept, the same command goes on from there$"
+    line = "does not answer in time; 2 MB are kept, run the same command again to resume$"
     assert failed_in_one_line(user.run("fetch", NAME), line)
     assert user.state() == "partial"
     assert not (user.path / WEIGHTS).exists()
@@ -375,7 +377,7 @@ def test_corrupt_bytes_are_thrown_away(hub, user, name, revision):
     true = FILES[name]
     hub.flipped[name] = true[:10] + bytes([true[10] ^ 1]) + true[11:]
     done = user.run("fetch", NAME, *revision)
-    assert failed_in_one_line(done, rf"/{name}: the bytes do not match the checksum")
+    assert failed_in_one_line(done, rf"/{name}: the file does not match its checksum")
     assert not (user.path / name).exists()
     assert not [part for part in user.parts() if part.name.startswith(name)]
     hub.flipped.clear()
@@ -474,7 +476,7 @@ def test_stopped_in_the_middle_and_gone_on(hub, user, how):
     process.send_signal(how)
     process.out, process.err = process.communicate(timeout=20)
     if how == signal.SIGINT:
-        assert failed_in_one_line(process, "interrupted; .* are kept, the same command goes on")
+        assert failed_in_one_line(process, "interrupted; .* are kept, run the same command")
     assert user.state() == "partial"
     assert not (user.path / WEIGHTS).exists()
     hub.rate = None
@@ -488,7 +490,7 @@ def test_two_at_once(hub, user):
     hub.rate = 2 * MIB
     first = user.start("fetch", NAME)
     wait_for_bytes(user, 1)
-    assert failed_in_one_line(user.run("fetch", NAME), "another process is fetching this model")
+    assert failed_in_one_line(user.run("fetch", NAME), "another process is downloading this")
     first.communicate(timeout=20)
     assert first.returncode == 0
     assert is_whole(user.path)

@@ -304,7 +304,7 @@ def test_code_that_is_not_what_was_fetched_is_not_run(shell, place):
     (place.checkpoint / "llm").mkdir()
     (place.checkpoint / "llm" / "code.py").write_text("[]")
     done = shell.run("dam-server", *options(place))
-    assert refused(done, "llm/code.py has other bytes than were fetched; run: deep_perception mod")
+    assert refused(done, "llm/code.py has other bytes than were downloaded; run: deep_perc")
     (place.checkpoint / "llm" / "code.py").write_text("{}")
     process = shell.start("dam-server", *options(place))
     try:

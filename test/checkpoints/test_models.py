@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -474,7 +473,7 @@ def test_stopped_in_the_middle_and_gone_on(hub, user, how):
     process = user.start("fetch", NAME)
     wait_for_bytes(user, MIB // 2)
     process.send_signal(how)
-    process.out, process.err = process.communicate(timeout=20)
+    process.communicate(timeout=20)
     if how == signal.SIGINT:
         assert failed_in_one_line(process, "interrupted; .* are kept, run the same command")
     assert user.state() == "partial"
@@ -527,7 +526,7 @@ def test_a_disk_that_fills_up_on_the_way(hub, user):
         process = user.start("fetch", NAME)
         wait_for_bytes(user, MIB)
         (user.folder / "filler").write_bytes(b"\0" * (3 * MIB // 2))
-        process.out, process.err = process.communicate(timeout=20)
+        process.communicate(timeout=20)
         assert failed_in_one_line(process, "the disk is full; .* are kept")
         assert user.state() == "partial"
         (user.folder / "filler").unlink()
@@ -537,10 +536,8 @@ def test_a_disk_that_fills_up_on_the_way(hub, user):
 
 @marked
 def test_a_file_system_that_takes_no_file_of_this_size(hub, user):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
-
-    done = user.run("fetch", NAME, preexec_fn=limit)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({MIB}, {MIB}))"
+    done = user.run("fetch", NAME, before=limit)
     assert failed_in_one_line(done, "allows no file of this size; 1 MB are kept")
     assert user.run("fetch", NAME).returncode == 0
     assert is_whole(user.path)

@@ -231,8 +231,9 @@ def test_another_revision_leaves_no_code_of_the_old_one(hub, user):
 
 @marked
 def test_stopped_in_the_middle_and_gone_on(hub, user):
-    hub.rate = 2 * MIB
-    process = user.start("fetch", "dam", "--accept-licence")
+    hub.stall_at = MIB // 2
+    patient = {"HF_HUB_DOWNLOAD_TIMEOUT": "60"}
+    process = user.start("fetch", "dam", "--accept-licence", env=patient)
     ends_at = time.monotonic() + 60
     while not any(part.stat().st_size > 200_000 for part in user.parts()):
         assert time.monotonic() < ends_at
@@ -241,7 +242,7 @@ def test_stopped_in_the_middle_and_gone_on(hub, user):
     process.communicate()
     assert user.state() == "partial"
     there = sum(part.stat().st_size for part in user.parts())
-    hub.rate = None
+    hub.stall_at = None
     hub.requests.clear()
     done = user.fetch()
     assert done.returncode == 0, done.err

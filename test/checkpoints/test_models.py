@@ -38,6 +38,10 @@ from support.hub_user import (
     pinned,
 )
 
+PATIENCE_S = 60
+# The hub's library waits for a server that pauses.
+PATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": str(PATIENCE_S)}
+
 
 @pytest.fixture
 def hub():
@@ -457,7 +461,7 @@ def test_offline_mode(user):
 
 
 def wait_for_bytes(user, least):
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         for part in user.parts():
             if WEIGHTS in part.name and part.stat().st_size >= least:
@@ -469,16 +473,16 @@ def wait_for_bytes(user, least):
 @marked
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_in_the_middle_and_gone_on(hub, user, how):
-    hub.rate = MIB
-    process = user.start("fetch", NAME)
+    hub.stall_at = MIB // 2
+    process = user.start("fetch", NAME, env=PATIENT)
     wait_for_bytes(user, MIB // 2)
     process.send_signal(how)
-    process.communicate(timeout=20)
+    process.communicate()
     if how == signal.SIGINT:
         assert failed_in_one_line(process, "interrupted; .* are kept, run the same command")
     assert user.state() == "partial"
     assert not (user.path / WEIGHTS).exists()
-    hub.rate = None
+    hub.stall_at = None
     assert user.run("fetch", NAME).returncode == 0
     assert is_whole(user.path)
     assert int(hub.ranges()[-1].removeprefix("bytes=").removesuffix("-")) >= MIB // 2
@@ -486,11 +490,12 @@ def test_stopped_in_the_middle_and_gone_on(hub, user, how):
 
 @marked
 def test_two_at_once(hub, user):
-    hub.rate = 2 * MIB
-    first = user.start("fetch", NAME)
+    hub.stall_at = MIB
+    first = user.start("fetch", NAME, env=PATIENT)
     wait_for_bytes(user, 1)
     assert failed_in_one_line(user.run("fetch", NAME), "another process is downloading this")
-    first.communicate(timeout=20)
+    hub.resumed.set()
+    first.communicate()
     assert first.returncode == 0
     assert is_whole(user.path)
 
@@ -522,11 +527,12 @@ def test_a_disk_that_is_too_small(hub, user):
 @marked
 def test_a_disk_that_fills_up_on_the_way(hub, user):
     with tiny_disk(user.folder, 4 * MIB):
-        hub.rate = 2 * MIB
-        process = user.start("fetch", NAME)
+        hub.stall_at = MIB
+        process = user.start("fetch", NAME, env=PATIENT)
         wait_for_bytes(user, MIB)
         (user.folder / "filler").write_bytes(b"\0" * (3 * MIB // 2))
-        process.communicate(timeout=20)
+        hub.resumed.set()
+        process.communicate()
         assert failed_in_one_line(process, "the disk is full; .* are kept")
         assert user.state() == "partial"
         (user.folder / "filler").unlink()

@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer
-from deep_perception.describers.chat import pictures
+from deep_perception.describers.chat import region_images
 from deep_perception.images import BgrImage
 from deep_perception.masks import Size
 from deep_perception.regions import Region
@@ -121,7 +121,7 @@ def picture_cpu_ms(name: str, width: int, height: int) -> Measurement:
 
     def ours() -> None:
         for region in some:
-            pictures.to_data_url(pictures.compose(picture, region, mode))
+            region_images.to_data_url(region_images.compose(picture, region, mode))
 
     def baseline() -> None:
         for region in some:
@@ -147,7 +147,9 @@ def _png_with_transparency(picture: BgrImage, region: Region) -> str:
 
 def ask(client: Any, picture: BgrImage, region: Region) -> str:
     """The words of one region, as a plain loop asks for them."""
-    url = pictures.to_data_url(pictures.compose(picture, region, DescriberSettings().picture_mode))
+    url = region_images.to_data_url(
+        region_images.compose(picture, region, DescriberSettings().picture_mode)
+    )
     answer = client.chat.completions.create(
         model=MODEL,
         messages=[{"role": "user", "content": [

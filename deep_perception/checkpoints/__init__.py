@@ -1,1 +1,1 @@
-"""Weights on disk: what there is, where it comes from, and whether it is whole."""
+"""Model weights: which ones can be downloaded, the download, and checks of the files on disk."""

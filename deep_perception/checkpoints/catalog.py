@@ -1,14 +1,14 @@
-"""Which models can be fetched: hub ids, revisions, sizes and checksums.
+"""The models that can be downloaded: hub ids, revisions, sizes and checksums.
 
-Revisions, sizes and SHA-256 are those of the hub's own files, as pinned by public projects that
-download them (looked up in November 2026, no hub was at hand): every revision and weight file in
-several projects that share no code. The four `config.json` were also rebuilt, byte for byte, from
-transformers' Sam2VideoConfig. Were a pin wrong all the same, the fetch would be refused, and
-`--revision main` checks against what the hub announces.
+Revisions, sizes and SHA-256 of the files on the hub are taken from public projects that pin them
+(looked up in November 2026, without access to the hub): each revision and weight file is pinned by
+several projects that share no code. The four `config.json` were also rebuilt byte for byte from
+transformers' Sam2VideoConfig. If a pin is wrong nevertheless, the download is refused, and
+`--revision main` compares with the checksums that the hub reports.
 
-DAM has no pin: no public project was found that has one, and none was made up. Its first fetch is
-checked against what the hub announces for the commit that `revision` stands for at that time, and
-what was fetched then is the pin from there on (`models.lock.json`).
+DAM has no pin, as no public project was found that has one. Its first download is compared with the
+checksums that the hub reports for the current commit of `revision`. They are written to
+`models.lock.json` and serve as the pin from then on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 
 
 class ModelError(RuntimeError):
-    """Something about a model's files failed; the message is one line and says what to do."""
+    """An operation on a model's files failed; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """One file at one revision. Small files are announced by the hub by their git id alone."""
+    """One file at one revision. For a small file the hub reports the git id and no SHA-256."""
 
     name: str
     size: int
@@ -33,7 +33,7 @@ class ModelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model of the hub, at a pinned revision (a commit) or, without `files`, unpinned."""
+    """A model on the hub. Its revision (a commit) is pinned, unless ``files`` is empty."""
 
     name: str
     alias: str
@@ -42,23 +42,24 @@ class Model:
     revision: str
     licence: str
     terms: str = ""
-    """What somebody must agree to before anything is fetched; empty: nothing."""
+    """The terms that the user must accept before the download, "" for none."""
     files: tuple[ModelFile, ...] = ()
     wanted: tuple[str, ...]
-    """What is taken of a revision that is not pinned: patterns of names, `*` crosses folders."""
+    """Patterns of the file names to download without a pin; ``*`` matches ``/`` too."""
     needed: tuple[str, ...]
-    """Patterns of which each must be met, or it is not this model."""
+    """Patterns that must each match a file of the model."""
     expected_size: int = 0
-    """Bytes, about, where no files are pinned."""
+    """The approximate size in bytes if no files are pinned."""
 
     @property
     def size(self) -> int:
+        """Size in bytes, approximate for a model without a pin."""
         return sum(file.size for file in self.files) or self.expected_size
 
 
 WEIGHTS = "model.safetensors"
 
-# The same in all four repositories.
+# These files are the same in all four repositories.
 _PROCESSORS = (
     ModelFile(
         name="preprocessor_config.json",
@@ -99,10 +100,10 @@ DAM = Model(
     terms="""\
 DAM's weights are under the NVIDIA Noncommercial License, not under that of deep_perception:
 use for research or evaluation only, never commercially (a product, a paid service, a robot at
-work for money); it goes on to whatever you make of the weights. The licence's own words count:
+work for money); it extends to whatever you make of the weights. The text of the licence decides:
 https://huggingface.co/nvidia/DAM-3B-Self-Contained/blob/main/LICENSE""",
-    # Folders for the vision tower, the projector, the context provider and the language model, and
-    # the Python code that runs them. No pickled weights (.bin, .pt): loading them runs code.
+    # Folders of the vision tower, the projector, the context provider and the language model, and
+    # the Python code that runs them, but no pickled weights (.bin, .pt): loading them runs code.
     wanted=("*.safetensors", "*.json", "*.py", "*.model", "*.jinja", "*LICENSE*", "*README.md"),
     needed=("config.json", "*.safetensors", "*.py"),
     expected_size=7_100_000_000,
@@ -138,18 +139,18 @@ CATALOGUE = (
 
 
 def find_model(text: str) -> Model:
-    """By name, by hub id or by alias (`tiny`, `dam`). Raises ModelError."""
+    """Return the model with a name, hub id or alias (`tiny`, `dam`). Raises ModelError."""
     for model in CATALOGUE:
         if text in (model.name, model.repo, model.alias):
             return model
     names = [model.name for model in CATALOGUE]
     near = difflib.get_close_matches(text, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(names)}"
+    hint = f"did you mean {near[0]}?" if near else f"the models are {', '.join(names)}"
     raise ModelError(f"{text}: there is no such model; {hint}")
 
 
 def fetch_command(checkpoint: str = "") -> str:
-    """The command that gets what a missing checkpoint stands for, also by its original name.
+    """Return the command that downloads a missing checkpoint, also for its original name.
 
     ``checkpoints/sam2.1_hiera_large.pt`` -> ``deep_perception models fetch sam2.1-hiera-large``.
     """
@@ -161,7 +162,7 @@ def fetch_command(checkpoint: str = "") -> str:
 
 
 def megabytes(size: int) -> str:
-    """A size for people."""
+    """Return a size in bytes as a text such as "155.9 MB"."""
     if size >= 10**9:
         return f"{size / 1e9:.1f} GB"
     return f"{size / 1e6:.0f} MB" if size >= 10**6 else f"{size / 1e3:.1f} kB"

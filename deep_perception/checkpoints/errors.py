@@ -1,4 +1,4 @@
-"""What can go wrong between the hub and the disk, each in one line that says what to do."""
+"""Turn the errors of the hub, the network and the disk into one line that says what to do."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ INSTALL = "python -m pip install 'huggingface_hub>=2.4,<3'"
 
 @contextmanager
 def hub_errors(model: Model, revision: str, path: Path) -> Iterator[None]:
-    """Every failure of the hub, the network or the disk as one line."""
+    """Raise ModelError with one line for every error of the hub, the network or the disk."""
     try:
         import huggingface_hub.errors as hub
-        import huggingface_hub.file_download  # noqa: F401 its first import sets the logger's level
+        import huggingface_hub.file_download  # noqa: F401 The first import sets the log level.
     except ImportError:
         raise ModelError(f"huggingface_hub is not installed: {INSTALL}") from None
 
-    # Its warnings about each retry would make many lines of one failure.
+    # The library logs a warning for each retry.
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -32,17 +32,17 @@ def hub_errors(model: Model, revision: str, path: Path) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as error:  # httpx2 raises classes that share no base with the hub's
+    except Exception as error:  # The exceptions of httpx2 share no base class with the hub's.
         reason = _reason(error, hub, model, revision)
-        raise ModelError(f"{model.name}: {reason}{kept(path)}") from error
+        raise ModelError(f"{model.name}: {reason}{resume_hint(path)}") from error
     finally:
         logger.setLevel(level)
 
 
-def kept(path: Path) -> str:
-    """What an end in the middle has left, as the tail of a message."""
+def resume_hint(path: Path) -> str:
+    """Return the end of a message that says how much was downloaded, "" for nothing."""
     size = sum(part.stat().st_size for part in parts(path))
-    return f"; {megabytes(size)} are kept, the same command goes on from there" if size else ""
+    return f"; {megabytes(size)} are kept, run the same command again to resume" if size else ""
 
 
 def _reason(error: Exception, hub: Any, model: Model, revision: str) -> str:
@@ -50,7 +50,7 @@ def _reason(error: Exception, hub: Any, model: Model, revision: str) -> str:
 
     where, status = constants.ENDPOINT, _status(error)
     if isinstance(error, hub.OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set; unset it to fetch"
+        return "HF_HUB_OFFLINE is set; unset it to download"
     if isinstance(error, hub.GatedRepoError):
         return f"{model.repo} is gated; accept its terms at {where}/{model.repo} and set HF_TOKEN"
     if isinstance(error, hub.RevisionNotFoundError):
@@ -59,17 +59,17 @@ def _reason(error: Exception, hub: Any, model: Model, revision: str) -> str:
         return f"{where} has no {model.repo} with these files at revision {revision} (404)"
     if status in (401, 403):
         return (
-            f"{where} does not give {model.repo} away ({status}): it does not exist there, is "
+            f"{where} denies access to {model.repo} ({status}): it does not exist there, is "
             "private, or HF_TOKEN is wrong"
         )
     if status:
         return f"{where} answers with an error ({status}); try again later"
-    # The library of the connections is httpx or httpx2, by the hub's version.
+    # The version of the hub's library decides whether it uses httpx or httpx2.
     if type(error).__module__.startswith("httpx"):
         if "Timeout" in type(error).__name__:
             return f"{where} does not answer in time"
         if "Protocol" in type(error).__name__ or "Read" in type(error).__name__:
-            return f"{where} cuts the connection ({_first_line(error)})"
+            return f"{where} closed the connection ({_first_line(error)})"
         return f"{where} cannot be reached ({_first_line(error)})"
     if isinstance(error, OSError):
         return f"{_path_of(error)}{os_reason(error)}"
@@ -77,7 +77,7 @@ def _reason(error: Exception, hub: Any, model: Model, revision: str) -> str:
 
 
 def _path_of(error: OSError) -> str:
-    """The file that an error is about, as the head of a message."""
+    """Return the file that an error is about as the start of a message."""
     return f"{error.filename}: " if error.filename else ""
 
 
@@ -86,6 +86,7 @@ def _status(error: Exception) -> int:
 
 
 def os_reason(error: OSError) -> str:
+    """Return the reason of an error of the file system in plain words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full"
     if error.errno == errno.EFBIG:

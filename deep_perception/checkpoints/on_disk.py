@@ -1,8 +1,8 @@
-"""Models on disk: what is there, whether it is whole and unchanged, and taking it away.
+"""Models on disk: which files are there, whether they are complete and unchanged, and removal.
 
-``checkpoints/<name>/`` holds a model's files and, once all were checked, `models.lock.json`: the
-revision, sizes and SHA-256. A file on its way has another name (`….part`), so that a half download
-cannot be loaded.
+``checkpoints/<name>/`` holds the files of a model and, once all were checked, `models.lock.json`
+with the revision, sizes and SHA-256. A partial file has another name (`….part`), so that it cannot
+be loaded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deep_perception.checkpoints.record import (
     PART,
     Authority,
     is_safe,
-    meets,
+    matches_any,
     read_lock,
     read_record,
     same_bytes,
@@ -31,7 +31,7 @@ State = Literal["complete", "unverified", "partial", "broken", "absent"]
 
 @dataclass(frozen=True, kw_only=True)
 class OnDisk:
-    """What is on disk of one model; `unverified`: all there, but not checked by us."""
+    """The files of one model on disk; ``unverified``: all are there, but have no record."""
 
     model: Model
     path: Path
@@ -39,13 +39,13 @@ class OnDisk:
     size: int
     revision: str
     checked_against: Authority
-    """Whose checksums the record has: ours, or what the hub announced; empty: no record."""
+    """The origin of the checksums in the record: the pin, the hub, or "" without a record."""
     problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """What `remove` did: bytes freed, and what it left because it is not the model's."""
+    """What ``remove`` did: the bytes that it freed, and the foreign files that it left."""
 
     path: Path
     size: int
@@ -54,30 +54,30 @@ class Removed:
 
 
 def inspect(model: Model, folder: Path) -> OnDisk:
-    """By names and sizes alone: quick."""
-    return _look(model, folder, by_bytes=False)
+    """Check names and sizes of a model's files, which is quick."""
+    return _check(model, folder, by_bytes=False)
 
 
 def verify(model: Model, folder: Path) -> OnDisk:
-    """By checksum of every byte."""
-    return _look(model, folder, by_bytes=True)
+    """Check the checksums of a model's files."""
+    return _check(model, folder, by_bytes=True)
 
 
 def matches(path: Path, file: ModelFile) -> bool:
-    """Whether a file is on disk with exactly the expected bytes."""
+    """Whether a file is on disk and has the expected checksum."""
     return path.is_file() and not _difference(path, file, by_bytes=True)
 
 
 def parts(path: Path) -> list[Path]:
-    """The files in a model's folder that are still on their way."""
+    """Return the partial files in a model's folder."""
     return sorted(path.rglob("*" + PART)) if path.is_dir() else []
 
 
 def remove(model: Model, folder: Path) -> Removed:
-    """Delete a model's files, and its folder once empty. Raises ModelError.
+    """Delete a model's files, and its folder if it is empty then. Raises ModelError.
 
-    Only files that a fetch makes are deleted, by name and without following a link, so nothing
-    outside of `folder` can be hit and what somebody else put there stays.
+    Only files that a download creates are deleted, by name and without following links, so that
+    nothing outside of ``folder`` is deleted, and no file that the user put there.
     """
     path = folder / model.name
     try:
@@ -103,7 +103,7 @@ def remove(model: Model, folder: Path) -> Removed:
 
 
 def remove_empty(path: Path, names: Iterable[str]) -> None:
-    """Remove the folders of these names that are empty, below a model's folder. Raises OSError."""
+    """Remove the empty folders of these files below a model's folder. Raises OSError."""
     for name in names:
         folder = (path / name).parent
         while folder != path and folder.is_dir() and not any(folder.iterdir()):
@@ -111,15 +111,15 @@ def remove_empty(path: Path, names: Iterable[str]) -> None:
             folder = folder.parent
 
 
-def _look(model: Model, folder: Path, *, by_bytes: bool) -> OnDisk:
+def _check(model: Model, folder: Path, *, by_bytes: bool) -> OnDisk:
     path = folder / model.name
     try:
-        return _look_into(model, path, by_bytes=by_bytes)
+        return _check_folder(model, path, by_bytes=by_bytes)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _look_into(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
+def _check_folder(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
     problems: list[str] = []
     locked, record = (path / LOCK).exists(), None
     try:
@@ -137,11 +137,15 @@ def _look_into(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
     problems += wrong + [f"{name} is missing" for name in missing]
     if not model.files and not record:
         names = [file.name for file in files]
-        lacking = [one for one in model.needed if not any(meets(name, (one,)) for name in names)]
+        lacking = [
+            pattern
+            for pattern in model.needed
+            if not any(matches_any(name, (pattern,)) for name in names)
+        ]
         problems += [f"{pattern} is missing" for pattern in lacking]
-    on_way = parts(path)
+    partial = parts(path)
     state: State
-    if not locked and len(missing) == len(files) and not on_way:
+    if not locked and len(missing) == len(files) and not partial:
         state, problems = "absent", []
     elif not problems:
         state = "complete" if locked else "unverified"
@@ -152,7 +156,7 @@ def _look_into(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
         model=model,
         path=path,
         state=state,
-        size=sum(item.stat().st_size for item in kept + on_way),
+        size=sum(item.stat().st_size for item in kept + partial),
         revision=record.revision if record else model.revision,
         checked_against=record.checked_against if record else "",
         problems=tuple(problems),
@@ -160,12 +164,12 @@ def _look_into(model: Model, path: Path, *, by_bytes: bool) -> OnDisk:
 
 
 def _unrecorded(model: Model, path: Path) -> tuple[ModelFile, ...]:
-    """The files of an unpinned model that nobody fetched, as they are."""
+    """Return the files of a model without pin and record, with their present sizes."""
     found = ((entry, entry.relative_to(path).as_posix()) for entry in _entries(path))
     return tuple(
         ModelFile(name=name, size=entry.stat().st_size)
         for entry, name in found
-        if is_safe(name) and meets(name, model.wanted) and entry.is_file()
+        if is_safe(name) and matches_any(name, model.wanted) and entry.is_file()
     )
 
 
@@ -174,16 +178,16 @@ def _difference(path: Path, file: ModelFile, *, by_bytes: bool) -> str:
     if size != file.size:
         return f"{file.name} has {megabytes(size)} ({size} bytes) instead of {file.size}"
     if by_bytes and (file.sha256 or file.git_sha1) and not same_bytes(path, file):
-        return f"{file.name} has other bytes than were published (checksum)"
+        return f"{file.name} differs from the published file (checksum)"
     return ""
 
 
 def _our_names(path: Path, model: Model) -> set[str]:
     names = {file.name for file in model.files} | {LOCK, BUSY}
-    # The draft: of a fetch that was ended between its first renamed file and its last.
-    for place in (path / LOCK, path / (LOCK + PART)):
+    # A download that was killed while it renamed the files leaves only the draft of the record.
+    for record_path in (path / LOCK, path / (LOCK + PART)):
         try:
-            record = read_record(place, model)
+            record = read_record(record_path, model)
         except ValueError:
             continue
         names |= {file.name for file in record.files} if record else set()
@@ -191,7 +195,7 @@ def _our_names(path: Path, model: Model) -> set[str]:
 
 
 def _entries(path: Path) -> list[Path]:
-    """Everything below a folder that is no folder; links are named, not followed."""
+    """Return all files and links below a folder, without following links."""
     return sorted(_walk(path))
 
 

@@ -1,4 +1,4 @@
-"""What was fetched of a model: the record of it, names that are allowed in it, and checksums."""
+"""The record of a model's download: file, allowed names, and checksums."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Authority = Literal["pin", "hub", ""]
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was fetched and checked, as `models.lock.json` has it."""
+    """The content of `models.lock.json`: the files that were downloaded and checked."""
 
     revision: str
     checked_against: Authority
@@ -29,7 +29,7 @@ class Record:
 
 
 def draft_lock(path: Path, model: Model, record: Record) -> Path:
-    """Write what was checked beside its place: a full disk must not leave half a record.
+    """Write a record under another name, so that a full disk leaves no incomplete record.
 
     The model is complete once the draft is renamed to LOCK. Raises OSError.
     """
@@ -47,15 +47,15 @@ def draft_lock(path: Path, model: Model, record: Record) -> Path:
 
 
 def read_lock(path: Path, model: Model) -> Record | None:
-    """The record of a model's folder, None where there is none.
+    """Return the record of a model's folder, None if there is none.
 
-    Raises ValueError for one that is not readable, and OSError.
+    Raises ValueError if it cannot be parsed, and OSError.
     """
     return read_record(path / LOCK, model)
 
 
 def read_record(path: Path, model: Model) -> Record | None:
-    """A record, or the draft of one; as ``read_lock``."""
+    """Return the record in a file as ``read_lock`` does; also for a draft."""
     if not path.exists():
         return None
     try:
@@ -69,14 +69,14 @@ def read_record(path: Path, model: Model) -> Record | None:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a record") from error
     if not files or not all(is_safe(file.name) and file.sha256 for file in files):
-        raise ValueError("no files, or names of files that are none")
+        raise ValueError("no files, or file names that are not allowed")
     if pinned and revision == model.revision and model.files:
-        files = model.files  # the catalogue's word is better than a file's on disk
+        files = model.files  # A file on disk does not replace the pin.
     return Record(revision=revision, checked_against="pin" if pinned else "hub", files=files)
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name that somebody else chose stays in the model's folder, and is none of ours."""
+    """Whether a name from the hub stays in the model's folder and is no name of our own files."""
     pieces = name.split("/")
     return (
         all(piece not in ("", ".", "..") for piece in pieces)
@@ -86,20 +86,20 @@ def is_safe(name: str) -> bool:
     )
 
 
-def meets(name: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a file's name meets one of the patterns; `*` crosses folders."""
+def matches_any(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a file name matches one of the patterns, in which ``*`` matches ``/`` too."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def with_digests(places: Mapping[str, Path], files: tuple[ModelFile, ...]) -> tuple[ModelFile, ...]:
-    """The same files, each with the SHA-256 of what is on disk where none was announced."""
+def with_digests(paths: Mapping[str, Path], files: tuple[ModelFile, ...]) -> tuple[ModelFile, ...]:
+    """Return the files with the SHA-256 of the file on disk for those that have none."""
     return tuple(
-        file if file.sha256 else replace(file, sha256=sha256(places[file.name])) for file in files
+        file if file.sha256 else replace(file, sha256=sha256(paths[file.name])) for file in files
     )
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes. Raises OSError."""
+    """Return the SHA-256 of a file. Raises OSError."""
     return _hash(path, hashlib.sha256())
 
 
@@ -107,7 +107,7 @@ def same_bytes(path: Path, file: ModelFile) -> bool:
     """Whether a file has the published checksum. Raises OSError."""
     if file.sha256:
         return sha256(path) == file.sha256
-    # git's id of a blob: what the hub announces for files that are not in LFS.
+    # The hub reports the git id of the blob for files that are not in LFS.
     return _hash(path, hashlib.sha1(b"blob %d\0" % file.size)) == file.git_sha1
 
 

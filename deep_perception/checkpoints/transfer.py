@@ -1,9 +1,9 @@
-"""One file over HTTP, appended to what is on disk until it is whole.
+"""Download one file over HTTP, which is appended to the partial file on disk.
 
-`hf_hub_download` of huggingface_hub 2 throws a partial file away when it ends (Ctrl-C included)
-and writes in blocks of 10 MB, which a poor connection may never see the end of. So its session,
-headers and errors are used, and the bytes are written here. Plain HTTP rather than Xet, which
-cannot go on at a byte.
+`hf_hub_download` of huggingface_hub 2 deletes a partial file when it ends (also by Ctrl-C) and
+writes blocks of 10 MB, which a poor connection may never complete. So this module uses the session,
+headers and errors of the library and writes the file itself. It uses plain HTTP and not Xet, which
+cannot resume at a byte.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-RETRIES = 3  # in a row without a single byte
+RETRIES = 3  # attempts in a row without a single new byte
 PAUSE_S = 1.0
 
 
 def download(url: str, part: Path, size: int, headers: Mapping[str, str], title: str) -> None:
-    """Append to `part` until it has `size` bytes; goes on after cuts.
+    """Append to ``part`` until it has ``size`` bytes, and resume after interruptions.
 
-    Raises what the hub's library raises (refusals at once, broken connections after some tries)
-    and OSError.
+    Raises the errors of the hub's library (refusals at once, broken connections after RETRIES) and
+    OSError.
     """
     failures = 0
     with tqdm(
@@ -34,7 +34,7 @@ def download(url: str, part: Path, size: int, headers: Mapping[str, str], title:
             try:
                 _stream(url, part, start, size, headers, progress)
             except Exception as error:
-                # httpx or httpx2, by the hub's version; refusals are classes of the hub's own.
+                # The hub's library uses httpx or httpx2. Refusals are its own exceptions.
                 if not type(error).__module__.startswith("httpx"):
                     raise
                 failures = 0 if size_of(part) > start else failures + 1
@@ -44,7 +44,7 @@ def download(url: str, part: Path, size: int, headers: Mapping[str, str], title:
 
 
 def size_of(path: Path) -> int:
-    """Bytes on disk, 0 where there is no such file."""
+    """Return the size of a file in bytes, 0 if there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
@@ -57,27 +57,27 @@ def _stream(
         hf_raise_for_status,
     )
 
-    # A compressed answer could not be resumed at a byte.
-    asked = {**headers, "Accept-Encoding": "identity"}
+    # A compressed response could not be resumed at a byte.
+    request_headers = {**headers, "Accept-Encoding": "identity"}
     if start:
-        asked["Range"] = f"bytes={start}-"
+        request_headers["Range"] = f"bytes={start}-"
     with get_session().stream(
         "GET",
         url,
-        headers=asked,
+        headers=request_headers,
         timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
         follow_redirects=True,
-    ) as answer:
-        hf_raise_for_status(answer)
-        goes_on = answer.status_code == 206
-        with part.open("ab" if goes_on else "wb") as stream:
-            progress.update((start if goes_on else 0) - progress.n)
-            for block in answer.iter_bytes():
+    ) as response:
+        hf_raise_for_status(response)
+        resumes = response.status_code == 206
+        with part.open("ab" if resumes else "wb") as stream:
+            progress.update((start if resumes else 0) - progress.n)
+            for block in response.iter_bytes():
                 stream.write(block)
                 progress.update(len(block))
                 if stream.tell() > size:
                     break
-            # A robot is switched off at any time: what is called complete must be on the disk.
+            # The power of a robot may be cut at any time: a complete file must be on the disk.
             stream.flush()
             os.fsync(stream.fileno())
     got = size_of(part)

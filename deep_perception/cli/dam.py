@@ -18,34 +18,34 @@ def add_setup_dam(actions: Any) -> None:
     default = DamSettings().environment
     parser = actions.add_parser(
         "setup-dam",
-        help="make the Python environment of the DAM server (some GB)",
-        description="Make the Python environment that the DAM server runs in, from PyPI. What was "
-        "interrupted goes on, what is finished is only checked.",
+        help="create the Python environment of the DAM server (some GB)",
+        description="Create the Python environment of the DAM server from PyPI. An interrupted run "
+        "is resumed, and a complete environment is only checked.",
     )
     parser.add_argument("--environment", metavar="DIR", default=default, help=f"default: {default}")
     parser.add_argument(
         "--python",
         metavar="PATH",
         default=sys.executable,
-        help="the Python to make it from, 3.10 to 3.13; default: the one that runs this",
+        help="the Python to create it with, 3.10 to 3.13; default: the one that runs this command",
     )
     parser.set_defaults(run=_setup)
 
 
 def add_dam_server(commands: Any) -> argparse.ArgumentParser:
-    """Add `dam-server` to the commands; its settings are the caller's to add."""
+    """Add `dam-server` to the commands. The caller adds the options of its settings."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "dam-server",
         allow_abbrev=False,
         help="run the DAM server in the foreground",
         description="Run the DAM server in the foreground at describer.dam.url, for one node or "
-        "for many (set describer.dam.manage_server false in them, or leave it: they find it).",
+        "for several, which find it at this address.",
     )
     return parser
 
 
 def run_server(settings: Settings) -> int:
-    """Become the server. Raises BackendUnavailable where something is missing for it."""
+    """Replace this process by the server. Raises BackendUnavailable if something is missing."""
     from deep_perception.describers.dam.environment import clean_variables
     from deep_perception.describers.dam.launch import server_command
 
@@ -55,17 +55,17 @@ def run_server(settings: Settings) -> int:
     os.execve(command[0], command, clean_variables())
 
 
-def _setup(chosen: argparse.Namespace) -> int:
+def _setup(arguments: argparse.Namespace) -> int:
     from deep_perception.describers.dam.environment import path_of, set_up
 
     try:
-        set_up(path_of(chosen.environment), chosen.python, _say)
+        set_up(path_of(arguments.environment), arguments.python, _info)
     except ModelError as error:
         sys.stderr.write(f"deep_perception: {error}\n")
         return FAILED
     return OK
 
 
-def _say(line: str) -> None:
+def _info(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -20,31 +20,31 @@ def add_models_command(commands: Any) -> None:
     """Add `models` to a parser's sub-commands."""
     models = commands.add_parser(
         "models",
-        help="get and check model weights",
-        description="Model weights: what there is, getting, checking and deleting them.",
+        help="download and check model weights",
+        description="List, download, check and delete model weights.",
     )
     actions = models.add_subparsers(required=True, metavar="ACTION")
-    listing = _action(actions, "list", _list, "what there is and what is on disk")
+    listing = _action(actions, "list", _list, "list the models and their state on disk")
     _add_json(listing)
-    fetch = _action(actions, "fetch", _fetch, "download (goes on where a download was cut)")
+    fetch = _action(actions, "fetch", _fetch, "download models, and resume interrupted downloads")
     fetch.add_argument("models", nargs="+", metavar="NAME", help="e.g. sam2.1-hiera-tiny, dam")
     fetch.add_argument(
         "--revision",
         default="",
-        help="another revision than the pinned one (a commit, a tag, main), checked against what "
-        "the hub announces",
+        help="another revision than the pinned one (a commit, a tag, main), compared with the "
+        "checksums that the hub reports",
     )
     fetch.add_argument(
         "--accept-licence",
         action="store_true",
-        help="agree to the licence of models that ask for it (DAM), for scripts",
+        help="accept the licence of models that require it (DAM) without a question",
     )
-    verify = _action(actions, "verify", _verify, "compare every byte with the published checksums")
+    verify = _action(actions, "verify", _verify, "compare all files with the published checksums")
     verify.add_argument("models", nargs="*", metavar="NAME", help="default: all on disk")
     _add_json(verify)
-    remove = _action(actions, "remove", _remove, "delete from disk")
+    remove = _action(actions, "remove", _remove, "delete a model from disk")
     remove.add_argument("models", nargs=1, metavar="NAME")
-    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     add_setup_dam(actions)
 
 
@@ -53,129 +53,130 @@ def _action(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
     parser.add_argument(
         "--folder", type=Path, default=Path("checkpoints"), help="default: checkpoints"
     )
-    parser.set_defaults(run=lambda chosen: _guarded(run, chosen))
+    parser.set_defaults(run=lambda arguments: _run_action(run, arguments))
     return parser
 
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _guarded(run: Any, chosen: argparse.Namespace) -> int:
+def _run_action(run: Any, arguments: argparse.Namespace) -> int:
     try:
-        return int(run(chosen))
+        return int(run(arguments))
     except ModelError as error:
-        return _complain(str(error))
+        return _error(str(error))
 
 
-def _list(chosen: argparse.Namespace) -> int:
+def _list(arguments: argparse.Namespace) -> int:
     from deep_perception.checkpoints.on_disk import inspect
 
-    found = [inspect(model, chosen.folder) for model in CATALOGUE]
-    if chosen.json:
-        _say(json.dumps([_as_dict(item) for item in found], indent=2))
+    found = [inspect(model, arguments.folder) for model in CATALOGUE]
+    if arguments.json:
+        _info(json.dumps([_as_dict(item) for item in found], indent=2))
         return OK
     rows = [("NAME", "SIZE", "ON DISK", "LICENCE", "WHERE")]
     rows += [(i.model.name, _size(i.model), _state(i), i.model.licence, str(i.path)) for i in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        _say("  ".join(cells).rstrip())
+        _info("  ".join(cells).rstrip())
     return OK
 
 
-def _fetch(chosen: argparse.Namespace) -> int:
-    # Read when huggingface_hub is imported. Without it, the hub is asked first for a list of AI
-    # agents, to be told which one calls: 3 s more until a dead network is noticed.
+def _fetch(arguments: argparse.Namespace) -> int:
+    # huggingface_hub reads the variable when it is imported. Without it, each download first
+    # requests a list of AI agents from the hub, which delays the error of a dead network by 3 s.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from deep_perception.checkpoints.download import fetch
-    from deep_perception.checkpoints.errors import kept
+    from deep_perception.checkpoints.errors import resume_hint
 
-    models = _models(chosen.models)
+    models = _models(arguments.models)
     for model in models:
-        _agree(model, chosen)
+        _accept_licence(model, arguments)
     for model in models:
         try:
-            done = fetch(model, chosen.folder, revision=chosen.revision)
+            done = fetch(model, arguments.folder, revision=arguments.revision)
         except KeyboardInterrupt:
-            tail = kept(chosen.folder / model.name)
-            raise ModelError(f"{model.name}: interrupted{tail}") from None
-        _say(f"{model.name}: {megabytes(done.size)} in {done.path}, {_checked(done)}")
+            hint = resume_hint(arguments.folder / model.name)
+            raise ModelError(f"{model.name}: interrupted{hint}") from None
+        _info(f"{model.name}: {megabytes(done.size)} in {done.path}, {_checked(done)}")
     return OK
 
 
-def _agree(model: Model, chosen: argparse.Namespace) -> None:
-    """Show what a model's licence asks for, and have it accepted, before the first fetch."""
+def _accept_licence(model: Model, arguments: argparse.Namespace) -> None:
+    """Show the terms of a model's licence before its first download, and ask to accept them."""
     from deep_perception.checkpoints.record import LOCK
 
-    if not model.terms or (chosen.folder / model.name / LOCK).exists():
+    if not model.terms or (arguments.folder / model.name / LOCK).exists():
         return
     sys.stderr.write(model.terms + "\n")
-    if not chosen.accept_licence:
-        _ask(
+    if not arguments.accept_licence:
+        _confirm(
             "Do you accept this licence?",
-            alone=f"{model.name}: nobody can be asked here; --accept-licence if you accept its "
-            "licence",
-            refused=f"{model.name}: its licence was not accepted, nothing was fetched",
+            no_terminal=f"{model.name}: there is no terminal to ask for confirmation; add "
+            "--accept-licence if you accept its licence",
+            refused=f"{model.name}: its licence was not accepted, nothing was downloaded",
         )
 
 
-def _verify(chosen: argparse.Namespace) -> int:
+def _verify(arguments: argparse.Namespace) -> int:
     from deep_perception.checkpoints.on_disk import inspect, verify
 
-    models = _models(chosen.models) or [
-        model for model in CATALOGUE if inspect(model, chosen.folder).state != "absent"
+    models = _models(arguments.models) or [
+        model for model in CATALOGUE if inspect(model, arguments.folder).state != "absent"
     ]
-    found = [verify(model, chosen.folder) for model in models]
-    whole = [
+    found = [verify(model, arguments.folder) for model in models]
+    complete = [
         item
         for item in found
         if item.state == "complete" or (item.state == "unverified" and item.model.files)
     ]
-    if chosen.json:
-        _say(json.dumps([_as_dict(item) for item in found], indent=2))
-        return OK if len(whole) == len(found) else FAILED
+    if arguments.json:
+        _info(json.dumps([_as_dict(item) for item in found], indent=2))
+        return OK if len(complete) == len(found) else FAILED
     if not found:
-        _say(f"{chosen.folder}: no model is here")
+        _info(f"{arguments.folder}: there is no model")
     for item in found:
-        if item in whole:
-            _say(f"{item.model.name}: {_checked(item)}")
+        if item in complete:
+            _info(f"{item.model.name}: {_checked(item)}")
         else:
             reasons = item.problems or (
-                ("nothing says which bytes it should have",) if item.state == "unverified" else ()
+                ("its checksums are unknown",) if item.state == "unverified" else ()
             )
             problems = f" ({'; '.join(reasons)})" if reasons else ""
-            _complain(
-                f"{item.model.name}: {item.state}{problems}; get it with: "
-                f"{_command(item.model, chosen.folder)}"
+            _error(
+                f"{item.model.name}: {item.state}{problems}; download it with: "
+                f"{_command(item.model, arguments.folder)}"
             )
-    return OK if len(whole) == len(found) else FAILED
+    return OK if len(complete) == len(found) else FAILED
 
 
-def _remove(chosen: argparse.Namespace) -> int:
+def _remove(arguments: argparse.Namespace) -> int:
     from deep_perception.checkpoints.on_disk import inspect, remove
 
-    (model,) = _models(chosen.models)
-    there = inspect(model, chosen.folder)
-    if not chosen.yes and (there.path.is_dir() or there.path.is_symlink()):
-        _ask(
+    (model,) = _models(arguments.models)
+    there = inspect(model, arguments.folder)
+    if not arguments.yes and (there.path.is_dir() or there.path.is_symlink()):
+        _confirm(
             f"Delete {there.path} ({megabytes(there.size)})?",
-            alone="nobody can be asked here; add --yes to delete",
+            no_terminal="there is no terminal to ask for confirmation; add --yes to delete",
             refused="nothing was deleted",
         )
-    done = remove(model, chosen.folder)
+    done = remove(model, arguments.folder)
     if done.was_link:
-        _say(f"{done.path}: the link is removed; what it points to stays")
+        _info(f"{done.path}: the link was removed, its target was not")
     elif done.left:
-        _say(f"{done.path}: {megabytes(done.size)} removed; left, not ours: {', '.join(done.left)}")
+        left = ", ".join(done.left)
+        _info(f"{done.path}: {megabytes(done.size)} removed; files of others are left: {left}")
     else:
-        _say(f"{done.path}: {megabytes(done.size)} removed")
+        _info(f"{done.path}: {megabytes(done.size)} removed")
     return OK
 
 
-def _ask(question: str, *, alone: str, refused: str) -> None:
+def _confirm(question: str, *, no_terminal: str, refused: str) -> None:
     if not sys.stdin.isatty():
-        raise ModelError(alone)
+        raise ModelError(no_terminal)
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -196,13 +197,9 @@ def _size(model: Model) -> str:
 
 
 def _checked(item: Any) -> str:
-    """Against what the files were compared. An unpinned model has the hub's word alone."""
-    whose = (
-        " with what the hub announced, not with a pin of ours"
-        if (item.checked_against == "hub")
-        else ""
-    )
-    return f"every checksum matches{whose} (revision {item.revision[:7]})"
+    """Say which checksums the files were compared with: those of the pin or of the hub."""
+    origin = " that of the hub; there is no pin" if item.checked_against == "hub" else ""
+    return f"every checksum matches{origin} (revision {item.revision[:7]})"
 
 
 def _state(item: Any) -> str:
@@ -226,10 +223,10 @@ def _as_dict(item: Any) -> dict[str, Any]:
     }
 
 
-def _say(line: str) -> None:
+def _info(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
-def _complain(line: str) -> int:
+def _error(line: str) -> int:
     sys.stderr.write(f"deep_perception: {line}\n")
     return FAILED

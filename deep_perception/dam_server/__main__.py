@@ -1,8 +1,9 @@
 """``python -m deep_perception.dam_server ARGS``, or this file by its path.
 
-By path it serves an environment without deep_perception. The folder that holds deep_perception may
-be another environment's site-packages, whose torch or numpy must not be found, so only the package
-itself is made importable, and the folder of this file, which Python puts first, is taken off.
+The path works in an environment without deep_perception. The folder that holds deep_perception may
+be the site-packages of another environment, whose torch and numpy must not be found. So only the
+package itself is made importable, and the folder of this file, which Python puts first in
+``sys.path``, is removed from it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 
 def make_importable() -> None:
+    """Make ``deep_perception`` importable, and nothing else of the folder that holds it."""
     here = Path(__file__).resolve().parent
     if sys.path and Path(sys.path[0]).resolve() == here:
         del sys.path[0]

@@ -1,4 +1,4 @@
-"""The HTTP face: OpenAI's paths, NVIDIA's path, and /health."""
+"""The HTTP interface: the paths of OpenAI's API, NVIDIA's path, and /health."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from aiohttp import web
 
 from deep_perception import __version__
-from deep_perception.dam_server import pictures, questions
+from deep_perception.dam_server import images, requests
 from deep_perception.dam_server.batcher import Batcher, Job
 from deep_perception.dam_server.errors import OutOfMemory, RequestError
 from deep_perception.dam_server.options import Options
 
 if TYPE_CHECKING:
-    from deep_perception.dam_server.model import Answer, Dam
+    from deep_perception.dam_server.model import Completion, Dam
 
-# NVIDIA's server goes by this name whatever it has loaded.
+# NVIDIA's server uses this name for any model that it has loaded.
 MODEL = "describe_anything_model"
 
-# A 4K photograph as a PNG, in base64, takes about half of it.
+# In bytes. A 4K photograph as a PNG in base64 takes about half of it.
 MAX_BODY = 64 * 2**20
 
 _LOADING_RETRY_S = 5
@@ -37,7 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 class App:
-    """`model` is set before `status` becomes ready; `decoders` unpacks pictures."""
+    """The state of the server and its request handlers.
+
+    ``model`` is set before ``status`` becomes ready. ``decoders`` decodes images in other threads.
+    """
 
     def __init__(self, options: Options, batcher: Batcher, decoders: Executor) -> None:
         self.status: Status = "loading"
@@ -49,16 +52,17 @@ class App:
         self._started = int(time.time())
 
     def application(self) -> web.Application:
+        """Return the aiohttp application with all routes."""
         application = web.Application(client_max_size=MAX_BODY)
-        application.router.add_get("/health", _typed(self._health))
-        application.router.add_get("/v1/models", _typed(self._guarded(self._models)))
+        application.router.add_get("/health", _with_errors(self._health))
+        application.router.add_get("/v1/models", _with_errors(self._authorized(self._models)))
         for path in ("/v1/chat/completions", "/chat/completions"):
-            application.router.add_post(path, _typed(self._guarded(self._complete)))
-        application.router.add_route("*", "/{path:.*}", _typed(_nothing_here))
+            application.router.add_post(path, _with_errors(self._authorized(self._complete)))
+        application.router.add_route("*", "/{path:.*}", _with_errors(_unknown_path))
         return application
 
-    def _guarded(self, handler: Handler) -> Handler:
-        async def guarded(request: web.Request) -> web.StreamResponse:
+    def _authorized(self, handler: Handler) -> Handler:
+        async def authorized(request: web.Request) -> web.StreamResponse:
             expected = f"Bearer {self._options.token}".encode()
             given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
             if self._options.token and not hmac.compare_digest(given, expected):
@@ -67,7 +71,7 @@ class App:
                 )
             return await handler(request)
 
-        return guarded
+        return authorized
 
     async def _health(self, request: web.Request) -> web.StreamResponse:
         state = {
@@ -83,7 +87,7 @@ class App:
             "version": __version__,
         }
         if not self.error:
-            # Clients would show it in place of the message.
+            # An empty error would be displayed by clients in place of the message.
             del state["error"]
         wait = {"Retry-After": "1"} if self.status == "loading" else {}
         status = 200 if self.status == "ready" else 503
@@ -100,8 +104,8 @@ class App:
         return web.json_response({"object": "list", "data": [entry]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
-        model = self._ready()
-        self._batcher.admit()
+        model = self._ready_model()
+        self._batcher.reserve()
         try:
             body = await request.read()
             job = await asyncio.get_running_loop().run_in_executor(
@@ -109,71 +113,71 @@ class App:
             )
             self._batcher.put(job)
         finally:
-            self._batcher.leave()
+            self._batcher.release()
         try:
-            answer = await asyncio.wrap_future(job.answer)
+            completion = await asyncio.wrap_future(job.completion)
         except asyncio.CancelledError:
-            self._batcher.abandon(job)
+            self._batcher.cancel(job)
             raise
-        return web.json_response(_completion(answer))
+        return web.json_response(_response(completion))
 
     def _job(self, model: Dam, body: bytes) -> Job:
-        question = questions.parse(body, self._options.sampling)
-        image, mask = pictures.decode(question.picture_url)
+        request = requests.parse(body, self._options.sampling)
+        image, mask = images.decode(request.image_url)
         try:
-            picture = model.prepare(image, mask)
+            tensor = model.prepare(image, mask)
         except OutOfMemory as error:
             raise RequestError(503, "out_of_memory", str(error), retry_after_s=30) from error
-        return Job(query=question.query, sampling=question.sampling, picture=picture)
+        return Job(query=request.query, sampling=request.sampling, image=tensor)
 
-    def _ready(self) -> Dam:
+    def _ready_model(self) -> Dam:
         if self.status == "ready" and self.model is not None:
             return self.model
         message = {
-            "loading": "the model is being loaded; ask /health when it is ready",
+            "loading": "the model is being loaded; GET /health tells when it is ready",
             "failed": f"the model cannot be loaded: {self.error}",
         }.get(self.status, "the server is stopping")
         raise RequestError(503, self.status, message, retry_after_s=_LOADING_RETRY_S)
 
 
-def _typed(handler: Handler) -> Handler:
-    """Every failure becomes OpenAI's form of one."""
+def _with_errors(handler: Handler) -> Handler:
+    """Return a handler whose failures become errors in the form of OpenAI's API."""
 
-    async def typed(request: web.Request) -> web.StreamResponse:
+    async def with_errors(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except RequestError as error:
-            return _refusal(error)
+            return _error_response(error)
         except web.HTTPRequestEntityTooLarge:
-            return _refusal(
+            return _error_response(
                 RequestError(
                     413, "request_too_large", f"the request is larger than {MAX_BODY} bytes"
                 )
             )
         except ConnectionError:
-            raise  # its client is gone
+            raise  # The client has disconnected.
         except Exception as error:
             _log.error("%s failed: %s: %s", request.path, type(error).__name__, error)
-            return _refusal(RequestError(500, "internal_error", f"{type(error).__name__}"))
+            return _error_response(RequestError(500, "internal_error", f"{type(error).__name__}"))
 
-    return typed
+    return with_errors
 
 
-def _refusal(error: RequestError) -> web.StreamResponse:
+def _error_response(error: RequestError) -> web.StreamResponse:
     wait = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     return web.json_response(error.body(), status=error.status, headers=wait)
 
 
-async def _nothing_here(request: web.Request) -> web.StreamResponse:
+async def _unknown_path(request: web.Request) -> web.StreamResponse:
     raise RequestError(
         404,
         "no_such_path",
-        "there is GET /health, GET /v1/models, POST /v1/chat/completions and "
+        "the server has GET /health, GET /v1/models, POST /v1/chat/completions and "
         "POST /chat/completions",
     )
 
 
-def _completion(answer: Answer) -> dict[str, Any]:
+def _response(completion: Completion) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion",
@@ -182,14 +186,14 @@ def _completion(answer: Answer) -> dict[str, Any]:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": answer.text},
-                "finish_reason": answer.finish_reason,
+                "message": {"role": "assistant", "content": completion.text},
+                "finish_reason": completion.finish_reason,
                 "logprobs": None,
             }
         ],
         "usage": {
-            "prompt_tokens": answer.prompt_tokens,
-            "completion_tokens": answer.completion_tokens,
-            "total_tokens": answer.prompt_tokens + answer.completion_tokens,
+            "prompt_tokens": completion.prompt_tokens,
+            "completion_tokens": completion.completion_tokens,
+            "total_tokens": completion.prompt_tokens + completion.completion_tokens,
         },
     }

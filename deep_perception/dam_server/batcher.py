@@ -1,7 +1,7 @@
-"""The queue before the model, and the thread that is the only one to use the model.
+"""The queue of the model, and the loop of the only thread that uses the model.
 
-Regions of equal query and sampling are described together: equal prompts need no padding, which is
-what makes a batch's words the same as each region's alone, but for the rounding of half precision.
+Regions with equal query and sampling are described in one batch. Equal prompts need no padding, so
+that a description is the same in a batch and alone, but for the rounding of half precision.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from deep_perception.dam_server.errors import DeviceLost, OutOfMemory, RequestEr
 from deep_perception.dam_server.options import Sampling
 
 if TYPE_CHECKING:
-    from deep_perception.dam_server.model import Answer, Dam
+    from deep_perception.dam_server.model import Completion, Dam
 
-# How long the oldest region waits for others whose pictures are being received and decoded.
+# Seconds that the oldest region waits for others whose images are being received and decoded.
 _GATHER_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -29,23 +29,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False, kw_only=True)
 class Job:
+    """A region in the queue or at the model. ``image`` is what ``Dam.prepare`` returns."""
+
     query: str
     sampling: Sampling
-    picture: Any
-    answer: Future[Answer] = field(default_factory=Future)
-    abandoned: bool = False
+    image: Any
+    completion: Future[Completion] = field(default_factory=Future)
+    cancelled: bool = False
     since: float = field(default_factory=time.monotonic)
 
-    def goes_with(self, other: Job) -> bool:
-        # What is drawn with a seed would depend on the rest of the batch, and so would beams: they
-        # are searched for longer, and may get better, while another region's can.
-        apart = self.sampling.seed is not None or self.sampling.num_beams > 1
-        if apart and self is not other:
+    def can_batch_with(self, other: Job) -> bool:
+        """Whether both regions may be described in one batch."""
+        # With a seed, the random numbers of a region would depend on the rest of the batch. A beam
+        # search would too: it goes on as long as any region of the batch can improve.
+        alone = self.sampling.seed is not None or self.sampling.num_beams > 1
+        if alone and self is not other:
             return False
         return (self.query, self.sampling) == (other.query, other.sampling)
 
 
 class Batcher:
+    """A queue of limited length. All methods but ``run`` are called from other threads than it."""
+
     def __init__(self, max_batch: int, max_queue: int) -> None:
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -59,15 +64,16 @@ class Batcher:
 
     @property
     def queued(self) -> int:
+        """The number of regions in the queue."""
         return len(self._queue)
 
     @property
     def describing(self) -> int:
-        """Regions at the model that somebody waits for."""
-        return sum(not job.abandoned for job in self._running)
+        """The number of regions at the model whose clients still wait."""
+        return sum(not job.cancelled for job in self._running)
 
-    def admit(self) -> None:
-        """Keep a place for a region whose picture is on its way. Raises RequestError."""
+    def reserve(self) -> None:
+        """Reserve a place for a region whose image is being received. Raises RequestError."""
         with self._changed:
             self._refuse_if_closed()
             waiting = len(self._queue) + self._arriving
@@ -75,33 +81,34 @@ class Batcher:
                 raise RequestError(
                     429,
                     "queue_full",
-                    f"{waiting} regions wait already, as many as --max-queue allows; try later",
+                    f"{waiting} regions wait, which is the limit of --max-queue; retry later",
                     retry_after_s=min(60, math.ceil(self._last_batch_s)),
                 )
             self._arriving += 1
 
-    def leave(self) -> None:
-        """Give the kept place back: the region was queued, or comes to nothing."""
+    def release(self) -> None:
+        """Release a reserved place: the region was queued, or its request failed."""
         with self._changed:
             self._arriving -= 1
             self._changed.notify_all()
 
     def put(self, job: Job) -> None:
+        """Queue a region. Raises RequestError after ``close``."""
         with self._changed:
             self._refuse_if_closed()
             self._queue.append(job)
             self._changed.notify_all()
 
-    def abandon(self, job: Job) -> None:
-        """Nobody waits for this region any more."""
+    def cancel(self, job: Job) -> None:
+        """Remove a region whose client does not wait any more."""
         with self._changed:
-            job.abandoned = True
+            job.cancelled = True
             if job in self._queue:
                 self._queue.remove(job)
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Take nothing more, refuse what waits, and let `run` end after what it is at."""
+        """Refuse new and queued regions, and let ``run`` end after its current batch."""
         with self._changed:
             self._closed = True
             refused, self._queue = self._queue, []
@@ -109,14 +116,14 @@ class Batcher:
         for job in refused:
             _finish(job, error=_stopping())
 
-    def give_up(self) -> None:
-        """Refuse what is being described, too."""
+    def cancel_running(self) -> None:
+        """Refuse the regions at the model too."""
         for job in list(self._running):
-            job.abandoned = True
+            job.cancelled = True
             _finish(job, error=_stopping())
 
     def run(self, model: Dam) -> None:
-        """Describe until closed. Raises DeviceLost when only a new process can go on."""
+        """Describe until ``close``. Raises DeviceLost if only a new process can continue."""
         while jobs := self._next():
             start = time.monotonic()
             try:
@@ -142,28 +149,28 @@ class Batcher:
         return []
 
     def _batch(self) -> list[Job]:
-        """The oldest job and those that go with it."""
+        """Return the oldest job and those that can be batched with it."""
         if not self._queue:
             return []
         first = self._queue[0]
-        return [job for job in self._queue if job.goes_with(first)][: self._max_batch]
+        return [job for job in self._queue if job.can_batch_with(first)][: self._max_batch]
 
     def _describe(self, model: Dam, jobs: list[Job]) -> None:
         groups = [jobs]
         while groups:
-            group = [job for job in groups.pop(0) if not job.abandoned]
+            group = [job for job in groups.pop(0) if not job.cancelled]
             if not group:
                 continue
             failure = self._generate(model, group)
             if failure is None:
                 continue
-            _log.warning("describing %d together failed: %s", len(group), failure)
+            _log.warning("a batch of %d regions failed: %s", len(group), failure)
             if isinstance(failure, DeviceLost):
                 for job in jobs:
                     _finish(job, error=RequestError(503, "device_lost", str(failure)))
                 raise failure
             if len(group) == 1:
-                _finish(group[0], error=_refusal(failure))
+                _finish(group[0], error=_region_error(failure))
             elif isinstance(failure, OutOfMemory):
                 half = len(group) // 2
                 groups[:0] = [group[:half], group[half:]]
@@ -171,22 +178,22 @@ class Batcher:
                 groups[:0] = [[job] for job in group]
 
     def _generate(self, model: Dam, group: Sequence[Job]) -> Exception | None:
-        """Answer the group, or return what went wrong (without the memory it holds on to)."""
+        """Describe the group, or return the error, without the traceback that holds memory."""
         first = group[0]
         try:
-            answers = model.generate(
+            completions = model.generate(
                 first.query,
-                [job.picture for job in group],
+                [job.image for job in group],
                 first.sampling,
-                lambda: [job.abandoned for job in group],
+                lambda: [job.cancelled for job in group],
             )
         except Exception as error:
             error.__cause__ = error.__context__ = None
             return error.with_traceback(None)
-        # Counted first: a client that has its answer finds it in /health.
+        # The count comes first, so that a client with its answer finds it in /health.
         self.described += len(group)
-        for job, answer in zip(group, answers, strict=True):
-            _finish(job, answer=answer)
+        for job, completion in zip(group, completions, strict=True):
+            _finish(job, completion=completion)
         return None
 
     def _refuse_if_closed(self) -> None:
@@ -194,24 +201,26 @@ class Batcher:
             raise _stopping()
 
 
-def _finish(job: Job, answer: Answer | None = None, error: RequestError | None = None) -> None:
+def _finish(
+    job: Job, completion: Completion | None = None, error: RequestError | None = None
+) -> None:
     try:
-        if answer is not None:
-            job.answer.set_result(answer)
+        if completion is not None:
+            job.completion.set_result(completion)
         else:
-            job.answer.set_exception(error)
+            job.completion.set_exception(error)
     except InvalidStateError:
-        pass  # its client has left, or it was refused when the server stopped
+        pass  # The client has disconnected, or the region was refused when the server stopped.
 
 
-def _refusal(failure: Exception) -> RequestError:
+def _region_error(failure: Exception) -> RequestError:
     if isinstance(failure, OutOfMemory):
         return RequestError(
             503, "out_of_memory", f"this region does not fit into memory: {failure}", 30
         )
-    what = " ".join(str(failure).split())[:300]
+    text = " ".join(str(failure).split())[:300]
     return RequestError(
-        500, "description_failed", f"the model failed: {type(failure).__name__}: {what}"
+        500, "description_failed", f"the model failed: {type(failure).__name__}: {text}"
     )
 
 

@@ -1,7 +1,7 @@
-"""Is the folder of weights what was downloaded? Its Python files are executed.
+"""Check whether a checkpoint is what was downloaded, because its Python files are executed.
 
-The fetch has compared every checksum; here all sizes are compared again, which finds what was cut
-or replaced, and the checksum of every Python file.
+The download compared every checksum. Here all sizes are compared again, which finds files that were
+cut or replaced, and the checksum of every Python file.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path, PurePosixPath
 
 from deep_perception.dam_server.errors import LoadError
 
-# Written by deep_perception/checkpoints/on_disk.py, which this environment cannot import.
+# deep_perception/checkpoints/record.py writes this file and cannot be imported in this environment.
 LOCK = "models.lock.json"
 FETCH = "deep_perception models fetch dam"
 
 
 def verify(folder: Path) -> bool:
-    """Compare `folder` with its lock file; False when there is none. Raises LoadError."""
+    """Compare a folder with its lock file; return False if it has none. Raises LoadError."""
     if not (folder / "config.json").is_file():
         what = "has no config.json" if folder.is_dir() else "does not exist"
         raise LoadError(f"the checkpoint {folder} {what}; get it with: {FETCH}")

@@ -1,4 +1,4 @@
-"""What can go wrong, as types: for a client, for a batch, and for the whole server."""
+"""The errors of a request, of a batch, and of the whole server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TYPES = {
 
 
 class RequestError(Exception):
-    """A request that gets no description: HTTP status, a code for programs, words for people."""
+    """A request without a description: HTTP status, a code for programs, a message for people."""
 
     def __init__(self, status: int, code: str, message: str, retry_after_s: int = 0) -> None:
         super().__init__(message)
@@ -23,17 +23,18 @@ class RequestError(Exception):
         self.retry_after_s = retry_after_s
 
     def body(self) -> dict[str, dict[str, str]]:
+        """Return the JSON body of the response in the form of OpenAI's API."""
         kind = _TYPES.get(self.status, "server_error")
         return {"error": {"message": self.message, "type": kind, "code": self.code}}
 
 
 class LoadError(RuntimeError):
-    """The model cannot be loaded; the message is one line and says what to do."""
+    """The model cannot be loaded; the message is one line that says what to do."""
 
 
 class OutOfMemory(RuntimeError):
-    """The pictures of one call do not fit into memory together."""
+    """The images of one call do not fit into memory together."""
 
 
 class DeviceLost(RuntimeError):
-    """The GPU answers nothing any more: only a new process can go on."""
+    """The GPU does not respond: only a new process can use it again."""

@@ -1,4 +1,4 @@
-"""From a folder on disk to a model that has described something."""
+"""Load the model from a folder and test it with a first description."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from deep_perception.dam_server.options import Options
 if TYPE_CHECKING:
     from deep_perception.dam_server.model import Dam
 
-# Outside of these DAM's code does not import, or some of its weights are silently random.
+# With other versions, DAM's code cannot be imported or some weights are random without a warning.
 OLDEST, NEWEST = (4, 41, 2), (4, 50, 3)
 
-# How DAM-3B was trained: the conversation's form, and the whole picture plus a crop of the region.
-_CONVERSATION, _PICTURES = "v1", "full+focal_crop"
+# As DAM-3B was trained: the template of the conversation, and the whole image plus a crop of the
+# region.
+_CONVERSATION, _CROPS = "v1", "full+focal_crop"
 
 _log = logging.getLogger(__name__)
 
 
 def load(options: Options, modules: Path) -> Dam:
-    """Load and try out the model; `modules`: an empty folder for its code. Raises LoadError."""
+    """Load and test the model; ``modules``: an empty folder for its code. Raises LoadError."""
     _check_transformers()
     if not checkpoint.verify(options.checkpoint):
         _log.warning(
-            "%s has no %s: what is in it was not checked, its code is executed all the same",
+            "%s has no %s: its files were not checked, and its code is executed nevertheless",
             options.checkpoint,
             checkpoint.LOCK,
         )
-    # Nothing may be fetched, and no code but this checkpoint's may be found.
+    # Nothing is downloaded, and no code but that of this checkpoint is found.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_MODULES_CACHE"] = str(modules)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -43,11 +44,11 @@ def load(options: Options, modules: Path) -> Dam:
     except (ImportError, OSError, RuntimeError) as error:
         raise LoadError(f"torch or transformers cannot be used: {_line(error)}") from error
     try:
-        dam = model.Dam(_load(options), _CONVERSATION, _PICTURES)
-        dam.try_out()
+        dam = model.Dam(_load(options), _CONVERSATION, _CROPS)
+        dam.warm_up()
     except LoadError:
         raise
-    except Exception as error:  # anything that the checkpoint's own code raises, too
+    except Exception as error:  # The checkpoint's own code may raise anything.
         if isinstance(error, OutOfMemory) or model.is_out_of_memory(error):
             raise LoadError(_no_memory(options)) from error
         raise LoadError(f"{options.checkpoint} cannot be loaded: {_line(error)}") from error
@@ -76,17 +77,18 @@ def _load(options: Options) -> Any:
 
     if options.device == "cuda" and not torch.cuda.is_available():
         raise LoadError(
-            f"there is no CUDA GPU that torch {torch.__version__} can use; with one, look at "
-            "nvidia-smi and install torch's CUDA build; without one, describer.dam.device: cpu "
-            "is possible but takes minutes a region"
+            f"there is no CUDA GPU that torch {torch.__version__} can use; if the machine has one, "
+            "check nvidia-smi and install torch's CUDA build; if not, set describer.dam.device to "
+            "cpu, which takes minutes for a region"
         )
     if options.device == "cpu":
         if options.precision != "fp16":
             raise LoadError(f"precision {options.precision} needs device cuda; use fp16 on a CPU")
-        _log.warning("on a CPU, in 32 bit: DAM-3B takes minutes a region, and 15 GB of memory")
-    # The remote code takes a "yi" or "mpt" anywhere in the path for a kind of language model.
+        _log.warning("on a CPU, DAM-3B takes minutes for a region, and 15 GB of memory")
+    # The remote code interprets "yi" or "mpt" anywhere in the path as a kind of language model, so
+    # it gets the name of the folder only.
     os.chdir(options.checkpoint.parent)
-    whole = AutoModel.from_pretrained(
+    model = AutoModel.from_pretrained(
         options.checkpoint.name,
         trust_remote_code=True,
         local_files_only=True,
@@ -95,16 +97,16 @@ def _load(options: Options) -> Any:
         **_quantized(options),
     ).eval()
     if options.precision == "fp16":
-        return whole.to(options.device)
-    # The language model is where it belongs, and its packed weights must not be moved.
-    for part in (whole.vision_tower, whole.mm_projector, whole.context_provider):
+        return model.to(options.device)
+    # The quantized language model is on the GPU already, and its weights must not be moved.
+    for part in (model.vision_tower, model.mm_projector, model.context_provider):
         if part is not None:
             part.to(options.device)
-    return whole
+    return model
 
 
 def _quantized(options: Options) -> dict[str, Any]:
-    """Arguments that reach the language model only; what sees the picture stays as it is."""
+    """Return arguments that quantize the language model and leave the image encoder as it is."""
     if options.precision == "fp16":
         return {}
     try:
@@ -133,7 +135,7 @@ def _no_memory(options: Options) -> str:
     smaller = {"fp16": "8bit or 4bit", "8bit": "4bit"}.get(options.precision, "")
     advice = f"use describer.dam.precision {smaller}, or " if smaller else ""
     where = "the GPU's memory" if options.device == "cuda" else "memory"
-    return f"{where} is too small for DAM in {options.precision}; {advice}end what else uses it"
+    return f"{where} is too small for DAM in {options.precision}; {advice}end other programs"
 
 
 def _dotted(version: tuple[int, ...]) -> str:

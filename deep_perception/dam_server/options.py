@@ -1,4 +1,4 @@
-"""The command line of the server. There are no defaults here: they are in settings.py."""
+"""The command line of the server. It has no defaults: those are in the settings of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How words are drawn. Requests of equal sampling and prompt are described together."""
+    """How tokens are sampled. Requests with equal sampling and prompt share a batch."""
 
     temperature: float
     top_p: float
@@ -23,6 +23,8 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
+    """The parsed command line."""
+
     host: str
     port: int
     checkpoint: Path
@@ -36,12 +38,12 @@ class Options:
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line. Ends the process (status 2) with a message when it is wrong."""
+    """Parse the command line. End the process with status 2 and a message if it is wrong."""
     parser = argparse.ArgumentParser(
         prog="dam_server", description="The server of the describer dam.", allow_abbrev=False
     )
     parser.add_argument("--host", required=True)
-    parser.add_argument("--port", required=True, type=int, help="0: any free one, named in the log")
+    parser.add_argument("--port", required=True, type=int, help="0: any free port, which is logged")
     parser.add_argument("--checkpoint", required=True, type=Path, help="DAM-3B-Self-Contained")
     parser.add_argument("--device", required=True, choices=("cuda", "cpu"))
     parser.add_argument("--precision", required=True, choices=("fp16", "8bit", "4bit"))
@@ -57,42 +59,42 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--with-parent", action="store_true", help="end when standard input is closed"
     )
-    given = parser.parse_args(arguments)
-    for name, good in (
-        ("port", 0 <= given.port <= 65535),
-        ("max_batch", given.max_batch >= 1),
-        ("max_queue", given.max_queue >= 1),
-        ("max_tokens", 1 <= given.max_tokens <= 1024),
-        ("temperature", 0 <= given.temperature <= 2),
-        ("top_p", 0 < given.top_p <= 1),
-        ("num_beams", 1 <= given.num_beams <= 16),
+    parsed = parser.parse_args(arguments)
+    for name, valid in (
+        ("port", 0 <= parsed.port <= 65535),
+        ("max_batch", parsed.max_batch >= 1),
+        ("max_queue", parsed.max_queue >= 1),
+        ("max_tokens", 1 <= parsed.max_tokens <= 1024),
+        ("temperature", 0 <= parsed.temperature <= 2),
+        ("top_p", 0 < parsed.top_p <= 1),
+        ("num_beams", 1 <= parsed.num_beams <= 16),
     ):
-        if not good:
+        if not valid:
             option = "--" + name.replace("_", "-")
-            parser.error(f"{option} {getattr(given, name)} is out of its range")
-    # Taken out: the checkpoint's own code has no business with it.
-    token = os.environ.pop(given.token_env, "")
-    if not token and not _is_loopback(given.host):
+            parser.error(f"{option} {getattr(parsed, name)} is out of its range")
+    # The variable is removed, so that the code of the checkpoint cannot read the token.
+    token = os.environ.pop(parsed.token_env, "")
+    if not token and not _is_loopback(parsed.host):
         parser.error(
-            f"--host {given.host} is open to the network: set the environment variable "
-            f"{given.token_env} to a token that clients must send, or use --host 127.0.0.1"
+            f"--host {parsed.host} is open to the network: set the environment variable "
+            f"{parsed.token_env} to a token that clients must send, or use --host 127.0.0.1"
         )
     return Options(
-        host=given.host,
-        port=given.port,
-        checkpoint=given.checkpoint.expanduser().absolute(),
-        device=given.device,
-        precision=given.precision,
-        max_batch=given.max_batch,
-        max_queue=given.max_queue,
+        host=parsed.host,
+        port=parsed.port,
+        checkpoint=parsed.checkpoint.expanduser().absolute(),
+        device=parsed.device,
+        precision=parsed.precision,
+        max_batch=parsed.max_batch,
+        max_queue=parsed.max_queue,
         sampling=Sampling(
-            temperature=given.temperature,
-            top_p=given.top_p,
-            num_beams=given.num_beams,
-            max_tokens=given.max_tokens,
+            temperature=parsed.temperature,
+            top_p=parsed.top_p,
+            num_beams=parsed.num_beams,
+            max_tokens=parsed.max_tokens,
         ),
         token=token,
-        with_parent=given.with_parent,
+        with_parent=parsed.with_parent,
     )
 
 

@@ -1,7 +1,7 @@
-"""The process: it binds the port, loads the model beside it, and ends as it is told to.
+"""The process of the server: it binds the port and loads the model in the background.
 
-Exit status: 0 told to end, 1 the port cannot be bound, 2 wrong command line, 3 the model cannot be
-loaded, 4 the GPU was lost.
+Exit status: 0 terminated by a signal or with its parent, 1 the port cannot be bound, 2 wrong
+command line, 3 the model cannot be loaded, 4 the GPU was lost.
 """
 
 from __future__ import annotations
@@ -28,63 +28,64 @@ from deep_perception.dam_server.batcher import Batcher
 from deep_perception.dam_server.errors import DeviceLost, LoadError
 from deep_perception.dam_server.loading import load
 
-TOLD, NO_PORT, NOT_LOADED, LOST = 0, 1, 3, 4
+TERMINATED, NO_PORT, NOT_LOADED, LOST = 0, 1, 3, 4
 
-# How long what is being described may take once the server is told to end.
-_GRACE_S = 10.0
-# How long clients may take to receive their answers then.
-_GOODBYE_S = 2.0
+# Seconds that the current batch may take after the server was told to end.
+_BATCH_GRACE_S = 10.0
+# Seconds that clients may take to receive their answers after that.
+_RESPONSE_GRACE_S = 2.0
 _DECODERS = 4
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    given = options.parse(arguments)
+    """Run the server until it ends, and end the process with its exit status."""
+    parsed = options.parse(arguments)
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s dam_server %(message)s"
     )
     logging.getLogger("deep_perception").setLevel(logging.INFO)
     with tempfile.TemporaryDirectory(prefix="dam_server_") as modules:
-        server = _Server(given, Path(modules))
+        server = _Server(parsed, Path(modules))
         status = asyncio.run(server.run())
-    # Python would wait for a thread that cannot be interrupted, or crash in torch's; and torch
-    # takes seconds to go.
+    # A normal exit would wait for a thread that cannot be interrupted, may crash in the threads of
+    # torch, and takes seconds.
     logging.shutdown()
     os._exit(status)
 
 
 class _Server:
-    def __init__(self, given: options.Options, modules: Path) -> None:
-        self._options = given
+    def __init__(self, parsed: options.Options, modules: Path) -> None:
+        self._options = parsed
         self._modules = modules
-        self._batcher = Batcher(given.max_batch, given.max_queue)
+        self._batcher = Batcher(parsed.max_batch, parsed.max_queue)
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
-        self._app = App(given, self._batcher, self._decoders)
-        self._worker = threading.Thread(target=self._work, name="model", daemon=True)
-        self._status = TOLD
+        self._app = App(parsed, self._batcher, self._decoders)
+        self._worker = threading.Thread(target=self._run_model, name="model", daemon=True)
+        self._status = TERMINATED
 
     async def run(self) -> int:
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._listen(number)
+            self._handle_signal(number)
         if self._options.with_parent:
             threading.Thread(target=self._watch_parent, name="parent", daemon=True).start()
         runner = web.AppRunner(
             self._app.application(),
             access_log=None,
             handle_signals=False,
-            # A client that leaves takes its region out of the queue.
+            # The region of a client that disconnects is removed from the queue.
             handler_cancellation=True,
-            shutdown_timeout=_GOODBYE_S,
+            shutdown_timeout=_RESPONSE_GRACE_S,
         )
         await runner.setup()
         try:
             try:
                 await web.TCPSite(runner, self._options.host, self._options.port).start()
             except OSError as error:
-                _log.error("cannot listen, is a DAM server there already? %s", error)
+                _log.error("cannot listen; another DAM server may be running: %s", error)
                 return NO_PORT
             _log.info(
                 "listening on %s, loading %s (%s, %s)",
@@ -95,28 +96,28 @@ class _Server:
             )
             self._worker.start()
             await self._end.wait()
-            await self._wind_up()
+            await self._shut_down()
         finally:
             await runner.cleanup()
             self._decoders.shutdown(wait=False, cancel_futures=True)
         return self._status
 
-    async def _wind_up(self) -> None:
+    async def _shut_down(self) -> None:
         loading = self._app.status == "loading"
         if self._app.status != "failed":
             self._app.status = "stopping"
         self._batcher.close()
         if not loading:
-            # Whoever started a server and ends it waits for no answer any more.
-            grace_s = 0.0 if self._options.with_parent else _GRACE_S
+            # A parent that ends its server does not wait for answers.
+            grace_s = 0.0 if self._options.with_parent else _BATCH_GRACE_S
             await asyncio.to_thread(self._worker.join, grace_s)
-        self._batcher.give_up()
-        # After a failure that is the last line.
-        if self._status == TOLD:
+        self._batcher.cancel_running()
+        # After a failure, its reason stays the last line of the log.
+        if self._status == TERMINATED:
             _log.info("ended after %d regions", self._batcher.described)
 
-    def _work(self) -> None:
-        """Load, then describe until the end: the one thread that uses the model."""
+    def _run_model(self) -> None:
+        """Load the model and describe until the end, in the only thread that uses the model."""
         start = time.monotonic()
         try:
             model = load(self._options, self._modules)
@@ -137,22 +138,22 @@ class _Server:
         self._app.error = error
         self._app.status = "failed"
         _log.error("%s", error)
-        self._tell_to_end()
+        self._request_shutdown()
 
-    def _tell_to_end(self) -> None:
-        # Too late once the loop has ended.
+    def _request_shutdown(self) -> None:
+        # The loop raises RuntimeError after its end.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._end.set)
 
-    def _listen(self, number: signal.Signals) -> None:
+    def _handle_signal(self, number: signal.Signals) -> None:
         try:
             self._loop.add_signal_handler(number, self._end.set)
         except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: self._tell_to_end())
+            signal.signal(number, lambda *_: self._request_shutdown())
 
     def _watch_parent(self) -> None:
-        # A pipe's other end closes with the process that held it, however that ended.
+        # The pipe is closed when the parent ends, in whatever way it ends.
         while os.read(0, 4096):
             pass
         _log.info("the process that started this server has ended")
-        self._tell_to_end()
+        self._request_shutdown()

@@ -1,6 +1,6 @@
-"""The embedded describer: what can be measured of a region, in one plain sentence.
+"""The embedded describer: one plain sentence with the measured attributes of a region.
 
-It needs no download, never guesses the name of an object, and is the fallback of the others.
+It needs no download, does not guess what an object is, and is the fallback of the other describers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from deep_perception.images import BgrImage
 from deep_perception.masks import Box, Mask
 from deep_perception.regions import Description, Region
 
-# Width of the band around a region that counts as its surroundings, pixels at working size.
+# Width of the band around a region that counts as its surroundings, in pixels at working size.
 SURROUNDINGS = 7
-# A colour with at least this share of the pixels is named alone; the next is named from SECOND on.
+# A colour with a share of ALONE of the pixels is named alone, a second colour from SECOND on.
 ALONE, SECOND = 0.7, 0.2
-# Of a smaller region there is hardly a surface, only an outline.
+# Most pixels of a smaller region belong to its outline, so its texture is not measured.
 SURFACE_SHARE = 0.003
 SIZES = ((0.003, "tiny"), (0.015, "small"), (0.06, "medium-sized"), (0.2, "large"), (1, "very large"))  # fmt: skip # noqa: E501
 LIGHTNESS = ((20, "very dark"), (42, "dark"), (68, "medium"), (86, "light"), (101, "very light"))
@@ -40,7 +40,7 @@ class _Maps(NamedTuple):
 
 
 class Attributes:
-    """Colour, lightness, size, shape, orientation, place, texture and contrast of regions."""
+    """Describes colour, lightness, size, shape, orientation, place, texture and contrast."""
 
     name = "attributes"
     model = ""
@@ -48,22 +48,22 @@ class Attributes:
     def describe(
         self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description]]:
-        """One sentence and the attributes of each region of an HxWx3 BGR source image."""
+        """Yield one sentence and the attributes of each region of an HxWx3 BGR source image."""
         maps: _Maps | None = None
         described = []
         for region in regions:
             maps = maps or _measure(image, masks.size_of(region.mask))
             described.append((region, _describe(maps, region)))
-        labels = Counter(words.label for _, words in described)
-        for region, words in described:
-            if labels[words.label] > 1:
-                # Labels are what a detection array carries: they should tell regions apart.
-                label = f"{words.label} {words.attributes['place']}"
-                words = dataclasses.replace(words, label=label)
-            yield region, words
+        labels = Counter(description.label for _, description in described)
+        for region, description in described:
+            if labels[description.label] > 1:
+                # A detection array has the labels only, so equal labels get the place added.
+                label = f"{description.label} {description.attributes['place']}"
+                description = dataclasses.replace(description, label=label)
+            yield region, description
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def _measure(image: BgrImage, working: masks.Size) -> _Maps:
@@ -114,7 +114,7 @@ def _describe(maps: _Maps, region: Region) -> Description:
 
 
 def _adjectives(attributes: Mapping[str, str]) -> tuple[list[str], str]:
-    """Size, shape and colour as they stand before a noun, and the noun."""
+    """Return the words for size, shape and colour in the order before a noun, and the noun."""
     shape, orientation, noun = attributes["shape"], attributes["orientation"], "region"
     if shape == "strip-like":
         shape, noun = orientation, "strip"
@@ -155,18 +155,18 @@ def _color(names: NDArray[np.uint8]) -> str:
 
 
 def _texture(gradient: NDArray[np.float32], mask: Mask) -> str:
-    # The rim belongs to the outline, not to the surface.
+    # The pixels at the rim belong to the outline and not to the surface.
     core = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
     return _step(float(gradient[core if core.any() else mask].mean()), TEXTURES)
 
 
 def _shape(mask: Mask, area: int) -> tuple[str, str]:
-    """Shape and, for elongated regions, orientation, from the outline's hull and min-area box."""
+    """Return the shape and, if elongated, the orientation, from the hull and the min-area box."""
     outlines, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
     outline = np.concatenate(outlines)
-    # Outlines run through pixel centres: a region of n x m pixels measures (n-1) x (m-1).
+    # Contours run through pixel centres: that of n x m pixels measures (n-1) x (m-1).
     (_, sides, angle) = cv2.minAreaRect(outline)
     long_side, short_side = max(sides) + 1, min(sides) + 1
     hull = cv2.convexHull(outline)

@@ -10,7 +10,7 @@ from typing import Any
 
 from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.backends import BackendUnavailable
-from deep_perception.describers.cache.wrapper import remembering
+from deep_perception.describers.cache.wrapper import with_cache
 from deep_perception.encodings import EncodingError
 from deep_perception.replay.events import Note, Progress, Tell, Trouble
 from deep_perception.replay.journal import Journal
@@ -42,7 +42,7 @@ class ReplayModels:
         if self._analyzer is None:
             self._analyzer = Analyzer(self._settings)
             models = self._analyzer.models
-            models.describer = remembering(models.describer, self._settings)
+            models.describer = with_cache(models.describer, self._settings)
         self._analyzer.models.get_ready(say)
         return self._analyzer
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,4 +44,17 @@ class Segmenter(Protocol):
 
     def close(self) -> None:
         """Free memory and stop processes."""
+        ...
+
+
+@runtime_checkable
+class SupportsStatistics(Protocol):
+    """A segmenter that counts what it does. ``isinstance`` recognises it by its member."""
+
+    @property
+    def statistics(self) -> Mapping[str, int]:
+        """Counts since the start by name, for the diagnostics of the node.
+
+        They are read in a thread of the node: it must be safe to read them from any thread.
+        """
         ...

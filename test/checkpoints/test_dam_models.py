@@ -118,8 +118,8 @@ def test_without_a_terminal_and_without_acceptance_nothing_is_asked_of_the_hub(h
     assert "never commercially" in done.err
     assert licence[-1] == f"https://huggingface.co/nvidia/{NAME}/blob/main/LICENSE"
     assert line == (
-        f"deep_perception: {NAME}: nobody can be asked here; --accept-licence if you accept its "
-        "licence"
+        f"deep_perception: {NAME}: there is no terminal to ask for confirmation; add "
+        "--accept-licence if you accept its licence"
     )
     assert hub.requests == []
     assert not user.folder.exists()
@@ -148,7 +148,7 @@ def test_a_licence_that_is_not_accepted(hub, user, answer):
     status, out, err = on_a_terminal(user, answer)
     assert (status, out) == (2, "")
     assert err.index("NVIDIA Noncommercial License") < err.index("accept this licence? [y/N]")
-    assert err.endswith(f"{NAME}: its licence was not accepted, nothing was fetched\n")
+    assert err.endswith(f"{NAME}: its licence was not accepted, nothing was downloaded\n")
     assert hub.requests == []
 
 
@@ -169,8 +169,8 @@ def test_fetch_list_verify_remove(hub, user):
     done = user.fetch()
     assert done.returncode == 0, done.err
     assert done.out == (
-        f"{NAME}: 3 MB in checkpoints/{NAME}, every checksum matches with what the hub announced, "
-        "not with a pin of ours (revision 1f1f1f1)\n"
+        f"{NAME}: 3 MB in checkpoints/{NAME}, every checksum matches that of the hub; "
+        "there is no pin (revision 1f1f1f1)\n"
     )
     assert user.files() == WANTED
     record = json.loads((user.path / LOCK).read_text())
@@ -180,14 +180,14 @@ def test_fetch_list_verify_remove(hub, user):
         assert file["sha256"] == hashlib.sha256(WANTED[name]).hexdigest()
 
     assert user.state() == "complete"
-    assert user.run("verify").out.startswith(f"{NAME}: every checksum matches with what the hub")
+    assert user.run("verify").out.startswith(f"{NAME}: every checksum matches that of the hub")
     before = len(hub.requests)
     assert user.fetch().returncode == 0  # all is there: nothing is asked
     assert len(hub.requests) == before
 
     (user.path / "llava_llama.py").write_bytes(b"class LlavaLlamaModel: evil\n")
     assert user.state() == "complete"  # of the same size: verify alone reads
-    assert failed_in_one_line(user.run("verify"), "broken .llava_llama.py has other bytes")
+    assert failed_in_one_line(user.run("verify"), "broken .llava_llama.py differs from")
     (user.path / SHARDS[0]).unlink()
     assert user.state() == "broken"
 
@@ -231,8 +231,9 @@ def test_another_revision_leaves_no_code_of_the_old_one(hub, user):
 
 @marked
 def test_stopped_in_the_middle_and_gone_on(hub, user):
-    hub.rate = 2 * MIB
-    process = user.start("fetch", "dam", "--accept-licence")
+    hub.stall_at = MIB // 2
+    patient = {"HF_HUB_DOWNLOAD_TIMEOUT": "60"}
+    process = user.start("fetch", "dam", "--accept-licence", env=patient)
     ends_at = time.monotonic() + 60
     while not any(part.stat().st_size > 200_000 for part in user.parts()):
         assert time.monotonic() < ends_at
@@ -241,7 +242,7 @@ def test_stopped_in_the_middle_and_gone_on(hub, user):
     process.communicate()
     assert user.state() == "partial"
     there = sum(part.stat().st_size for part in user.parts())
-    hub.rate = None
+    hub.stall_at = None
     hub.requests.clear()
     done = user.fetch()
     assert done.returncode == 0, done.err
@@ -266,7 +267,7 @@ def test_a_failure_leaves_no_empty_folders(hub, user):
 def test_names_that_lead_out_of_the_folder_are_refused(hub, user, name):
     hub.files[name] = b"print('evil')\n"
     done = user.fetch_quietly()
-    assert failed_in_one_line(done, "the hub announces a file .*: refused")
+    assert failed_in_one_line(done, "the hub reports a file .*, whose name is not allowed")
     assert not user.folder.exists() or list(user.folder.iterdir()) == []
 
 
@@ -289,11 +290,11 @@ def test_files_brought_by_hand_are_not_called_checked(tmp_path):
     user = Somebody("http://127.0.0.1:1", tmp_path)
     put(user.path)
     assert inspect(DAM, user.folder).state == "unverified"
-    assert failed_in_one_line(user.run("verify"), "unverified .nothing says which bytes")
+    assert failed_in_one_line(user.run("verify"), "unverified .its checksums are unknown")
     (user.path / "llava_llama.py").unlink()
     assert inspect(DAM, user.folder).state == "partial"
     done = user.run("remove", "dam", "--yes")  # nobody fetched them: they are the user's
-    assert "left, not ours" in done.out
+    assert "files of others are left" in done.out
     assert (user.path / SHARDS[0]).exists()
 
 

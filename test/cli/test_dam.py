@@ -1,7 +1,9 @@
 """`deep_perception models setup-dam` and `deep_perception dam-server` as a user runs them.
 
-setup-dam: real venv, real pip, the real list of requirements; the wheels that pip finds are
-stand-ins of the right names and versions, because the true ones are gigabytes.
+setup-dam: the first environment is made with the real venv, the real pip and the real list of
+requirements. The wheels that pip finds are stand-ins with the right names and versions, because
+the true ones are gigabytes. The other environments get a copy of the first one's pip, as ensurepip
+takes 5 s of CPU time, and the three requirements that the command looks at.
 """
 
 import contextlib
@@ -19,6 +21,7 @@ import pytest
 from deep_perception.describers.dam import environment
 from support import dam_stand_in
 from support.dam_place import PATIENCE_S, Place, until
+from support.forked_cli import forked_cli
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="bin/python and signals as on Linux")
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="bin/python and signals 
 
 # -- setup-dam -----------------------------------------------------------------------------------
 
+LIBRARIES = ("torch", "transformers", "aiohttp")
 MODULES = {
     "torch": "class cuda:\n"
     "    @staticmethod\n    def is_available(): return {cuda}\n"
@@ -63,7 +67,7 @@ def write_wheels(folder, *, cuda=False, broken=()):
 
 
 class Shell:
-    """Somebody at a shell, whose home is empty and whose pip reaches a folder of wheels alone."""
+    """A user at a shell, whose home is empty and whose pip finds a folder of wheels only."""
 
     def __init__(self, home):
         self.home, self.wheels = home, home / "wheels"
@@ -73,32 +77,60 @@ class Shell:
         self.variables |= {"HOME": str(home), "PYTHONPATH": str(ROOT)}
         self.variables |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
         self.default = home / ".local/share/deep_perception/dam"
+        self.before, self.python = "", sys.executable
 
     def start(self, *arguments, before="", **variables):
-        code = f"{before}\nfrom deep_perception.cli.main import main; import sys; sys.exit(main())"
-        return subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
+        return forked_cli(
+            arguments,
             cwd=self.home,
             env=self.variables | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
+            before=self.before + before,
         )
 
     def run(self, *arguments, **more):
         process = self.start(*arguments, **more)
-        process.out, process.err = process.communicate(timeout=300)
+        process.communicate(timeout=300)
         return process
 
     def setup(self, *arguments, **more):
         return self.run("models", "setup-dam", *arguments, **more)
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """The shell and the result of the first `setup-dam`, with nothing replaced but the wheels."""
+    shell = Shell(tmp_path_factory.mktemp("first"))
+    write_wheels(shell.wheels, cuda=True)
+    return shell, shell.setup()
+
+
 @pytest.fixture
 def shell(tmp_path):
     return Shell(tmp_path)
+
+
+QUICK_PYTHON = """#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {python} "$@"
+{python} -m venv --without-pip "$3" && cp -r {pip} "$3"/lib/python*/site-packages
+"""
+
+
+@pytest.fixture
+def quick_shell(shell, first, monkeypatch):
+    """A shell whose `python -m venv` copies a pip, and for which the requirements are few."""
+    (pip,) = first[0].default.glob("lib/python*/site-packages/pip")
+    python = shell.home / "quick_python"
+    python.write_text(QUICK_PYTHON.format(python=sys.executable, pip=pip))
+    python.chmod(0o755)
+    few = shell.home / "requirements.txt"
+    few.write_text("".join(f"{name}=={pin}\n" for name, pin in pins() if name in LIBRARIES))
+    monkeypatch.setattr(environment, "REQUIREMENTS", few)
+    shell.before = (
+        "from pathlib import Path; from deep_perception.describers.dam import environment as e\n"
+        f"e.REQUIREMENTS = Path({str(few)!r}); import sys; sys.executable = {str(python)!r}\n"
+    )
+    shell.python = python
+    return shell
 
 
 def refused(done, *words):
@@ -111,9 +143,8 @@ def refused(done, *words):
     return True
 
 
-def test_setup_makes_the_environment_and_the_second_call_only_checks(shell):
-    write_wheels(shell.wheels, cuda=True)
-    done = shell.setup()
+def test_setup_creates_the_environment_and_the_second_call_only_checks(first):
+    shell, done = first
     assert done.returncode == 0, done.err
     *_, ready, device = done.out.splitlines()
     versions = dict(pins())
@@ -124,35 +155,45 @@ def test_setup_makes_the_environment_and_the_second_call_only_checks(shell):
     assert device == "DAM will run on: NVIDIA H100"
     assert environment.problem_of(shell.default) == ""
 
-    write_wheels(shell.wheels, broken=["torch"])  # would be seen, were anything installed
+    # An installation would fail with these.
+    write_wheels(shell.wheels, broken=["torch"])
     done = shell.setup()
     assert (done.returncode, done.out.splitlines()) == (0, [ready, device])
 
 
-def test_setup_without_cuda_says_so(shell):
+def test_setup_without_cuda_reports_it(quick_shell):
+    shell = quick_shell
     write_wheels(shell.wheels)
-    done = shell.setup("--environment", "here", "--python", sys.executable)
+    done = shell.setup("--environment", "here", "--python", shell.python)
     assert done.returncode == 0, done.err
-    assert done.out.splitlines()[-1].startswith("no CUDA device is here: DAM needs one")
+    assert done.out.splitlines()[-1].startswith("there is no CUDA device: DAM needs one")
     assert environment.problem_of(shell.home / "here") == ""
 
 
-def test_what_was_interrupted_is_not_finished_and_goes_on(shell):
+def open_for_writing(pipe):
+    """A descriptor of a pipe that somebody reads, else None."""
+    with contextlib.suppress(OSError):
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    return None
+
+
+def test_an_interrupted_setup_is_unfinished_and_the_next_one_completes_it(quick_shell):
+    shell = quick_shell
     write_wheels(shell.wheels)
-    # pip waits for a lock of this test while it builds a wheel's metadata: here, a pipe as a wheel.
-    name, version = next(pins())
-    wheel = shell.wheels / f"{name}-{version}-py3-none-any.whl"
+    # pip opens this wheel to read its metadata, and blocks: it is a pipe, which is a point in the
+    # middle of the installation.
+    name, version = next(pin for pin in pins() if pin[0] in LIBRARIES)
+    wheel = shell.wheels / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
     whole = wheel.read_bytes()
     wheel.unlink()
     os.mkfifo(wheel)
     process = shell.start("models", "setup-dam")
-    with contextlib.suppress(BrokenPipeError):
-        pipe = open(wheel, "wb")  # noqa: SIM115, PTH123 returns once pip reads
-        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C at a terminal reaches the whole group
-        _, err = process.communicate(timeout=PATIENCE_S)
-        pipe.close()
+    pipe = until(lambda: open_for_writing(wheel))
+    os.killpg(process.pid, signal.SIGINT)  # Ctrl-C at a terminal reaches the whole group.
+    _, err = process.communicate(timeout=PATIENCE_S)
+    os.close(pipe)
     assert process.returncode == 2
-    assert err.splitlines()[-1].startswith("deep_perception: interrupted; the same command goes on")
+    assert err.splitlines()[-1].startswith("deep_perception: interrupted; run the same command")
     assert environment.problem_of(shell.default).endswith("is not finished")
     wheel.unlink()
     wheel.write_bytes(whole)
@@ -160,7 +201,8 @@ def test_what_was_interrupted_is_not_finished_and_goes_on(shell):
     assert environment.problem_of(shell.default) == ""
 
 
-def test_other_pins_make_the_environment_an_old_one(shell):
+def test_other_pins_make_the_environment_an_old_one(quick_shell):
+    shell = quick_shell
     write_wheels(shell.wheels)
     assert shell.setup().returncode == 0
     record = shell.default / environment.RECORD
@@ -170,15 +212,17 @@ def test_other_pins_make_the_environment_an_old_one(shell):
     assert environment.problem_of(shell.default) == ""
 
 
-def test_libraries_that_do_not_work_are_not_called_ready(shell):
+def test_libraries_that_do_not_work_are_not_called_ready(quick_shell):
+    shell = quick_shell
     write_wheels(shell.wheels, broken=["torch"])
     assert refused(shell.setup(), "libraries do not work .*libcudart", "delete the folder")
     assert "not finished" in environment.problem_of(shell.default)
 
 
-def test_no_network(shell):
+def test_no_network(quick_shell):
+    shell = quick_shell
     shell.wheels.mkdir()
-    assert refused(shell.setup(), "pip ended with status 1, see above; the same command goes on")
+    assert refused(shell.setup(), "pip ended with status 1, see above; run the same command again")
 
 
 @pytest.mark.parametrize("version", ["3 9", "3 14", "2 7"])
@@ -193,7 +237,7 @@ def test_a_python_that_is_too_old_or_too_new(shell, version):
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/true", "/etc/passwd"])
 def test_a_python_that_is_none(shell, python):
-    assert refused(shell.setup("--python", python), f"{python}: is not a Python interpreter")
+    assert refused(shell.setup("--python", python), f"{python} is not a Python interpreter")
 
 
 def test_a_disk_that_is_too_small(shell):
@@ -273,9 +317,11 @@ def test_dam_server_becomes_the_server(shell, place, tmp_path):
 def test_dam_server_says_what_is_missing(shell, place):
     (place.checkpoint / "config.json").unlink()
     done = shell.run("dam-server", *options(place))
-    assert refused(done, f"DAM has no checkpoint: nothing at {place.checkpoint}; run: deep_")
+    assert refused(done, f"DAM has no checkpoint at {place.checkpoint}; run: deep_")
     done = shell.run("dam-server")
-    assert refused(done, f"nothing at {shell.default}; run: deep_perception models setup-dam$")
+    assert refused(
+        done, f"no environment at {shell.default}; run: deep_perception models setup-dam$"
+    )
     done = shell.run("dam-server", "--describer.dam.url", "nowhere")
     assert refused(done, r"describer\.dam\.url: 'nowhere' is no address")
     done = shell.run("dam-server", "--describer.dam.device", "tpu")
@@ -302,7 +348,7 @@ def test_code_that_is_not_what_was_fetched_is_not_run(shell, place):
     (place.checkpoint / "llm").mkdir()
     (place.checkpoint / "llm" / "code.py").write_text("[]")
     done = shell.run("dam-server", *options(place))
-    assert refused(done, "llm/code.py has other bytes than were fetched; run: deep_perception mod")
+    assert refused(done, "llm/code.py has other bytes than were downloaded; run: deep_perc")
     (place.checkpoint / "llm" / "code.py").write_text("{}")
     process = shell.start("dam-server", *options(place))
     try:

@@ -345,7 +345,7 @@ def test_wrong_requests_are_named(server):
     refused(server, b"[" * 100_000, 400, "bad_json")
     refused(server, [], 400, "bad_json", "a list")
     refused(server, {}, 400, "bad_messages")
-    refused(server, request(None), 400, "picture_missing", "no picture")
+    refused(server, request(None), 400, "picture_missing", "no image")
     refused(server, {"messages": [{"role": "user", "content": "hi"}]}, 400, "picture_missing")
     for messages, code, word in (
         ("hi", "bad_value", "messages is a text"),

@@ -170,4 +170,4 @@ def test_words_of_the_fallback_are_replaced_when_the_server_comes(graph, start_n
     # The largest first.
     areas = {each.index: each.area for each in better.regions}
     assert updates[0].area == max(areas.values())
-    assert "words come from it again" in node.log
+    assert " describes regions again" in node.log

@@ -1,4 +1,4 @@
-"""What the tests of describers on a server have in common."""
+"""What the tests of describers on a server share."""
 
 import contextlib
 import threading
@@ -11,26 +11,27 @@ import pytest
 
 from deep_perception import masks
 from deep_perception.describers.chat import Chat
-from deep_perception.describers.chat import question as chat_question
+from deep_perception.describers.server import retry
 from deep_perception.points import Point
 from deep_perception.regions import Region
 from deep_perception.settings.options import settings_from
 from support.chat_server import Server
 
 PHOTO = cv2.imread(str(Path(__file__).parents[1] / "data" / "coffee.jpg"))
+PATIENCE_S = 60.0
 IMAGE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(chat_question, "BACK_OFF_S", 0.005)
+    monkeypatch.setattr(retry, "BACK_OFF_S", 0.005)
     before = set(threading.enumerate())
     sockets = open_sockets()
     yield
     names = ("describer", "asyncio", "words")
     left = {thread for thread in threading.enumerate() if thread.name.startswith(names)}
     assert left <= before
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while open_sockets() > sockets and time.monotonic() < deadline:
         time.sleep(0.01)
     assert open_sockets() <= sockets
@@ -42,6 +43,48 @@ def open_sockets():
         with contextlib.suppress(OSError):  # the folder's own descriptor
             count += str(entry.readlink()).startswith("socket:")
     return count
+
+
+class Counted:
+    """A describer that counts the descriptions that its caller has taken."""
+
+    def __init__(self, describer):
+        self._describer = describer
+        self._taken, self._changed = 0, threading.Condition()
+
+    def __getattr__(self, name):
+        return getattr(self._describer, name)
+
+    def describe(self, image, regions):
+        with contextlib.closing(self._describer.describe(image, regions)) as described:
+            for item in described:
+                yield item
+                # The caller asks for the next item when it has taken this one.
+                with self._changed:
+                    self._taken += item is not None
+                    self._changed.notify_all()
+
+    def wait_for(self, count):
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._taken >= count, PATIENCE_S)
+
+
+class MovedClock:
+    """Replaces the module ``time`` in others; ``forward`` moves it, so that no test has to wait."""
+
+    def __init__(self, monkeypatch, *modules):
+        self.seconds = 0.0
+        for module in modules:
+            monkeypatch.setattr(module, "time", self)
+
+    def __getattr__(self, name):
+        return getattr(time, name)
+
+    def perf_counter(self):
+        return time.perf_counter() + self.seconds
+
+    def forward(self, seconds):
+        self.seconds += seconds
 
 
 def regions_of(count, image=IMAGE):
@@ -68,7 +111,7 @@ def chat(server, **changes):
 
 
 def ask(describer, regions):
-    """The words as they come, without the moments in which there are none."""
+    """Return the descriptions as they come, without the None that a waiting describer yields."""
     return list(filter(None, describer.describe(IMAGE, regions)))
 
 

@@ -15,16 +15,16 @@ PATIENCE_S = 60
 
 
 def until(condition):
-    """Wait for something that must come."""
+    """Wait until a condition holds, and return its value."""
     ends_at = time.monotonic() + PATIENCE_S
     while not (found := condition()):
-        assert time.monotonic() < ends_at, "waited in vain"
+        assert time.monotonic() < ends_at, "the condition does not hold"
         time.sleep(0.02)
     return found
 
 
 def lives(pid):
-    """Whether a process runs; one that ended and was not waited for does not."""
+    """Whether a process runs; a zombie does not."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
@@ -71,7 +71,7 @@ class Place:
         return [pid for pid in self.pids() if lives(pid)]
 
     def listening(self):
-        """The pid that says of itself that it answers."""
+        """Return the process id that the server at the port reports, None without a server."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         try:
             connection.request("GET", "/health")

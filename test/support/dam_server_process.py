@@ -45,7 +45,7 @@ def environment(**more):
 
 def make_checkpoint(folder, **values):
     subprocess.run(
-        [PYTHON, str(ROOT / "test" / "dam_checkpoint.py"), str(folder), json.dumps(values)],
+        [PYTHON, Path(__file__).with_name("dam_checkpoint.py"), folder, json.dumps(values)],
         env=environment(),
         check=True,
         capture_output=True,

@@ -1,7 +1,7 @@
-"""A process that keeps the DAM server's contract (options, /health, ends, exit statuses).
+"""A process with the interface of the DAM server: options, /health, signals, exit statuses.
 
 ``environment`` makes a folder whose bin/python runs it, so that deep_perception starts it as it
-starts the real one. What it does is told by files in that folder, which tests write.
+starts the real server. Files in that folder, which tests write, control what it does.
 """
 
 import argparse
@@ -21,24 +21,28 @@ OPTIONS = (
 
 
 def environment(path):
-    """A folder as `models setup-dam` makes it, as far as a server is started from it."""
+    """Make a folder with all that a server needs of the one that `models setup-dam` makes."""
     (path / "bin").mkdir(parents=True)
     python = path / "bin" / "python"
-    # -S: a start-up file of the tests' own environment would put its variables back.
+    # -S: a start-up file of the tests' environment would set its variables again.
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{__file__}" "{path}" "$@"\n')
     python.chmod(0o755)
     return path
 
 
-def tell(path, **what):
-    """What the next started servers do: see ``main``."""
-    (path / "told.json").write_text(json.dumps(what))
+def configure(path, **behaviour):
+    """Set what the next started servers do, see ``main``.
+
+    With ``import_gate`` a server waits for the file ``imported`` before it listens, and with
+    ``load_gate`` for the file ``loaded`` before it is ready.
+    """
+    (path / "behaviour.json").write_text(json.dumps(behaviour))
 
 
 def starts(path):
-    """One dictionary for every server that was started: pid, options, variables."""
-    log = path / "starts.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
+    """Return a dictionary for every server that was started: pid, options, variables."""
+    file = path / "starts.jsonl"
+    lines = file.read_text().splitlines() if file.exists() else []
     return [json.loads(line) for line in lines]
 
 
@@ -49,46 +53,48 @@ def main():
     for name in OPTIONS:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--with-parent", action="store_true")
-    given = parser.parse_args(sys.argv[3:])
-    told = json.loads((home / "told.json").read_text()) if (home / "told.json").exists() else {}
-    with (home / "starts.jsonl").open("a") as log:
-        entry = {"pid": os.getpid(), "options": vars(given), "variables": dict(os.environ)}
-        log.write(json.dumps(entry) + "\n")
-    if not told.get("stubborn"):
+    options = parser.parse_args(sys.argv[3:])
+    file = home / "behaviour.json"
+    behaviour = json.loads(file.read_text()) if file.exists() else {}
+    with (home / "starts.jsonl").open("a") as starts_file:
+        entry = {"pid": os.getpid(), "options": vars(options), "variables": dict(os.environ)}
+        starts_file.write(json.dumps(entry) + "\n")
+    if not behaviour.get("stubborn"):
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        if given.with_parent:
+        if options.with_parent:
             threading.Thread(target=_end_with_parent, daemon=True).start()
     else:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    say("importing torch")
-    time.sleep(told.get("import_s", 0))
-    server = _serve(home, given, told)
-    if "noise" in told:
-        sys.stderr.write("x" * told["noise"])
+    log("importing torch")
+    while behaviour.get("import_gate") and not (home / "imported").exists():
+        time.sleep(0.02)
+    server = _serve(home, options, behaviour)
+    if "noise" in behaviour:
+        sys.stderr.write("x" * behaviour["noise"])
         sys.stderr.write("\nthat was much\n")
         sys.stderr.flush()
-    if "fails" in told:
-        say(told["fails"])
+    if "fails" in behaviour:
+        log(behaviour["fails"])
         sys.exit(3)
     server.serve_forever(0.05)
 
 
 def _end_with_parent():
-    # Not sys.stdin: its lock, held by this thread, makes the interpreter abort when it ends.
+    # sys.stdin would be locked by this thread, and the interpreter aborts at its end then.
     while os.read(0, 1024):
         pass
     os._exit(0)
 
 
-def _serve(home, given, told):
+def _serve(home, options, behaviour):
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
         def do_GET(self):
-            loading = told.get("waits") and not (home / "loaded").exists()
-            status = "loading" if loading else told.get("status", "ready")
-            body = {"status": status, "error": told.get("error", ""), "pid": os.getpid()}
+            loading = behaviour.get("load_gate") and not (home / "loaded").exists()
+            status = "loading" if loading else behaviour.get("status", "ready")
+            body = {"status": status, "error": behaviour.get("error", ""), "pid": os.getpid()}
             data = json.dumps(body).encode()
             self.send_response(200 if status == "ready" else 503)
             self.send_header("Content-Length", str(len(data)))
@@ -96,13 +102,13 @@ def _serve(home, given, told):
             self.wfile.write(data)
 
     try:
-        return ThreadingHTTPServer((given.host, int(given.port)), Handler)
+        return ThreadingHTTPServer((options.host, int(options.port)), Handler)
     except OSError as error:
-        say(f"{given.host}:{given.port}: {error.strerror}")
+        log(f"{options.host}:{options.port}: {error.strerror}")
         sys.exit(1)
 
 
-def say(line):
+def log(line):
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 

@@ -31,7 +31,8 @@ class Hub:
         self.silent = False  # the hub takes connections and never answers
         self.cuts = []  # the storage ends each answer after so many bytes
         self.reset = False  # ... by a reset rather than by an orderly end
-        self.stall_at = None  # the storage sends no byte from this place of a file on
+        self.stall_at = None  # the storage pauses at this byte of a file ...
+        self.resumed = threading.Event()  # ... until this event
         self.rate = None  # bytes a second
         self.storage_statuses = []  # its next answers, 0: the file
         self.flipped = {}  # file -> bytes sent in place of the true ones
@@ -48,6 +49,7 @@ class Hub:
 
     def __exit__(self, *_):
         self.stop.set()
+        self.resumed.set()
         for server in self.servers:
             server.shutdown()
             server.server_close()
@@ -180,10 +182,13 @@ class _StorageHandler(_Handler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        stall = None if hub.stall_at is None else hub.stall_at - start
-        self.send(data[start:][:stall])
-        if stall is not None:
-            hub.stop.wait(30)
+        if hub.stall_at is None or not start <= hub.stall_at < len(data):
+            self.send(data[start:])
+            return
+        self.send(data[start : hub.stall_at])
+        hub.resumed.wait()
+        if not hub.stop.is_set():
+            self.send(data[hub.stall_at :])
 
     def send(self, data):
         hub = self.hub

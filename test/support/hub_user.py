@@ -5,13 +5,13 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from deep_perception.checkpoints.catalog import Model, ModelFile
+from support.forked_cli import forked_cli
 from support.hub_server import COMMIT
 
 ROOT = Path(__file__).parents[2]
@@ -66,17 +66,24 @@ def pinned(files=None, revision=COMMIT):
     )
 
 
+SMALL_CATALOGUE = (
+    "from deep_perception.checkpoints import catalog, transfer\n"
+    "from deep_perception.checkpoints.catalog import Model, ModelFile\n"
+    "from deep_perception.cli import models\n"
+    f"catalog.CATALOGUE = models.CATALOGUE = ({pinned()!r},)\n"
+    "transfer.PAUSE_S, transfer.RETRIES = 0.1, 1\n"
+)
+
+
 def command(*arguments, catalogue=True):
-    """The command line, with the small catalogue in place of the true one unless told."""
+    """The command line of a process of its own.
+
+    With ``catalogue`` the small catalogue replaces the true one.
+    """
     if not catalogue:
         return [sys.executable, "-m", "deep_perception", "models", *map(str, arguments)]
     code = (
-        "import sys; from deep_perception.checkpoints import catalog as c\n"
-        "from deep_perception.checkpoints.catalog import Model, ModelFile\n"
-        f"c.CATALOGUE = ({pinned()!r},)\n"
-        "from deep_perception.checkpoints import transfer; transfer.PAUSE_S = 0.1\n"
-        "transfer.RETRIES = 1\n"
-        "from deep_perception.cli.main import main; sys.exit(main())"
+        f"{SMALL_CATALOGUE}from deep_perception.cli.main import main; import sys; sys.exit(main())"
     )
     return [sys.executable, "-c", code, "models", *map(str, arguments)]
 
@@ -101,21 +108,17 @@ class User:
         self.folder = tmp_path / "checkpoints"
         self.path = self.folder / NAME
 
-    def start(self, *arguments, catalogue=True, env=None, **more):
-        return subprocess.Popen(
-            command(*arguments, catalogue=catalogue),
+    def start(self, *arguments, catalogue=True, env=None, before=""):
+        return forked_cli(
+            ["models", *arguments],
             cwd=self.home,
             env=environment(self.url, self.home, **(env or {})),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **more,
+            before=(SMALL_CATALOGUE if catalogue else "") + before,
         )
 
     def run(self, *arguments, **more):
         process = self.start(*arguments, **more)
-        process.out, process.err = process.communicate(timeout=60)
+        process.communicate(timeout=60)
         return process
 
     def state(self):

@@ -1,4 +1,4 @@
-"""The SQLite file of remembered words: for several processes at once, safe against kill -9."""
+"""The SQLite file of descriptions: used by several processes at once, safe against kill -9."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 from deep_perception.regions import PENDING, Description
 
 log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
-
-# Marks the file as ours: another program's database gets no table of ours.
+# Marks the file as a cache of this package, so that no database of another program is changed.
 APPLICATION_ID = 0x64707764
-# How long another process may keep the file locked.
+# How long another process may keep the file locked, seconds.
 BUSY_S = 2.0
-# Looking how many there are costs milliseconds.
+# Number of writes between two counts of the rows, which take milliseconds.
 PRUNE_EVERY = 256
 
 SCHEMA = (
@@ -39,13 +36,13 @@ PRUNE = (
 
 
 class DescriptionFile:
-    """Keeps at most ``limit`` words, those that were used last; of one thread.
+    """Keeps at most ``limit`` descriptions, the most recently used ones. For one thread only.
 
-    All methods raise sqlite3.Error or OSError when the file cannot be used.
+    All methods raise sqlite3.Error or OSError if the file cannot be used.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
-        """Open the file, or make it."""
+        """Open the file, or create it."""
         self._limit = limit
         self._used: set[bytes] = set()
         self._puts = 0
@@ -65,11 +62,11 @@ class DescriptionFile:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 break
             except sqlite3.OperationalError as error:
-                # SQLite does not wait here while another process does the same.
+                # SQLite's own timeout does not cover two processes that change the mode at once.
                 if "locked" not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
-        # A power cut may cost the last words, a killed process none.
+        # A power cut may lose the last descriptions, a killed process loses none.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         with self._transaction():
             if not self._check_owner():
@@ -77,8 +74,11 @@ class DescriptionFile:
                     self._connection.execute(statement)
 
     def _check_owner(self) -> bool:
-        """Whether the file is one of these; False of a new one."""
-        # In this order: another process may be making it between the two.
+        """Return whether the file is a cache of this package, False for a new file.
+
+        Raises sqlite3.DatabaseError for the database of another program.
+        """
+        # The tables are counted first, as another process may create them between both statements.
         (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (owner,) = self._connection.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION_ID and (owner or tables):
@@ -87,7 +87,7 @@ class DescriptionFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        # At once: a transaction that begins by reading cannot wait for another's writing.
+        # IMMEDIATE: a transaction that begins with reading cannot wait for another writer.
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -98,19 +98,19 @@ class DescriptionFile:
             raise
 
     def get(self, key: bytes) -> Description | None:
-        """The words, None when there are none or they are not understood."""
+        """Return a description, None if there is none or its row cannot be parsed."""
         row = self._connection.execute("SELECT words FROM words WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
         self._used.add(key)
         return _from_json(row[0])
 
-    def put(self, key: bytes, words: Description) -> Description:
-        """Keep words; they are in the file when this returns.
+    def put(self, key: bytes, description: Description) -> Description:
+        """Write a description, and return the one that is in the file.
 
-        Returns what is in the file: the words of another process that was faster, or these.
+        That is another one if another process was faster. The file is written when this returns.
         """
-        content = json.dumps(dataclasses.asdict(words), ensure_ascii=False)
+        content = json.dumps(dataclasses.asdict(description), ensure_ascii=False)
         with self._transaction():
             first = self.get(key)
             if first is None:
@@ -121,10 +121,10 @@ class DescriptionFile:
             if self._puts % PRUNE_EVERY == 0:
                 self._connection.execute(PRUNE, (self._limit,))
         self._puts += 1
-        return first or words
+        return first or description
 
     def close(self) -> None:
-        """Write which words were used, and close the file."""
+        """Write which descriptions were used, and close the file."""
         try:
             self._write_used()
             self._connection.execute(PRUNE, (self._limit,))
@@ -139,37 +139,52 @@ class DescriptionFile:
         self._used.clear()
 
 
-class WordsThread:
-    """A WordsFile for any thread: it is opened and asked in one of its own.
+Use = Callable[[DescriptionFile], "Description | None"]
 
-    Its disk, or another process that has it, keeps nobody waiting who does not want to.
+
+class SharedDescriptionFile:
+    """A DescriptionFile for any thread, which is opened and used in a thread of its own.
+
+    A slow disk, or another process that locks the file, blocks only callers that wait for a result.
+    If the file cannot be used, one warning is logged and every result is None from then on.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
-        self._path, self._limit = path, limit
+    def __init__(self, path: Path, limit: int, consequence: str) -> None:
+        """``consequence``: ends the warning, and says what happens without the file."""
+        self._path, self._limit, self._consequence = path, limit, consequence
         self._file: DescriptionFile | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="words-cache")
+        self.warning = ""
 
-    def submit(self, use: Callable[[DescriptionFile], Found]) -> Future[Found]:
-        """What ``use`` gives; as an error sqlite3.Error or OSError when the file is not usable."""
+    def submit(self, use: Use) -> Future[Description | None]:
+        """Call ``use`` with the file in the thread; its result, or None if the file is unusable."""
         return self._executor.submit(self._run, use)
 
-    def _run(self, use: Callable[[DescriptionFile], Found]) -> Found:
-        if self._file is None:
-            self._file = DescriptionFile(self._path, self._limit)
-        return use(self._file)
+    def _run(self, use: Use) -> Description | None:
+        if self.warning:
+            return None
+        try:
+            if self._file is None:
+                self._file = DescriptionFile(self._path, self._limit)
+            return use(self._file)
+        except (sqlite3.Error, OSError) as error:
+            self.warning = (
+                f"describer.cache_file: {self._path} cannot be used ({error}); {self._consequence}"
+            )
+            log.warning(self.warning)
+            return None
 
     def close(self) -> None:
-        """Wait for what was submitted, and close the file."""
-        with self._executor:
-            self._executor.submit(self._end)
+        """Wait for all submitted calls, and close the file. A second call does nothing."""
+        with suppress(RuntimeError), self._executor:
+            self._executor.submit(self._close_file)
 
-    def _end(self) -> None:
+    def _close_file(self) -> None:
         try:
             if self._file is not None:
                 self._file.close()
         except sqlite3.Error as error:
-            log.debug("the words cache was not closed well: %s", error)
+            log.debug("the file of descriptions %s was not closed well: %s", self._path, error)
 
 
 def _from_json(text: object) -> Description | None:

@@ -1,54 +1,55 @@
-"""Words of a describer that is not from this package, remembered as those of chat and dam are."""
+"""A cache around describers from other packages; those of this package have one of their own."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
 import json
-import logging
 import queue
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 
-from deep_perception.describers import Describer
-from deep_perception.describers.cache.file import DescriptionFile, WordsThread
+from deep_perception.describers import (
+    Describer,
+    SupportsAvailability,
+    SupportsLoading,
+    SupportsPromptId,
+    SupportsWarnings,
+)
+from deep_perception.describers.cache.file import DescriptionFile, SharedDescriptionFile
 from deep_perception.describers.cache.memory import FILE_TIMES, key_of
 from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings import Settings
 from deep_perception.settings.options import flatten
 
-log = logging.getLogger(__name__)
-
-Found = TypeVar("Found")
-# Of this package's own, each remembers what it has to.
-OURS = "deep_perception."
+OWN_PACKAGE = "deep_perception."
 
 
-def remembering(describer: Describer, settings: Settings) -> Describer:
-    """The describer, with a memory if it is somebody's own class and words are remembered."""
-    words = settings.describer
-    own = not type(describer).__module__.startswith(OURS)
-    return Remembering(describer, settings) if own and words.cache_size else describer
+def with_cache(describer: Describer, settings: Settings) -> Describer:
+    """Return a cached describer if it comes from another package and the cache is enabled."""
+    if settings.describer.cache_size and not type(describer).__module__.startswith(OWN_PACKAGE):
+        return CachedDescriber(describer, settings)
+    return describer
 
 
-class Remembering(Describer):
-    """Asks another describer only for what it has not described before.
+class CachedDescriber(Describer):
+    """Passes only regions to another describer that it has not described before.
 
-    The same are words of the same picture, region, settings and source code of the class's module.
+    A description is cached for the same image, region, settings and source code of the describer's
+    module. The optional protocols of describers are passed on.
     """
 
     def __init__(self, describer: Describer, settings: Settings) -> None:
+        """Open no file yet."""
         self._describer = describer
         self.name = describer.name
-        kind = type(describer)
-        self._shaped_by = (
-            f"{kind.__module__}:{kind.__qualname__}",
-            _source(kind),
+        describer_class = type(describer)
+        self._key_texts = (
+            f"{describer_class.__module__}:{describer_class.__qualname__}",
+            _source(describer_class),
             json.dumps(
                 {
                     name: value
@@ -57,19 +58,45 @@ class Remembering(Describer):
                 }
             ),
         )
-        self._path = Path(settings.describer.cache_file).expanduser()
-        self._file = WordsThread(self._path, FILE_TIMES * settings.describer.cache_size)
-        self._usable = True
+        self._file = SharedDescriptionFile(
+            Path(settings.describer.cache_file).expanduser(),
+            FILE_TIMES * settings.describer.cache_size,
+            "descriptions are not cached",
+        )
         self._asked = self._hits = 0
-
-    def __getattr__(self, name: str) -> Any:
-        # What a describer may have beside the protocol: warnings, available, get_ready ...
-        return getattr(self._describer, name)
 
     @property
     def model(self) -> str:  # type: ignore[override]
-        """It may be known only when it is loaded."""
+        """The model of the describer, which may be known only after it was loaded."""
         return self._describer.model
+
+    @property
+    def available(self) -> bool:
+        """See ``SupportsAvailability``."""
+        describer = self._describer
+        return describer.available if isinstance(describer, SupportsAvailability) else True
+
+    @property
+    def loading(self) -> bool:
+        """See ``SupportsLoading``."""
+        return isinstance(self._describer, SupportsLoading) and self._describer.loading
+
+    def get_ready(self, info: Callable[[str], object]) -> None:
+        """See ``SupportsLoading``."""
+        if isinstance(self._describer, SupportsLoading):
+            self._describer.get_ready(info)
+
+    @property
+    def prompt_id(self) -> str:
+        """See ``SupportsPromptId``."""
+        describer = self._describer
+        return describer.prompt_id if isinstance(describer, SupportsPromptId) else ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See ``SupportsWarnings``."""
+        describer = self._describer
+        return describer.warnings if isinstance(describer, SupportsWarnings) else ()
 
     @property
     def statistics(self) -> Mapping[str, int]:
@@ -79,72 +106,66 @@ class Remembering(Describer):
     def describe(
         self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description] | None]:
-        """The remembered words, and those of the describer as they come."""
+        """Yield the cached descriptions, and those of the describer as they arrive."""
         digest = hashlib.sha256(np.ascontiguousarray(image).reshape(-1).data).hexdigest()
-        known: queue.SimpleQueue[tuple[Region, Description]] = queue.SimpleQueue()
+        cached: queue.SimpleQueue[tuple[Region, Description]] = queue.SimpleQueue()
         keys: dict[int, bytes] = {}
 
-        def unknown() -> Iterator[Region]:
+        def uncached() -> Iterator[Region]:
             for region in regions:
                 key = self._key(digest, region)
-                words = self._with_file(lambda file, key=key: file.get(key))  # type: ignore[misc]
-                if words is None:
+                description = self._get(key)
+                if description is None:
                     self._asked += 1
                     keys[region.index] = key
                     yield region
                 else:
                     self._hits += 1
-                    known.put((region, words))
+                    cached.put((region, description))
 
-        described = iter(self._describer.describe(image, unknown()))
+        described = iter(self._describer.describe(image, uncached()))
         try:
             for item in described:
-                while not known.empty():
-                    yield known.get()
-                yield item and (item[0], self._remember(keys.get(item[0].index), item[1]))
+                while not cached.empty():
+                    yield cached.get()
+                yield item and (item[0], self._put(keys.get(item[0].index), item[1]))
         except Exception:
-            # These are words all the same.
-            while not known.empty():
-                yield known.get()
+            # A describer that fails costs no cached description.
+            while not cached.empty():
+                yield cached.get()
             raise
         finally:
             if hasattr(described, "close"):
                 described.close()
-        while not known.empty():
-            yield known.get()
+        while not cached.empty():
+            yield cached.get()
 
     def _key(self, digest: str, region: Region) -> bytes:
         shape = f"{digest} {region.index} {region.point} {region.rle.size} {region.rle.counts}"
-        return key_of((*self._shaped_by, self.model, shape), [region.mask.astype(np.uint8)])
+        return key_of((*self._key_texts, self.model, shape), [region.mask.astype(np.uint8)])
 
-    def _remember(self, key: bytes | None, words: Description) -> Description:
-        if key is None or words.status != "described" or words.describer != self.name:
-            return words
-        return self._with_file(lambda file: file.put(key, words)) or words
+    def _get(self, key: bytes) -> Description | None:
+        return self._file.submit(lambda file: file.get(key)).result()
 
-    def _with_file(self, use: Callable[[DescriptionFile], Found]) -> Found | None:
-        if self._usable:
-            try:
-                return self._file.submit(use).result()
-            except (sqlite3.Error, OSError) as error:
-                self._usable = False
-                log.warning(
-                    "describer.cache_file: %s cannot be used (%s); no words are remembered",
-                    self._path,
-                    error,
-                )
-        return None
+    def _put(self, key: bytes | None, description: Description) -> Description:
+        if key is None or description.status != "described" or description.describer != self.name:
+            return description
+
+        def put(file: DescriptionFile) -> Description:
+            return file.put(key, description)
+
+        return self._file.submit(put).result() or description
 
     def close(self) -> None:
-        """Close the file, and the describer."""
+        """Close the file and the describer."""
         try:
             self._file.close()
         finally:
             self._describer.close()
 
 
-def _source(kind: type) -> str:
+def _source(describer_class: type) -> str:
     try:
-        return Path(inspect.getsourcefile(kind) or "").read_text(encoding="utf-8")
+        return Path(inspect.getsourcefile(describer_class) or "").read_text(encoding="utf-8")
     except (OSError, TypeError, ValueError):
         return ""

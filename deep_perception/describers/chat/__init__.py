@@ -1,20 +1,20 @@
-"""Words from LM Studio, or any other OpenAI-compatible server."""
+"""Describes with LM Studio or any other OpenAI-compatible server."""
 
 from __future__ import annotations
 
-from deep_perception.describers.chat.question import Question
+from deep_perception.describers.chat.request import ChatRequestBuilder
 from deep_perception.describers.server.client import Client
 from deep_perception.describers.server.describer import ServerDescriber
 from deep_perception.settings import Settings
 
 
 class Chat(ServerDescriber):
-    """The server is asked with the first picture."""
+    """The describer ``chat``. It connects to the server with the first image."""
 
     name = "chat"
 
     def __init__(self, settings: Settings) -> None:
         """Read the prompt and import the client. Raises BackendUnavailable."""
         client = Client(settings.describer)
-        question = Question(client, settings.describer)
-        super().__init__(settings, client, question, settings.describer.model)
+        requests = ChatRequestBuilder(client, settings.describer)
+        super().__init__(settings, client, requests, settings.describer.model)

@@ -1,4 +1,4 @@
-"""Words from DAM (Describe Anything Model) behind our server or NVIDIA's ``dam_server.py``.
+"""Describes with DAM (Describe Anything Model) in our server or NVIDIA's ``dam_server.py``.
 
 Lian et al. 2025, "Describe Anything: Detailed Localized Image and Video Captioning".
 """
@@ -15,85 +15,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deep_perception import masks
-from deep_perception.describers.chat.question import best_of_two, until_answered
 from deep_perception.describers.dam.process import DamProcess
 from deep_perception.describers.prompts import prompt_id, read_prompt
 from deep_perception.describers.server.answers import Answer
 from deep_perception.describers.server.client import (
     READINESS_TIMEOUT_S,
     Client,
-    Refused,
-    Transient,
-    Unreachable,
+    RequestRefused,
+    ServerUnavailable,
+    TransientError,
 )
 from deep_perception.describers.server.describer import ServerDescriber
-from deep_perception.describers.server.listing import Chosen
+from deep_perception.describers.server.listing import ChosenModel
+from deep_perception.describers.server.retry import better_of_two, request_until_answered
 from deep_perception.images import BgrImage
 from deep_perception.masks import Box
 from deep_perception.regions import Region
 from deep_perception.settings import DescriberSettings, Settings
 from deep_perception.settings.options import settings_from
 
-# The name that NVIDIA's server takes for whatever it has loaded.
+# NVIDIA's server accepts this name for any model that it has loaded.
 MODEL = "describe_anything_model"
-# DAM sees 384 px: the whole picture, and three times the region's box.
+# DAM scales the whole image and a crop of three times the region's box to 384 px each.
 LONG_EDGE = 1536
 FOCAL = 3.0
-# A server that is loading its model is looked at this often.
-LOOK_S = 1.0
+# Seconds between two checks of a server that is loading its model.
+LOADING_CHECK_S = 1.0
 
 
 class Dam(ServerDescriber):
-    """The server is started at once, where that is set, and used when it has loaded its model."""
+    """The describer ``dam``. If it manages the server, it starts it at once."""
 
     name = "dam"
 
     def __init__(self, settings: Settings) -> None:
-        """Raises BackendUnavailable."""
+        """Read the prompt and start the server. Raises BackendUnavailable."""
         dam = settings.describer.dam
-        theirs = settings_from(
+        dam_settings = settings_from(
             {"describer.url": dam.url, "describer.api_key_env": dam.api_key_env}, settings
         ).describer
         self._process = DamProcess(settings.describer) if dam.manage_server else None
-        client = DamClient(theirs, self._process)
-        super().__init__(settings, client, Question(client, theirs), MODEL)
+        client = DamClient(dam_settings, self._process)
+        super().__init__(settings, client, DamRequestBuilder(client, dam_settings), MODEL)
         if self._process:
             self._process.start()
 
     def close(self) -> None:
-        """Stop the server too, if it was started here."""
+        """Close the describer, and stop the server if it was started here."""
         super().close()
         if self._process:
             self._process.close()
 
 
 class DamClient(Client):
-    """Knows when a DAM server is ready."""
+    """A client that knows how to tell whether a DAM server is ready."""
 
     def __init__(self, settings: DescriberSettings, process: DamProcess | None) -> None:
-        """``process``: the server that is started here, if it is. Raises BackendUnavailable."""
+        """``process``: the managed server, None if it is not managed. Raises BackendUnavailable."""
         super().__init__(settings)
         self._process = process
-        self._chosen = Chosen(MODEL, settings.dam.max_batch)
+        self._model = ChosenModel(MODEL, settings.dam.max_batch)
 
-    async def choose_model(self) -> Chosen:
-        """The one model that there is. Raises Unreachable."""
+    async def choose_model(self) -> ChosenModel:
+        """Return the only model of the server. Raises ServerUnavailable."""
         if self._process:
             state = self._process.state()
             if state.message:
                 loading = state.kind in ("starting", "loading")
-                raise Unreachable(state.message, LOOK_S if loading else None)
+                raise ServerUnavailable(state.message, LOADING_CHECK_S if loading else None)
         try:
             await self._send("get", f"{self._root}/health", READINESS_TIMEOUT_S)
-        except Transient as error:
-            raise Unreachable(str(error), error.wait_s) from None
-        except Refused:
-            pass  # NVIDIA's server cannot be asked how it is
-        return self._chosen
+        except TransientError as error:
+            raise ServerUnavailable(str(error), error.retry_after_s) from None
+        except RequestRefused:
+            pass  # NVIDIA's server has no /health.
+        return self._model
 
 
-class Question:
-    """Asks with one prompt."""
+class DamRequestBuilder:
+    """Makes requests to a DAM server with one prompt."""
 
     warnings = ()
 
@@ -110,21 +110,26 @@ class Question:
             "top_p": dam.top_p,
             "num_beams": dam.num_beams,
         }
-        self.shaped_by = (self._prompt, json.dumps(self._sampling), dam.precision, dam.checkpoint)
+        self.cache_key_texts = (
+            self._prompt, json.dumps(self._sampling), dam.precision, dam.checkpoint,
+        )  # fmt: skip
 
-    def looking_at(self, image: BgrImage) -> Callable[[Region], ShownRegion]:
-        """How a region of this HxWx3 BGR source image is shown."""
-        return lambda region: ShownRegion(self, image, region)
+    def for_image(self, image: BgrImage) -> Callable[[Region], DamRegionRequest]:
+        """Return a function that makes the request for a region of this HxWx3 BGR source image."""
+        return lambda region: DamRegionRequest(self, image, region)
 
-    async def ask(
-        self, picture: NDArray[np.uint8], model: str, give_up: Callable[[], bool]
+    async def send(
+        self, image: NDArray[np.uint8], model: str, give_up: Callable[[], bool]
     ) -> Answer:
-        """The words of the region that an HxWx4 picture shows. Raises as until_answered does."""
-        # Beside the loop: of a large picture it takes longer than an answer should wait.
-        url = await asyncio.to_thread(to_data_url, picture)
-        image = {"type": "image_url", "image_url": {"url": url}}
-        content = [image, {"type": "text", "text": self._prompt}]
-        return await until_answered(
+        """Return the description of the region in an HxWx4 image, whose alpha channel is the mask.
+
+        Raises as ``request_until_answered`` does.
+        """
+        # The encoding of a large image would block the event loop for too long.
+        url = await asyncio.to_thread(to_data_url, image)
+        image_part = {"type": "image_url", "image_url": {"url": url}}
+        content = [image_part, {"type": "text", "text": self._prompt}]
+        return await request_until_answered(
             self._client,
             {"model": model, "messages": [{"role": "user", "content": content}], **self._sampling},
             prompt=self._prompt,
@@ -133,33 +138,34 @@ class Question:
         )
 
 
-class ShownRegion:
-    """One region: first in the whole picture."""
+class DamRegionRequest:
+    """The request for one region, with the whole image first."""
 
-    def __init__(self, question: Question, image: BgrImage, region: Region) -> None:
-        """Compose its picture."""
-        self._question = question
+    def __init__(self, builder: DamRequestBuilder, image: BgrImage, region: Region) -> None:
+        """Compose the image."""
+        self._builder = builder
         self._image = image
         self._region = region
         self._bounds = Box(0, 0, *masks.size_of(image))
-        self.pictures = (compose(image, region, self._bounds),)
+        self.images = (compose(image, region, self._bounds),)
 
-    async def ask(self, model: str, give_up: Callable[[], bool]) -> Answer:
-        """The words. After no good answer the model sees the region's surroundings only."""
+    async def send(self, model: str, give_up: Callable[[], bool]) -> Answer:
+        """Return the description. After a bad answer, only the region's surroundings are sent."""
 
         def surroundings() -> NDArray[np.uint8]:
             return compose(self._image, self._region, _around(self._region.box, self._bounds))
 
-        return await best_of_two(
-            lambda: self._question.ask(self.pictures[0], model, give_up),
-            lambda: self._question.ask(surroundings(), model, give_up),
+        return await better_of_two(
+            lambda: self._builder.send(self.images[0], model, give_up),
+            lambda: self._builder.send(surroundings(), model, give_up),
         )
 
 
 def compose(image: BgrImage, region: Region, window: Box) -> NDArray[np.uint8]:
-    """A window of an HxWx3 BGR source image as HxWx4: alpha is 255 in the region, 0 elsewhere.
+    """Return a window of an HxWx3 BGR source image as HxWx4, with the region in the alpha channel.
 
-    The colours stay outside of it too: the model is to see what surrounds the region.
+    Alpha is 255 in the region and 0 elsewhere. The colours are kept outside of the region too, so
+    that the model sees what surrounds it.
     """
     crop = image[window.y1 : window.y2, window.x1 : window.x2]
     mask = region.source_mask(window).astype(np.uint8) * 255
@@ -167,17 +173,17 @@ def compose(image: BgrImage, region: Region, window: Box) -> NDArray[np.uint8]:
     if scale < 1:
         size = max(1, round(window.width * scale)), max(1, round(window.height * scale))
         crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        # A region of a few pixels must not vanish: DAM breaks on an empty mask.
+        # INTER_AREA keeps a region of a few pixels: DAM fails on an empty mask.
         mask = (cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8) * 255
-    picture: NDArray[np.uint8] = np.dstack([crop, mask])
-    return picture
+    composed: NDArray[np.uint8] = np.dstack([crop, mask])
+    return composed
 
 
-def to_data_url(picture: NDArray[np.uint8]) -> str:
-    """PNG of an HxWx4 BGRA picture as a ``data:`` URL."""
-    done, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+def to_data_url(image: NDArray[np.uint8]) -> str:
+    """Return an HxWx4 BGRA image as a ``data:`` URL with a PNG."""
+    done, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
-        raise ValueError(f"no PNG can be made of {picture.shape}")
+        raise ValueError(f"an image of shape {image.shape} cannot be encoded as PNG")
     return "data:image/png;base64," + base64.b64encode(data.tobytes()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The DAM server as a child process that cannot outlive us."""
+"""The DAM server as a child process that cannot outlive its parent."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-GRACE_S = 2.0  # from SIGTERM to SIGKILL: the node itself has little more to end in
+# Seconds from SIGTERM to SIGKILL. A node that is terminated has little more time itself.
+GRACE_S = 2.0
 _LONGEST_LINE = 1 << 16
 
 
 class Child:
-    """A started server. Not thread-safe: one thread drains, looks and stops.
+    """A started server. It is not thread-safe: one thread calls all methods.
 
-    Its standard input is a pipe that nobody writes to: with `--with-parent` the server ends when
-    the pipe does, so also when this process is killed. In a session of its own, because Ctrl-C at
-    a terminal would else end it before the regions on their way have their words.
+    Its standard input is a pipe without data: with ``--with-parent`` the server ends when the pipe
+    is closed, which also happens when this process is killed. It runs in a session of its own, so
+    that Ctrl-C at a terminal does not end it before its requests are answered.
     """
 
     def __init__(
         self, command: Sequence[str], variables: Mapping[str, str], logger: logging.Logger
     ) -> None:
-        """Start it. Raises OSError."""
+        """Start the server. Raises OSError."""
         self.last_line = ""
         self._logger = logger
         self._rest = b""
@@ -42,19 +43,20 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """The process id."""
         return self._process.pid
 
     def status(self) -> int | None:
-        """The exit status, None while it runs."""
+        """Return the exit status, None while the server runs."""
         return self._process.poll()
 
     def wait(self, seconds: float) -> None:
-        """Until it ends, at most this long."""
+        """Wait until the server ends, at most this long."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
     def drain(self) -> bool:
-        """Log what it said since the last call; False once it can say no more."""
+        """Log the new lines of its standard error; return False once that is closed."""
         while True:
             try:
                 block = os.read(self.stderr, 1 << 16)
@@ -71,7 +73,7 @@ class Child:
                 return False
 
     def stop(self) -> None:
-        """End it, gently and then not; back when it is gone."""
+        """Terminate the server, kill it if it does not end in time, and wait for its end."""
         process = self._process
         assert process.stdin is not None and process.stderr is not None
         with contextlib.suppress(OSError):
@@ -80,9 +82,9 @@ class Child:
             process.terminate()
         ends_at = time.monotonic() + GRACE_S
         while process.poll() is None and time.monotonic() < ends_at:
-            self.drain()  # a full pipe would hold it up
+            self.drain()  # A full pipe would block the server.
             time.sleep(0.02)
-        process.kill()  # does nothing to one that has ended
+        process.kill()  # This does nothing to a process that has ended.
         process.wait()
         self.drain()
         process.stderr.close()

@@ -1,7 +1,7 @@
-"""The Python environment of the DAM server: made, checked and named here.
+"""The Python environment of the DAM server: creation and checks.
 
-DAM's own code needs a transformers that nothing else of this package can live with. So its server
-runs in an environment of its own, which only `deep_perception models setup-dam` writes to.
+DAM's own code needs a version of transformers that SAM2 cannot use. So its server runs in an
+environment of its own, which only `deep_perception models setup-dam` changes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from deep_perception.checkpoints.catalog import ModelError, megabytes
 
 REQUIREMENTS = Path(__file__).parents[2] / "dam_server" / "requirements.txt"
-# In the environment: what was installed, written last, and read by nobody but this module.
+# A file in the environment that says what was installed. It is written last.
 RECORD = "deep_perception_dam.json"
 OLDEST, NEWEST = (3, 10), (3, 13)
-# torch with CUDA unpacked and on its way; its build for the CPU alone would do with a quarter.
+# The wheel of torch with CUDA and its unpacked files; the build for the CPU needs a quarter.
 NEEDED_BYTES = 8 * 10**9
 
-# What belongs to the environment of the caller (ROS, a virtual environment, the bootstrap of ROS
-# from wheels) and would make another Python load the caller's libraries.
+# Variables of the caller's environment (ROS, a virtual environment, ROS from wheels) that would
+# make another Python load the libraries of the caller.
 _NOT_INHERITED = (
     "DEEP_PERCEPTION_ENV",
     "LD_LIBRARY_PATH",
@@ -37,7 +37,7 @@ _NOT_INHERITED = (
     "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
 )
 
-_ABOUT = """
+_PRINT_VERSIONS = """
 import json, aiohttp, torch, transformers
 cuda = torch.cuda.is_available()
 print(json.dumps({
@@ -48,38 +48,42 @@ print(json.dumps({
 
 
 def path_of(environment: str | Path) -> Path:
-    """The folder that a setting names. ``~`` is the user's home."""
+    """Return the absolute path of the folder in a setting, in which ``~`` is the user's home."""
     return Path(environment).expanduser().absolute()
 
 
 def python_of(environment: Path) -> Path:
-    """The environment's interpreter, there or not."""
+    """Return the path of the environment's interpreter, which may not exist."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def clean_variables() -> dict[str, str]:
-    """Our variables without those that another Python must not inherit."""
+    """Return the environment variables without those that another Python must not inherit."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     return kept | {"PYTHONNOUSERSITE": "1"}
 
 
 def problem_of(environment: Path) -> str:
-    """Why no server can be started from an environment ("" when it can): quick."""
+    """Return why no server can be started from an environment, "" if it can be started.
+
+    This starts no process.
+    """
     if not python_of(environment).is_file():
-        return f"DAM has no environment: nothing at {environment}"
+        return f"DAM has no environment at {environment}"
     record = _record(environment)
-    # Somebody's own environment has no record: then its imports are the server's to complain of.
+    # An environment that the user made has no record. The server itself checks its libraries.
     if record is not None and record.get("requirements") != _digest():
-        made = record.get("requirements")
-        why = "is of another version of deep_perception" if made else "is not finished"
-        return f"DAM's environment {environment} {why}"
+        finished = record.get("requirements")
+        reason = "is of another version of deep_perception" if finished else "is not finished"
+        return f"DAM's environment {environment} {reason}"
     return ""
 
 
-def set_up(environment: Path, python: str, say: Callable[[str], None]) -> None:
-    """Make an environment, or finish or renew it; goes on where it was interrupted.
+def set_up(environment: Path, python: str, info: Callable[[str], None]) -> None:
+    """Create an environment, complete an interrupted one, or update an old one.
 
-    Prints pip's own progress. Raises ModelError, one line that says what to do.
+    ``info`` gets one line at a time; pip prints its own progress. Raises ModelError with one line
+    that says what to do.
     """
     _check_python(python)
     _check_folder(environment)
@@ -90,23 +94,23 @@ def set_up(environment: Path, python: str, say: Callable[[str], None]) -> None:
             _write_record(environment, {"requirements": ""})
         except OSError as error:
             raise ModelError(f"{environment}: {error.strerror or error}") from error
-        say(f"making {environment}")
+        info(f"creating {environment}")
         _run([python, "-m", "venv", str(environment)], "the virtual environment", _VENV_HINT)
         pip = [str(python_of(environment)), "-m", "pip", "--disable-pip-version-check"]
         _run([*pip, "install", "--requirement", str(REQUIREMENTS)], "pip", _PIP_HINT)
-    about = _about(environment)
+    versions = _installed_versions(environment)
     _write_record(environment, {"requirements": _digest()})
-    say(f"{environment} is ready: " + ", ".join(f"{k} {about[k]}" for k in _LIBRARIES))
-    say(
-        f"DAM will run on: {about['device']}"
-        if about["device"]
-        else "no CUDA device is here: DAM needs one (describer.dam.device cpu is for trying only)"
+    info(f"{environment} is ready: " + ", ".join(f"{k} {versions[k]}" for k in _LIBRARIES))
+    info(
+        f"DAM will run on: {versions['device']}"
+        if versions["device"]
+        else "there is no CUDA device: DAM needs one (describer.dam.device cpu is for tests only)"
     )
 
 
 _LIBRARIES = ("torch", "transformers", "aiohttp")
 _VENV_HINT = "on Debian and Ubuntu: sudo apt install python3-venv"
-_PIP_HINT = "the same command goes on from there"
+_PIP_HINT = "run the same command again to resume"
 
 
 def _check_python(python: str) -> None:
@@ -115,7 +119,7 @@ def _check_python(python: str) -> None:
         done = _output([python, "-c", code])
         major, minor = (int(part) for part in done.stdout.split())
     except (OSError, ValueError) as error:
-        raise ModelError(f"{python}: is not a Python interpreter ({error})") from error
+        raise ModelError(f"{python} is not a Python interpreter ({error})") from error
     if not OLDEST <= (major, minor) <= NEWEST:
         good = ", ".join(
             name
@@ -124,28 +128,28 @@ def _check_python(python: str) -> None:
         )
         raise ModelError(
             f"{python} is Python {major}.{minor}; DAM needs 3.10 to 3.13: name one "
-            f"with --python ({good or 'none is on PATH'})"
+            f"with --python ({good or 'there is none on PATH'})"
         )
 
 
 def _check_folder(environment: Path) -> None:
-    """pip in a folder of somebody else would change what is there."""
+    """Raise ModelError for a folder that this command did not make: pip would change its files."""
     if environment.exists() and not environment.is_dir():
-        raise ModelError(f"{environment}: is a file; --environment wants a folder")
+        raise ModelError(f"{environment} is a file; --environment needs a folder")
     try:
         occupied = environment.is_dir() and any(environment.iterdir())
     except OSError as error:
         raise ModelError(f"{environment}: {error.strerror or error}") from error
     if occupied and _record(environment) is None:
         raise ModelError(
-            f"{environment}: is in use and was not made by this command; name a new folder with "
+            f"{environment} is not empty and was not made by this command; name a new folder with "
             "--environment"
         )
 
 
 def _check_room(environment: Path) -> None:
-    there = sum(f.lstat().st_size for f in environment.rglob("*") if not f.is_symlink())
-    needed = NEEDED_BYTES - there
+    used = sum(f.lstat().st_size for f in environment.rglob("*") if not f.is_symlink())
+    needed = NEEDED_BYTES - used
     free = shutil.disk_usage(environment).free
     if free < needed:
         raise ModelError(
@@ -154,11 +158,11 @@ def _check_room(environment: Path) -> None:
         )
 
 
-def _about(environment: Path) -> dict[str, str]:
+def _installed_versions(environment: Path) -> dict[str, str]:
     try:
-        done = _output([str(python_of(environment)), "-c", _ABOUT])
+        done = _output([str(python_of(environment)), "-c", _PRINT_VERSIONS])
     except OSError as error:
-        raise ModelError(f"{environment}: its Python does not start ({error})") from error
+        raise ModelError(f"{environment}: its Python cannot be started ({error})") from error
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ModelError(
@@ -173,8 +177,8 @@ def _run(command: list[str], what: str, hint: str) -> None:
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        process.wait()  # Ctrl-C reached it too
-        raise ModelError("interrupted; the same command goes on from there") from None
+        process.wait()  # The child got the SIGINT of the terminal too.
+        raise ModelError("interrupted; run the same command again to resume") from None
     if status:
         raise ModelError(f"{what} ended with status {status}, see above; {hint}")
 
@@ -200,7 +204,7 @@ def _record(environment: Path) -> Mapping[str, Any] | None:
     except OSError:
         return None
     except ValueError:
-        return {}  # cut in the middle: ours, and not finished
+        return {}  # The file was made here and not written to its end.
     return record if isinstance(record, dict) else {}
 
 

@@ -1,4 +1,4 @@
-"""What answers at the address of a DAM server, asked with ``GET /health``."""
+"""What listens at the address of a DAM server, found out with ``GET /health``."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """The answer.
+    """The result of the request.
 
-    ``absent``: nobody listens. ``silent``: somebody does and says nothing in time, or not in HTTP.
-    ``other``: a server without our /health, such as NVIDIA's. The rest is what a server of ours
-    says of itself.
+    ``absent``: nothing listens. ``silent``: something listens but does not answer in time, or not
+    in HTTP. ``other``: a server without our /health, such as NVIDIA's. The other kinds are the
+    status that our server reports.
     """
 
     kind: Literal["absent", "silent", "other", "loading", "ready", "failed", "stopping"]
     error: str = ""
 
 
-def ask(address: Address, token_variable: str) -> Health:
-    """Ask once; takes 2 s at most, as a rule a millisecond. Raises nothing."""
+def get_health(address: Address, token_variable: str) -> Health:
+    """Send one request. It usually takes a millisecond and at most 2 s, and raises nothing."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
     token = os.environ.get(token_variable)
     try:

@@ -1,4 +1,4 @@
-"""From the settings to the command line of the DAM server, or to what is missing for it."""
+"""The command line of the DAM server, or what is missing to start it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from deep_perception.describers.dam.environment import path_of, problem_of, pyth
 from deep_perception.settings import DamSettings, DescriberSettings
 
 SERVER = Path(__file__).parents[2] / "dam_server" / "__main__.py"
-# Larger files are compared by their size at each start, the smaller ones, which have the code that
-# the server runs, by their bytes. `deep_perception models verify dam` reads all of them.
+# At each start, larger files are compared by size, and smaller ones, which include the code that
+# the server runs, by checksum. `deep_perception models verify dam` compares all checksums.
 READ_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a server of the settings is."""
+    """Host and port of the server in the settings."""
 
     host: str
     port: int
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:
@@ -38,7 +38,7 @@ class Address:
 
 
 def address_of(url: str) -> Address:
-    """Host and port of ``describer.dam.url``. Raises BackendUnavailable."""
+    """Return host and port of ``describer.dam.url``. Raises BackendUnavailable."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -53,10 +53,10 @@ def address_of(url: str) -> Address:
 
 
 def server_command(settings: DescriberSettings) -> list[str]:
-    """The command line of the server.
+    """Return the command line of the server.
 
-    Raises BackendUnavailable with the command to run where the environment or the checkpoint is
-    missing or broken.
+    Raises BackendUnavailable if the environment or the checkpoint is missing or broken; the message
+    names the command to run.
     """
     dam = settings.dam
     address = address_of(dam.url)
@@ -89,14 +89,15 @@ def server_command(settings: DescriberSettings) -> list[str]:
     ]
 
 
-def unchecked(settings: DescriberSettings) -> str:
-    """A warning for a checkpoint that nobody fetched ("" for one with a record)."""
+def unchecked_warning(settings: DescriberSettings) -> str:
+    """Return a warning for a checkpoint without a record of its download, "" with a record."""
     checkpoint = _checkpoint(settings)
     if (checkpoint / LOCK).exists():
         return ""
     return (
-        f"DAM's checkpoint {checkpoint} has no {LOCK}: nothing says whether its files, which have "
-        f"code that is run, are the published ones ({_fetch_command(checkpoint)} checks them)"
+        f"DAM's checkpoint {checkpoint} has no {LOCK}: it is unknown whether its files, which "
+        "include code that is run, are the published ones; check them with: "
+        f"{_fetch_command(checkpoint)}"
     )
 
 
@@ -113,7 +114,7 @@ def _fetch_command(checkpoint: Path) -> str:
 def _check(checkpoint: Path) -> None:
     command = _fetch_command(checkpoint)
     if not (checkpoint / "config.json").is_file():
-        raise BackendUnavailable(f"DAM has no checkpoint: nothing at {checkpoint}; run: {command}")
+        raise BackendUnavailable(f"DAM has no checkpoint at {checkpoint}; run: {command}")
     try:
         record = read_lock(checkpoint, DAM)
         broken = _broken(checkpoint, record) if record else ""
@@ -133,5 +134,5 @@ def _broken(checkpoint: Path, record: Record) -> str:
         if path.stat().st_size != file.size:
             return f"{file.name} has {path.stat().st_size} bytes instead of {file.size}"
         if file.size <= READ_BYTES and not same_bytes(path, file):
-            return f"{file.name} has other bytes than were fetched"
+            return f"{file.name} has other bytes than were downloaded"
     return ""

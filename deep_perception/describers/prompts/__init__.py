@@ -1,4 +1,4 @@
-"""Prompts: texts of the package, or files of the user's own."""
+"""Prompts: texts of this package, or files of the user."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from deep_perception.backends import BackendUnavailable
 
 FOLDER = Path(__file__).parent
-# What is added to a prompt, and of no use alone.
+# These texts are appended to a prompt and are no prompts themselves.
 FORMS = ("json", "text", "scene")
 
 
 def read_prompt(name: str) -> str:
-    """The text of a prompt of the package or of a file. Raises BackendUnavailable."""
-    own = "/" in name or name.endswith(".txt")
-    path = Path(name).expanduser() if own else FOLDER / f"{name}.txt"
+    """Return the prompt with a name of the package or a path. Raises BackendUnavailable."""
+    is_path = "/" in name or name.endswith(".txt")
+    path = Path(name).expanduser() if is_path else FOLDER / f"{name}.txt"
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.txt") if p.stem not in FORMS))
         raise BackendUnavailable(
-            f"describer.prompt: {path} cannot be read ({error}); there is {known}, or give the "
-            "path of a text file"
+            f"describer.prompt: {path} cannot be read ({error}); set one of {known}, or the path "
+            "of a text file"
         ) from None
     if not text:
         raise BackendUnavailable(f"describer.prompt: {path} is empty")
@@ -30,5 +30,5 @@ def read_prompt(name: str) -> str:
 
 
 def prompt_id(text: str) -> str:
-    """Twelve hexadecimal digits that stand for a prompt."""
+    """Return twelve hexadecimal digits that are the same for the same prompt."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

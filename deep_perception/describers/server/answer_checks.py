@@ -1,4 +1,4 @@
-"""Whether words that a model gave are a description, and what is whole of words that break off."""
+"""Check whether the text of a model is a description, and find the complete part of a cut text."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ REFUSAL = re.compile(
     r"))",
     re.IGNORECASE,
 )  # fmt: skip
-# What prompt and schema call an answer's parts: small models give that back. Without what may be
-# there to see: a label, a text.
+# Small models return the names that the prompt and the schema give to the parts of an answer. Names
+# of what an image may show, such as "label" or "text", are not in the list.
 PLACEHOLDER = re.compile(r"^\W*(?:the )?(?:noun phrase|caption|sentence|string)\W*$", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.!?…]['\")\]]*(?=\s|$)")
 
 
-def problem(label: str, text: str, prompt: str) -> str:
-    """What is wrong with words, "" when nothing is."""
+def find_problem(label: str, text: str, prompt: str) -> str:
+    """Return why a label and a text are no description, "" if they are one."""
     if not re.search(r"\w", label) or not re.search(r"\w", text):
         return "the answer is empty"
     if REFUSAL.match(text.replace("’", "'")):
@@ -34,14 +34,17 @@ def problem(label: str, text: str, prompt: str) -> str:
     return ""
 
 
-def whole_sentences(text: str) -> str:
-    """What comes before the sentence that breaks off; "" when that is nothing."""
+def complete_sentences(text: str) -> str:
+    """Return the text up to the end of its last complete sentence, "" if it has none."""
     ends = [match.end() for match in SENTENCE_END.finditer(text)]
     return text[: ends[-1]].strip() if ends else ""
 
 
 def _repeats(words: list[str]) -> bool:
-    """A phrase of up to six words four times in a row, or hardly a new word in a long text."""
+    """Whether a phrase of up to six words comes four times in a row, or a long text has few words.
+
+    A text of at least 30 words repeats itself if less than a quarter of them differ.
+    """
     for length in range(1, 7):
         for start in range(len(words) - 4 * length + 1):
             if words[start : start + 3 * length] == words[start + length : start + 4 * length]:
@@ -50,9 +53,9 @@ def _repeats(words: list[str]) -> bool:
 
 
 def _echoes(words: list[str], prompt: list[str]) -> bool:
-    """Eight words in a row of the prompt, or all of a shorter answer of at least five."""
+    """Whether eight words in a row, or all five to seven words of a text, are in the prompt."""
     length = min(8, len(words))
     if length < 5:
         return False
-    asked = {tuple(prompt[i : i + length]) for i in range(len(prompt) - length + 1)}
-    return any(tuple(words[i : i + length]) in asked for i in range(len(words) - length + 1))
+    phrases = {tuple(prompt[i : i + length]) for i in range(len(prompt) - length + 1)}
+    return any(tuple(words[i : i + length]) in phrases for i in range(len(words) - length + 1))

@@ -1,4 +1,4 @@
-"""From what a chat server answered to a label, a sentence and attributes, or why there are none."""
+"""Parse the answer of a chat server: a label, a sentence and attributes, or why there are none."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deep_perception.describers.server.answer_checks import problem, whole_sentences
+from deep_perception.describers.server.answer_checks import complete_sentences, find_problem
 
 LABEL_LENGTH, TEXT_LENGTH, VALUE_LENGTH = 60, 600, 120
 UNKNOWN = ("", "unknown", "none", "n/a", "null")
 
-# Flat and bounded: small models follow it, and a grammar made of it stays small.
+# The schema is flat and bounded, so that small models follow it and its grammar stays small.
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -52,16 +52,19 @@ DETAILS = ("category", "attributes", "color", "material", "state", "affordances"
 
 
 class BadAnswer(Exception):
-    """The server answered, but not with words of this region; the message says with what."""
+    """The server's answer is no description of the region; the message says what it is."""
 
 
-class SaidError(Exception):
-    """The answer has status 200 and holds an error."""
+class ErrorInAnswer(Exception):
+    """The server answered with status 200 and an error in the body."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Words that passed the checks; ``truncated``: more was to come, this much of it is whole."""
+    """A description that passed the checks.
+
+    ``truncated``: the text of the model was cut off, and this is the complete part of it.
+    """
 
     label: str
     text: str
@@ -70,10 +73,10 @@ class Answer:
     truncated: bool = False
 
 
-def read(body: object, prompt: str) -> Answer:
-    """The words in the body of a chat completion.
+def parse_answer(body: object, prompt: str) -> Answer:
+    """Return the description in the body of a chat completion.
 
-    Raises BadAnswer for what is none or no description, SaidError for an error with status 200.
+    Raises BadAnswer if it holds none, and ErrorInAnswer for an error that came with status 200.
     """
     if isinstance(body, str):
         page = "a web page" if "<html" in body[:500].lower() else "no JSON"
@@ -82,35 +85,34 @@ def read(body: object, prompt: str) -> Answer:
         raise BadAnswer(f"the server answered with {type(body).__name__}, not with an object")
     choices = body.get("choices")
     if not choices and body.get("error"):
-        raise SaidError(error_text(body))
+        raise ErrorInAnswer(error_text(body))
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, Mapping) else None
     if not isinstance(choice, Mapping) or not isinstance(message, Mapping):
         raise BadAnswer("the answer has no choices")
     at_limit = choice.get("finish_reason") == "length"
-    there, whole = _words(_content(message, at_limit), at_limit)
-    wrong = problem(there.label, there.text, prompt)
-    if wrong:
-        raise BadAnswer(wrong)
-    if whole is None:
+    received, complete = _parse_content(_content(message, at_limit), at_limit)
+    if problem := find_problem(received.label, received.text, prompt):
+        raise BadAnswer(problem)
+    if complete is None:
         raise BadAnswer(
             "the answer breaks off at describer.max_tokens: raise it"
             if at_limit
             else "the answer's JSON breaks off"
         )
     model = body.get("model")
-    return dataclasses.replace(whole, model=clean(model, 200) if isinstance(model, str) else "")
+    return dataclasses.replace(complete, model=clean(model, 200) if isinstance(model, str) else "")
 
 
 def error_text(body: object) -> str:
-    """The message of an error body: a dict of some depth, a string, or nothing."""
+    """Return the message of an error body, which is a nested mapping, a string or None."""
     while isinstance(body, Mapping):
         body = body.get("error") or body.get("message") or body.get("detail") or json.dumps(body)
     return clean(str(body or ""), 300)
 
 
 def clean(text: str, length: int) -> str:
-    """One line without control characters: words are input from outside, for people and agents."""
+    """Return the text as one line without control characters, as it is untrusted input."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
@@ -126,48 +128,48 @@ def _content(message: Mapping[str, Any], at_limit: bool) -> str:
         return text
     if message.get("refusal"):
         raise BadAnswer(f"the model refused: {clean(str(message['refusal']), 120)}")
-    # Some engines put the forced JSON of a thinking model where its thoughts go.
-    thoughts = str(message.get("reasoning_content") or message.get("reasoning") or "")
-    if _object(thoughts) is not None:
-        return thoughts
+    # Some engines put the constrained JSON of a reasoning model into its reasoning.
+    reasoning = str(message.get("reasoning_content") or message.get("reasoning") or "")
+    if _first_object(reasoning) is not None:
+        return reasoning
     if at_limit:
         raise BadAnswer(
-            "the model came to no answer within describer.max_tokens: raise it, or turn the "
+            "the model reached describer.max_tokens without an answer: raise it, or turn the "
             "model's thinking off"
         )
     raise BadAnswer("the answer is empty")
 
 
-def _words(content: str, at_limit: bool) -> tuple[Answer, Answer | None]:
-    """What is there, and the part of it that does not break off: all, some of it, or None."""
-    found = _object(content)
-    if found is not None:  # also at the limit: what was to come is chatter
+def _parse_content(content: str, at_limit: bool) -> tuple[Answer, Answer | None]:
+    """Return what was received, and its complete part: all of it, some of it, or None."""
+    found = _first_object(content)
+    if found is not None:  # At the token limit too: only text after the object was cut off.
         answer = _from_object(found)
         return answer, answer
     if content.lstrip("`json \n").startswith("{"):
         closed, broken = _salvage(content)
         if not closed and not broken:
             raise BadAnswer("the answer is broken JSON")
-        there = _from_object({**closed, **broken})
-        caption = whole_sentences(broken.get("caption", ""))
-        whole = {**closed, **({"caption": caption} if caption else {})}
-        return there, _cut(_from_object(whole)) if whole.get("label") else None
-    there = _from_text(content)
+        received = _from_object({**closed, **broken})
+        caption = complete_sentences(broken.get("caption", ""))
+        complete = {**closed, **({"caption": caption} if caption else {})}
+        return received, _truncated(_from_object(complete)) if complete.get("label") else None
+    received = _from_text(content)
     if not at_limit:
-        return there, there
+        return received, received
     *lines, last = content.strip().splitlines()
-    rest = "\n".join([*lines, whole_sentences(last)]).strip()
-    # What is left of "1. A red cup that" is no sentence.
+    rest = "\n".join([*lines, complete_sentences(last)]).strip()
+    # "1. A red cup that" leaves "1.", which is no sentence.
     kept = _from_text(rest) if re.search(r"[^\W\d]", rest) else None
-    return there, _cut(kept) if kept and kept.label else None
+    return received, _truncated(kept) if kept and kept.label else None
 
 
-def _cut(answer: Answer) -> Answer:
+def _truncated(answer: Answer) -> Answer:
     return dataclasses.replace(answer, truncated=True)
 
 
-def _object(text: str) -> Mapping[str, Any] | None:
-    """The first JSON object in a text: fences and chatter around it are common."""
+def _first_object(text: str) -> Mapping[str, Any] | None:
+    """Return the first JSON object in a text: code fences and text around it are common."""
     for match in re.finditer(r"\{", text):
         try:
             found, _ = json.JSONDecoder().raw_decode(text, match.start())
@@ -178,17 +180,17 @@ def _object(text: str) -> Mapping[str, Any] | None:
 
 
 def _salvage(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """What a JSON object that breaks off says up to there: whole strings, and the broken one."""
+    """Return the complete string values of a JSON object that is cut off, and the cut one."""
     closed: dict[str, str] = {}
     broken: dict[str, str] = {}
     for key in ("label", "caption", "color", "category", "material"):
         match = re.search(rf'"{key}"\s*:\s*"((?:[^"\\]|\\.)*)("?)', text)
         if match:
-            into = closed if match[2] else broken
+            target = closed if match[2] else broken
             try:
-                into[key] = str(json.loads(f'"{match[1]}"', strict=False))
+                target[key] = str(json.loads(f'"{match[1]}"', strict=False))
             except ValueError:
-                into[key] = match[1]
+                target[key] = match[1]
     return closed, broken
 
 
@@ -235,7 +237,7 @@ def _named_lines(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _label(text: str) -> str:
-    """A short noun phrase: of a sentence, what comes before its verb or first preposition."""
+    """Return a short noun phrase: of a sentence, the part before its verb or first preposition."""
     phrase = clean(text, TEXT_LENGTH).strip("\"'`*#-. ")
     phrase = re.sub(
         r"^(?:(?:the|this) (?:region|object|picture|image|outlined \w+|marked \w+) "

@@ -1,4 +1,7 @@
-"""Words from a server, for many regions at once, and from the fallback while it cannot be used."""
+"""The base of the describers that ask a server, for many regions at once.
+
+While the server cannot be used, the fallback describes.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +17,33 @@ from contextlib import suppress
 from deep_perception import describers
 from deep_perception.backends import create
 from deep_perception.describers.cache.memory import DescriptionCache, key_of
-from deep_perception.describers.server.client import Client, Transient, Unreachable
+from deep_perception.describers.server.client import Client, ServerUnavailable, TransientError
 from deep_perception.describers.server.event_loop import EventLoop
-from deep_perception.describers.server.protocols import Asker, Shown
+from deep_perception.describers.server.protocols import RegionRequest, RequestBuilder
 from deep_perception.describers.server.readiness import Readiness
-from deep_perception.describers.server.scene_queue import Results, SceneQueue, ServerUnavailable
+from deep_perception.describers.server.scene_queue import NotDescribed, Results, SceneQueue
 from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# How often somebody who waits for words may change their mind.
-TICK_S = 0.05
+# Seconds between two chances of the caller to close the iterator of ``describe``.
+CANCEL_CHECK_S = 0.05
 
 
 class ServerDescriber:
-    """While the server cannot be used, the fallback describes and a warning says so."""
+    """Describes with a server; while that cannot be used, with the fallback and a warning."""
 
     name = ""
 
-    def __init__(self, settings: Settings, client: Client, asker: Asker, model: str) -> None:
-        """``model``: the wanted one, "" for any. Raises BackendUnavailable."""
+    def __init__(
+        self, settings: Settings, client: Client, requests: RequestBuilder, model: str
+    ) -> None:
+        """``model``: the wanted model, "" for any. Raises BackendUnavailable."""
         self._settings = settings.describer
         self._client = client
-        self._asker = asker
+        self._requests = requests
         self._fallback: describers.Describer | None = None
         fallback = self._settings.fallback
         if fallback and fallback != self.name:
@@ -46,7 +51,7 @@ class ServerDescriber:
         self._cache = DescriptionCache(self._settings.cache_size, self._settings.cache_file)
         self._readiness = Readiness(client, model, self._settings.max_concurrency)
         self._loop: EventLoop | None = None
-        # Regions without words from the server, of so many, and why.
+        # Regions of the last scene without a description of the server, all its regions, and why.
         self._missed: tuple[int, int, str] | None = None
         self._asked = 0
         self._lock = threading.Lock()
@@ -54,20 +59,20 @@ class ServerDescriber:
 
     @property
     def model(self) -> str:
-        """The model that is asked; each description says which one answered."""
+        """The model that is asked; a description names the model that answered."""
         return self._readiness.model
 
     @property
     def prompt_id(self) -> str:
-        """Which prompt is used: the same for the same text."""
-        return self._asker.prompt_id
+        """See ``SupportsPromptId``."""
+        return self._requests.prompt_id
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Why the fallback is in use, as long as it is, and what else is not as set."""
-        return tuple(
-            filter(None, (self._without_words(), *self._asker.warnings, self._cache.warning))
-        )
+        """Why the fallback is used, settings that the server does not support, and an unusable
+        cache file."""
+        warnings = (self._server_warning(), *self._requests.warnings, self._cache.warning)
+        return tuple(filter(None, warnings))
 
     @property
     def statistics(self) -> Mapping[str, int]:
@@ -80,28 +85,28 @@ class ServerDescriber:
 
     @property
     def available(self) -> bool:
-        """Whether words are to be expected of the server now."""
+        """Whether the server is expected to describe a region now."""
         return self._readiness.available
 
     @property
     def loading(self) -> bool:
-        """Whether the server is getting its model ready."""
+        """Whether the server is loading its model."""
         return self._readiness.loading
 
     def describe(
         self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description] | None]:
-        """Each region's words as they arrive. Closing the iterator cancels what is under way."""
+        """Yield each description as it arrives. Closing the iterator cancels the requests."""
         results: Results = queue.SimpleQueue()
-        loop = self._running()
-        describe = functools.partial(self._region, self._asker.looking_at(image))
+        loop = self._start_loop()
+        describe = functools.partial(self._describe_region, self._requests.for_image(image))
         scene = SceneQueue(self._readiness, describe, regions, results, loop)
-        gone: list[tuple[Region, str]] = []
+        missed: list[tuple[Region, str]] = []
         count = 0
         try:
             while True:
                 try:
-                    result = results.get(timeout=TICK_S)
+                    result = results.get(timeout=CANCEL_CHECK_S)
                 except queue.Empty:
                     if self._closed:
                         return
@@ -110,29 +115,30 @@ class ServerDescriber:
                 if result is None:
                     break
                 count += 1
-                region, words = result
-                if isinstance(words, ServerUnavailable):
-                    gone.append((region, str(words)))
+                region, description = result
+                if isinstance(description, NotDescribed):
+                    missed.append((region, description.reason))
                 else:
-                    yield region, words
-            scene.raise_if_ours()
-            yield from self._without_server(image, gone)
-            self._say(len(gone), count, gone[-1][1] if gone else "")
+                    yield region, description
+            scene.raise_internal_error()
+            yield from self._describe_missed(image, missed)
+            self._update_warning(len(missed), count, missed[-1][1] if missed else "")
         finally:
-            # The picture is the caller's again: nothing may look at it any more.
+            # The caller may reuse the image: no request may read it any more.
             scene.stop()
-            # Also of a scene that is given up: else nobody would find the server again.
+            # A cancelled scene starts the watch too: no other scene may come to find the server.
             watch = self._readiness.watch()
             if watch is not None:
                 with suppress(RuntimeError):
                     loop.submit(watch)
 
-    def get_ready(self, say: Callable[[str], object]) -> None:
-        """Wait for a model that is being loaded, describer.load_timeout_s at most."""
-        self._running().submit(self._readiness.wait(self._settings.load_timeout_s, say)).result()
+    def get_ready(self, info: Callable[[str], object]) -> None:
+        """Wait for a model that is being loaded, at most describer.load_timeout_s."""
+        waiting = self._readiness.wait_until_loaded(self._settings.load_timeout_s, info)
+        self._start_loop().submit(waiting).result()
 
     def close(self) -> None:
-        """End the thread and close the connections; an iterator in use ends."""
+        """End the thread and close the connections; a running ``describe`` ends."""
         with self._lock:
             self._closed = True
             loop, self._loop = self._loop, None
@@ -147,87 +153,84 @@ class ServerDescriber:
         finally:
             await self._client.close()
 
-    def _running(self) -> EventLoop:
+    def _start_loop(self) -> EventLoop:
         with self._lock:
             if self._closed:
                 raise RuntimeError("the describer is closed")
             self._loop = self._loop or EventLoop(f"describer-{self.name}")
             return self._loop
 
-    def _without_server(
-        self, image: BgrImage, gone: Sequence[tuple[Region, str]]
+    def _describe_missed(
+        self, image: BgrImage, missed: Sequence[tuple[Region, str]]
     ) -> Iterator[tuple[Region, Description] | None]:
         if self._fallback:
-            # Together: some describers tell the regions of a scene apart.
-            yield from self._fallback.describe(image, [region for region, _ in gone])
+            # All in one call: some describers make the labels of a scene differ.
+            yield from self._fallback.describe(image, [region for region, _ in missed])
         else:
-            for region, reason in gone:
+            for region, reason in missed:
                 yield region, self._failed(reason, 0.0)
 
-    def _say(self, gone: int, of: int, reason: str) -> None:
+    def _update_warning(self, missed: int, count: int, reason: str) -> None:
         before = self._missed
-        if gone:
-            self._missed = gone, of, reason
+        if missed:
+            self._missed = missed, count, reason
             if not before:
-                log.warning(self._without_words())
+                log.warning(self._server_warning())
         elif before and self._readiness.healthy:
             self._missed = None
-            log.info("%s server %s: words come from it again", self.name, self._client.url)
+            log.info("%s server %s describes regions again", self.name, self._client.url)
 
-    def _without_words(self) -> str:
+    def _server_warning(self) -> str:
         if self._missed is None:
             return ""
-        gone, of, reason = self._missed
-        part = "" if gone == of else f" for {gone} of {of} regions"
+        missed, count, reason = self._missed
+        part = "" if missed == count else f" for {missed} of {count} regions"
         instead = f"; {self._fallback.name!r} is used instead" if self._fallback else ""
-        # A lost server is watched: what is wrong now may be something else.
-        reason = self._readiness.trouble or reason
+        # The watch may have found another problem since then.
+        reason = self._readiness.problem or reason
         return f"{self.name} server {self._client.url}: {reason}{instead}{part}"
 
     # -- in the event loop -------------------------------------------------------------------
 
-    async def _region(
-        self, show: Callable[[Region], Shown], region: Region, probe: bool
-    ) -> Description | ServerUnavailable:
-        """The words of one region, or why the server has none for any."""
+    async def _describe_region(
+        self, make_request: Callable[[Region], RegionRequest], region: Region, probe: bool
+    ) -> Description | NotDescribed:
         model = self._readiness.known_model
-        if not self._readiness.usable(probe) and not (model and self._cache.may_know):
-            return ServerUnavailable(self._readiness.reason)
+        if not self._readiness.usable(probe) and not (model and self._cache.may_have_entries):
+            return NotDescribed(self._readiness.last_problem)
         try:
-            shown = show(region)
-        except Exception as error:  # a picture that cannot be made is this region's
+            request = make_request(region)
+        except Exception as error:  # An image that cannot be made fails this region only.
             return self._failed(f"{type(error).__name__}: {error}", 0.0)
-        key = key_of((self.name, model, *self._asker.shaped_by), shown.pictures)
-        return await self._cache.words(key, lambda: self._ask(shown, probe))
+        key = key_of((self.name, model, *self._requests.cache_key_texts), request.images)
+        return await self._cache.get_or_make(key, lambda: self._ask_in_slot(request, probe))
 
-    async def _ask(self, shown: Shown, probe: bool) -> Description | ServerUnavailable:
+    async def _ask_in_slot(self, request: RegionRequest, probe: bool) -> Description | NotDescribed:
         async with self._readiness.slots:
-            return await self._ask_now(shown, probe)
+            return await self._ask(request, probe)
 
-    async def _ask_now(self, shown: Shown, probe: bool) -> Description | ServerUnavailable:
+    async def _ask(self, request: RegionRequest, probe: bool) -> Description | NotDescribed:
         readiness = self._readiness
         if not readiness.usable(probe):
-            return ServerUnavailable(readiness.reason)
+            return NotDescribed(readiness.last_problem)
         self._asked += 1
         started = time.perf_counter()
         timeout = self._settings.region_timeout_s
         try:
-            asking = shown.ask(readiness.model, lambda: not readiness.healthy)
-            answer = await asyncio.wait_for(asking, timeout)
+            sending = request.send(readiness.model, lambda: not readiness.healthy)
+            answer = await asyncio.wait_for(sending, timeout)
         except asyncio.CancelledError:
-            readiness.given_up(time.perf_counter() - started, timeout)
+            readiness.record_cancelled(time.perf_counter() - started, timeout)
             raise
         except asyncio.TimeoutError:
-            return ServerUnavailable(
-                await readiness.no_answer(Transient(f"no words within {timeout:g} s"))
-            )
-        except (Transient, Unreachable) as error:
-            return ServerUnavailable(await readiness.no_answer(error))
-        except Exception as error:  # whatever it is, it is this region's
-            # The server answered, if not as wanted.
-            readiness.answered()
+            failure = TransientError(f"no description within {timeout:g} s")
+            return NotDescribed(await readiness.record_failure(failure))
+        except (TransientError, ServerUnavailable) as error:
+            return NotDescribed(await readiness.record_failure(error))
+        except Exception as error:  # Any other failure is of this region only.
+            readiness.record_answer()
             return self._failed(str(error) or type(error).__name__, time.perf_counter() - started)
-        readiness.answered()
+        readiness.record_answer()
         return Description(
             status="described",
             label=answer.label,

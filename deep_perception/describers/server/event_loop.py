@@ -13,7 +13,7 @@ CLOSE_WITHIN_S = 5.0
 
 
 class EventLoop:
-    """An event loop in a thread of its own."""
+    """An event loop in a thread of its own, to be used from any other thread."""
 
     def __init__(self, name: str) -> None:
         """Start the thread."""
@@ -22,19 +22,19 @@ class EventLoop:
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run a coroutine in the loop. Raises RuntimeError when it is closed."""
+        """Run a coroutine in the loop. Raises RuntimeError if the loop is closed."""
         if self._loop.is_closed():
             coroutine.close()
             raise RuntimeError("the describer is closed")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Call a function in the loop, from another thread; nothing when it is closed."""
+        """Call a function in the loop; do nothing if the loop is closed."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def close(self, last: Coroutine[Any, Any, Any]) -> None:
-        """Cancel what runs, run ``last``, end the thread. A second call does nothing."""
+        """Cancel all tasks, run ``last`` and end the thread. A second call does nothing."""
         if self._loop.is_closed():
             last.close()
             return
@@ -53,5 +53,5 @@ class EventLoop:
         await asyncio.gather(*others, return_exceptions=True)
         await last
         await asyncio.get_running_loop().shutdown_asyncgens()
-        # Its threads look names up.
+        # The loop resolves host names in the threads of its default executor.
         await asyncio.get_running_loop().shutdown_default_executor()

@@ -1,7 +1,8 @@
-"""Which model of a chat server is asked, or what the user has to do first.
+"""Choose the model of a chat server from its list of models, or say what the user has to do.
 
-LM Studio tells of itself at ``/api/v1/models`` (from 0.4.0) or ``/api/v0/models`` (from 0.3.6);
-``/v1/models``, which every server has, lists what is downloaded and proves nothing about loading.
+LM Studio describes its models at ``/api/v1/models`` (from 0.4.0) or ``/api/v0/models`` (from
+0.3.6). ``/v1/models``, which every server has, lists downloaded models and does not say which ones
+are loaded.
 """
 
 from __future__ import annotations
@@ -12,38 +13,40 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class NotReady(Exception):
-    """The server answers, but has no model for pictures; the message says what to do.
+class NoUsableModel(Exception):
+    """The server answers but has no usable model; the message says what to do.
 
-    ``unloaded``: the wanted model, if it only has to be loaded; ``loading``: that is being done.
+    ``unloaded``: the wanted model if it only has to be loaded, else ""; ``loading``: whether LM
+    Studio is already loading it.
     """
 
     def __init__(self, message: str, *, unloaded: str = "", loading: bool = False) -> None:
-        """With what may help."""
+        """Store the message and the state of the model."""
         super().__init__(message)
         self.unloaded, self.loading = unloaded, loading
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A model to ask and how many requests its server takes at once, 0: not known."""
+class ChosenModel:
+    """A model and how many requests its server handles at once, 0 if unknown."""
 
-    model: str
+    name: str
     parallel: int = 0
 
 
 @dataclass(frozen=True)
-class _Known:
+class _ListedModel:
     name: str
-    loaded: tuple[Chosen, ...]
+    instances: tuple[ChosenModel, ...]
+    """The loaded instances."""
     vision: bool
     loading: bool = False
 
 
-def choose(path: str, body: object, wanted: str) -> Chosen | None:
-    """The model of one of the three listings, None when the body is no such listing.
+def choose_model(path: str, body: object, wanted: str) -> ChosenModel | None:
+    """Return the model of one of the three listings, None if the body is no such listing.
 
-    Raises NotReady.
+    Raises NoUsableModel.
     """
     if not isinstance(body, Mapping):
         return None
@@ -52,26 +55,28 @@ def choose(path: str, body: object, wanted: str) -> Chosen | None:
         return None
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
     if path == "/api/v1/models":
-        return _of_lm_studio([_v1(entry) for entry in entries if _speaks(entry)], wanted)
+        return _choose_loaded([_from_v1(entry) for entry in entries if _generates(entry)], wanted)
     if path == "/api/v0/models":
-        return _of_lm_studio([_v0(entry) for entry in entries if _speaks(entry)], wanted)
-    return _of_any([str(entry.get("id", "")) for entry in entries], wanted)
+        return _choose_loaded([_from_v0(entry) for entry in entries if _generates(entry)], wanted)
+    return _choose_by_name([str(entry.get("id", "")) for entry in entries], wanted)
 
 
-def _speaks(entry: Mapping[str, Any]) -> bool:
+def _generates(entry: Mapping[str, Any]) -> bool:
     return not str(entry.get("type", "")).startswith("embedding")
 
 
-def _v1(entry: Mapping[str, Any]) -> _Known:
+def _from_v1(entry: Mapping[str, Any]) -> _ListedModel:
     name = str(entry.get("key", ""))
-    abilities = entry.get("capabilities")
-    instances = [one for one in entry.get("loaded_instances") or () if isinstance(one, Mapping)]
-    return _Known(
+    capabilities = entry.get("capabilities")
+    loaded = entry.get("loaded_instances") or ()
+    return _ListedModel(
         name,
         tuple(
-            Chosen(str(one.get("id") or name), _parallel(one.get("config"))) for one in instances
+            ChosenModel(str(instance.get("id") or name), _parallel(instance.get("config")))
+            for instance in loaded
+            if isinstance(instance, Mapping)
         ),
-        isinstance(abilities, Mapping) and bool(abilities.get("vision")),
+        isinstance(capabilities, Mapping) and bool(capabilities.get("vision")),
     )
 
 
@@ -80,78 +85,87 @@ def _parallel(config: object) -> int:
     return min(64, value) if isinstance(value, int) and value > 0 else 0
 
 
-def _v0(entry: Mapping[str, Any]) -> _Known:
+def _from_v0(entry: Mapping[str, Any]) -> _ListedModel:
     name = str(entry.get("id", ""))
-    loaded = (Chosen(name),) if entry.get("state") == "loaded" else ()
-    return _Known(name, loaded, entry.get("type") == "vlm", entry.get("state") == "loading")
+    instances = (ChosenModel(name),) if entry.get("state") == "loaded" else ()
+    return _ListedModel(
+        name, instances, entry.get("type") == "vlm", entry.get("state") == "loading"
+    )
 
 
-def _of_lm_studio(known: Sequence[_Known], wanted: str) -> Chosen:
-    seeing = [one for one in known if one.vision]
-    loaded = [one for one in known if one.loaded]
+def _choose_loaded(models: Sequence[_ListedModel], wanted: str) -> ChosenModel:
+    """Return the wanted model, or the first loaded one that takes images if none is wanted."""
+    vision_models = [model for model in models if model.vision]
     if wanted:
-        for one in known:
-            for instance in one.loaded:
-                if wanted in (one.name, instance.model):
-                    if not one.vision:
-                        raise NotReady(f"{_blind([one])}; {_advice(seeing)}")
-                    return instance
-        names = [one.name for one in known]
-        if wanted not in names:
-            raise NotReady(f"there is no model {wanted!r}{_near(wanted, names)}; {_advice(seeing)}")
-        found = next(one for one in known if one.name == wanted)
-        if not found.vision:
-            raise NotReady(f"model {wanted!r} takes text only; {_advice(seeing)}")
-        if found.loading:
-            raise NotReady(f"LM Studio is loading {wanted!r}", loading=True)
-        raise NotReady(f"model {wanted!r} is not loaded: {how_to_load(wanted)}", unloaded=wanted)
-    for one in loaded:
-        if one.vision:
-            return one.loaded[0]
+        return _find_wanted(models, vision_models, wanted)
+    loaded = [model for model in models if model.instances]
+    for model in loaded:
+        if model.vision:
+            return model.instances[0]
     if loaded:
-        raise NotReady(f"{_blind(loaded)}; {_advice(seeing)}")
-    for one in seeing:
-        if one.loading:
-            raise NotReady(f"LM Studio is loading {one.name!r}", loading=True)
-    raise NotReady(f"no model is loaded; {_advice(seeing)}")
+        raise NoUsableModel(f"{_text_only(loaded)}; {_advice(vision_models)}")
+    for model in vision_models:
+        if model.loading:
+            raise NoUsableModel(f"LM Studio is loading {model.name!r}", loading=True)
+    raise NoUsableModel(f"no model is loaded; {_advice(vision_models)}")
 
 
-def _blind(models: Sequence[_Known]) -> str:
-    names = ", ".join(repr(one.name) for one in models)
+def _find_wanted(
+    models: Sequence[_ListedModel], vision_models: Sequence[_ListedModel], wanted: str
+) -> ChosenModel:
+    for model in models:
+        for instance in model.instances:
+            if wanted in (model.name, instance.name):
+                if not model.vision:
+                    raise NoUsableModel(f"{_text_only([model])}; {_advice(vision_models)}")
+                return instance
+    found = next((model for model in models if model.name == wanted), None)
+    if found is None:
+        hint = _suggestion(wanted, [model.name for model in models])
+        raise NoUsableModel(f"there is no model {wanted!r}{hint}; {_advice(vision_models)}")
+    if not found.vision:
+        raise NoUsableModel(f"model {wanted!r} takes text only; {_advice(vision_models)}")
+    if found.loading:
+        raise NoUsableModel(f"LM Studio is loading {wanted!r}", loading=True)
+    raise NoUsableModel(f"model {wanted!r} is not loaded: {how_to_load(wanted)}", unloaded=wanted)
+
+
+def _text_only(models: Sequence[_ListedModel]) -> str:
+    names = ", ".join(repr(model.name) for model in models)
     return f"the loaded model {names} takes text only"
 
 
-def _advice(seeing: Sequence[_Known]) -> str:
-    if not seeing:
+def _advice(vision_models: Sequence[_ListedModel]) -> str:
+    if not vision_models:
         return (
             "download a vision model in LM Studio (Discover, filter 'Vision') and load it "
             "(Developer > Select a model to load)"
         )
-    loaded = [one.name for one in seeing if one.loaded]
+    loaded = [model.name for model in vision_models if model.instances]
     if loaded:
         return f"set describer.model to {loaded[0]!r}, or leave it empty"
-    return (
-        f"of the downloaded ones {seeing[0].name!r} takes pictures: {how_to_load(seeing[0].name)}"
-    )
+    name = vision_models[0].name
+    return f"of the downloaded models {name!r} takes images: {how_to_load(name)}"
 
 
 def how_to_load(name: str) -> str:
-    """What the user has to do."""
+    """Return what the user has to do to load a model in LM Studio."""
     return f"load it in LM Studio (Developer > Select a model to load) or run: lms load {name}"
 
 
-def _of_any(names: Sequence[str], wanted: str) -> Chosen:
-    chatting = [name for name in names if name and "embed" not in name.lower()]
+def _choose_by_name(names: Sequence[str], wanted: str) -> ChosenModel:
+    candidates = [name for name in names if name and "embed" not in name.lower()]
     if wanted:
-        # `transformers serve FOLDER` lists what is in its cache, where the folder's model is not.
-        if wanted in chatting or not names:
-            return Chosen(wanted)
-        raise NotReady(f"there is no model {wanted!r}{_near(wanted, chatting)}{_list(chatting)}")
-    if len(chatting) == 1:
-        return Chosen(chatting[0])
-    if not chatting:
-        raise NotReady("the server lists no model; load one that takes pictures")
-    raise NotReady(f"set describer.model to one that takes pictures{_list(chatting)}")
+        # `transformers serve FOLDER` lists its cache, which does not hold the model of the folder.
+        if wanted in candidates or not names:
+            return ChosenModel(wanted)
+        hint = _suggestion(wanted, candidates)
+        raise NoUsableModel(f"there is no model {wanted!r}{hint}{_list(candidates)}")
+    if len(candidates) == 1:
+        return ChosenModel(candidates[0])
+    if not candidates:
+        raise NoUsableModel("the server lists no model; load one that takes images")
+    raise NoUsableModel(f"set describer.model to one that takes images{_list(candidates)}")
 
 
 def _list(names: Sequence[str]) -> str:
@@ -159,6 +173,6 @@ def _list(names: Sequence[str]) -> str:
     return f"; the server has {', '.join(names[:8]) or 'none'}{more}"
 
 
-def _near(wanted: str, names: Sequence[str]) -> str:
+def _suggestion(wanted: str, names: Sequence[str]) -> str:
     near = difflib.get_close_matches(wanted, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,8 +1,9 @@
-"""LM Studio is told to load the model that is wanted, and to unload it at the end.
+"""Make LM Studio load the wanted model, and unload it at the end.
 
-POST /api/v1/models/load {"model"} answers when it is loaded, with its "instance_id"; the request
-takes no unknown keys and tells of no progress. POST /api/v1/models/unload {"instance_id"}. Both
-from 0.4.0; before, such a call is answered with status 200 and an error.
+``POST /api/v1/models/load {"model"}`` answers when the model is loaded, with its "instance_id"; the
+request takes no unknown keys and reports no progress. ``POST /api/v1/models/unload
+{"instance_id"}`` unloads it. Both exist from version 0.4.0; an older LM Studio answers such a call
+with status 200 and an error.
 """
 
 from __future__ import annotations
@@ -20,88 +21,87 @@ log = logging.getLogger(__name__)
 
 UNLOAD_WITHIN_S = 3.0
 Post = Callable[[str, Mapping[str, object], float], Awaitable[object]]
-"""Path, body and seconds; the answer's body."""
+"""Takes path, body and timeout in seconds, and returns the body of the answer."""
 
 
-class Loading:
-    """Loads one model, in the background of the event loop; of several requests at once, once."""
+class ModelLoader:
+    """Loads one model in the background of the event loop, once for any number of requests."""
 
     def __init__(self, post: Post, settings: DescriberSettings) -> None:
-        """Nothing is loaded yet."""
+        """Load nothing yet."""
         self._post = post
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
-        self._began_s = 0.0
+        self._started_s = 0.0
         self._failure = ""
         self._instances: list[str] = []
 
-    def go_on(self, model: str) -> str:
-        """Begin to load a model that is not loaded; why it is not, once that has failed.
+    def start_loading(self, model: str) -> str:
+        """Start to load a model that is not loaded, unless that was done; return why it failed.
 
-        What failed is not tried again: an engine without memory fails in minutes, and for
-        everybody. "" while it is loading.
+        The result is "" while the model is being loaded. A failed attempt is not repeated: an
+        engine without enough memory needs minutes to fail, and disturbs its other users.
         """
         if self._task is None:
-            self._began_s = time.monotonic()
+            self._started_s = time.monotonic()
             self._task = asyncio.ensure_future(self._load(model))
         elif self._task.done() and not self._failure:
             self._failure = f"LM Studio loaded model {model!r}, and now does not have it"
         return self._failure
 
     @property
-    def seconds(self) -> float:
-        """How long it has been loading."""
-        return time.monotonic() - self._began_s
+    def elapsed_s(self) -> float:
+        """Seconds since the start of loading."""
+        return time.monotonic() - self._started_s
 
-    def is_loaded(self) -> None:
-        """The server lists it as loaded: if it is unloaded later, it may be loaded again."""
+    def confirm_loaded(self) -> None:
+        """Note that the server lists the model as loaded: if it is unloaded, it is loaded again."""
         if self._task is not None and self._task.done():
             self._task, self._failure = None, ""
 
     async def _load(self, model: str) -> None:
         timeout = self._settings.load_timeout_s
-        log.info("LM Studio is told to load %r", model)
+        log.info("LM Studio is asked to load %r", model)
         try:
-            posted = self._post("/api/v1/models/load", {"model": model}, timeout)
-            body = await asyncio.wait_for(posted, timeout)
+            request = self._post("/api/v1/models/load", {"model": model}, timeout)
+            body = await asyncio.wait_for(request, timeout)
         except asyncio.CancelledError:
-            # Closed meanwhile. The first instance of a model has its name.
+            # The describer was closed. The first instance of a model has the model's name.
             self._instances.append(model)
             raise
         except asyncio.TimeoutError:
             self._failure = (
                 f"model {model!r} is not loaded after describer.load_timeout_s ({timeout:g} s)"
             )
-        except Exception as error:  # each of the client's is the reason
-            self._failure = (
-                f"LM Studio did not load model {model!r} ({error}); {how_to_load(model)}"
-            )
+        except Exception as error:  # Every exception of the client says the reason.
+            self._fail(model, str(error))
         else:
             answer = body if isinstance(body, Mapping) else {}
             instance = answer.get("instance_id") or answer.get("model_instance_id")
             if answer.get("status") == "loaded" and isinstance(instance, str):
                 self._instances.append(instance)
-                log.info("LM Studio loaded %r in %.0f s", model, self.seconds)
+                log.info("LM Studio loaded %r in %.0f s", model, self.elapsed_s)
                 return
             reason = error_text(body)
             if "unexpected endpoint" in reason.lower():
-                reason = "it cannot be told to before its version 0.4.0"
+                reason = "LM Studio can load a model on request only from version 0.4.0"
             self._fail(model, reason)
 
     def _fail(self, model: str, reason: str) -> None:
         self._failure = f"LM Studio did not load model {model!r} ({reason}); {how_to_load(model)}"
 
     async def close(self) -> None:
-        """Unload what was loaded here, if that is wanted."""
+        """Unload the models that were loaded here if describer.load_model asks for that."""
         if self._settings.load_model != "load+unload":
             return
         while self._instances:
             instance = self._instances.pop()
             try:
-                body = {"instance_id": instance}
-                posted = self._post("/api/v1/models/unload", body, UNLOAD_WITHIN_S)
-                answer = await asyncio.wait_for(posted, UNLOAD_WITHIN_S)
+                request = self._post(
+                    "/api/v1/models/unload", {"instance_id": instance}, UNLOAD_WITHIN_S
+                )
+                answer = await asyncio.wait_for(request, UNLOAD_WITHIN_S)
                 if isinstance(answer, Mapping) and answer.get("error"):
                     log.warning("LM Studio did not unload %r: %s", instance, error_text(answer))
-            except Exception as error:  # nobody waits for it any more
+            except Exception as error:  # A model that stays loaded must not prevent the end.
                 log.warning("LM Studio did not unload %r: %s", instance, error or "no answer")

@@ -1,4 +1,4 @@
-"""How a server is asked: what a describer on top of ``ServerDescriber`` brings."""
+"""What a describer built on ``ServerDescriber`` provides: how a region becomes a request."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from deep_perception.images import BgrImage
 from deep_perception.regions import Region
 
 
-class Shown(Protocol):
-    """What a server is to see of one region."""
+class RegionRequest(Protocol):
+    """A request for the description of one region."""
 
     @property
-    def pictures(self) -> Sequence[BgrImage]:
-        """All of it, before it is encoded."""
+    def images(self) -> Sequence[BgrImage]:
+        """All images of the request before they are encoded."""
         ...
 
-    async def ask(self, model: str, give_up: Callable[[], bool]) -> Answer:
-        """The words.
+    async def send(self, model: str, give_up: Callable[[], bool]) -> Answer:
+        """Return the server's description.
 
-        Raises Transient (no answer, often enough), Unreachable, or anything else for a region that
-        this server cannot describe. ``give_up``: whether asking once more makes no sense.
+        ``give_up`` tells whether another attempt makes no sense. Raises TransientError (no answer
+        after several attempts), ServerUnavailable, or any other exception for a region that this
+        server cannot describe.
         """
         ...
 
 
-class Asker(Protocol):
-    """How a server is asked."""
+class RequestBuilder(Protocol):
+    """Makes the requests of one describer."""
 
     @property
     def prompt_id(self) -> str:
-        """Which prompt is used: the same for the same text."""
+        """The identifier of the prompt: the same for the same text."""
         ...
 
     @property
-    def shaped_by(self) -> Sequence[str]:
-        """All that shapes the answers but the pictures and the model; it never changes."""
+    def cache_key_texts(self) -> Sequence[str]:
+        """All texts and settings that influence an answer, but the images and the model.
+
+        They do not change after the construction.
+        """
         ...
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What the server does not do as set."""
+        """The settings that the server does not support, one sentence each."""
         ...
 
-    def looking_at(self, image: BgrImage) -> Callable[[Region], Shown]:
-        """How a region of this source image is shown."""
+    def for_image(self, image: BgrImage) -> Callable[[Region], RegionRequest]:
+        """Return a function that makes the request for a region of this source image."""
         ...

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ from deep_perception.describers.cache import file as cache_file
 from deep_perception.describers.cache import memory as cache_memory
 from deep_perception.describers.cache.file import DescriptionFile
 from deep_perception.describers.cache.memory import DescriptionCache, key_of
+from deep_perception.describers.server import breaker, readiness
 from deep_perception.regions import Description
 from deep_perception.settings.options import settings_from
 from support.chat_scene import (
@@ -139,7 +141,8 @@ def test_when_the_one_that_is_asked_is_cancelled_another_asks():
 
 
 @chat_test
-def test_failures_and_the_words_of_the_fallback_are_not_remembered():
+def test_failures_and_the_words_of_the_fallback_are_not_remembered(monkeypatch):
+    monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.2)
     with Server(lambda request: Reply(completion(""))) as server:
         describer = chat(server, fallback="attributes")
         regions = regions_of(3)
@@ -156,7 +159,9 @@ def test_failures_and_the_words_of_the_fallback_are_not_remembered():
 
 
 @chat_test
-def test_what_is_remembered_needs_no_server_and_says_nothing_of_it():
+def test_what_is_remembered_needs_no_server_and_says_nothing_of_it(monkeypatch):
+    monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.2)
+    monkeypatch.setattr(readiness, "RECHECK_S", 0.05)
     regions = regions_of(8)
     with Server(numbered()) as server:
         describer = chat(server, fallback="attributes")
@@ -259,7 +264,7 @@ def run(cache, *steps):
 
     async def go():
         try:
-            return [await cache.words(k, lambda v=value: made(v)) for k, value in steps]
+            return [await cache.get_or_make(k, lambda v=value: made(v)) for k, value in steps]
         finally:
             await cache.close()
 
@@ -415,7 +420,7 @@ def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path,
                 await asyncio.sleep(0.01)
 
         ticking = asyncio.ensure_future(tick())
-        found = await cache.words(key(2), made)
+        found = await cache.get_or_make(key(2), made)
         ticking.cancel()
         await cache.close()
         return found
@@ -430,16 +435,18 @@ def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path,
 
 
 WRITER = """
-import asyncio, sys
-sys.path.insert(0, sys.argv[4])
-from test_cache import WordsCache, cup, key
+import asyncio, json, sys
+from deep_perception.describers.cache.memory import DescriptionCache, key_of
+from deep_perception.regions import Description
 
 async def go(path, first, last):
-    cache = WordsCache(5, path)
+    cache = DescriptionCache(5, path)
+    fields = json.loads(sys.argv[4])
     for number in range(first, last):
         async def made():
-            return cup(number)
-        print(number, (await cache.words(key(number), made)).text, flush=True)
+            return Description(**{**fields, "text": f"A cup, number {number}."})
+        key = key_of([str(number)], [])
+        print(number, (await cache.get_or_make(key, made)).text, flush=True)
     assert cache.warning == "", cache.warning
     await cache.close()
 
@@ -448,12 +455,12 @@ asyncio.run(go(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
 
 
 def writer(path, first, last):
-    here = str(Path(__file__).parent)
+    fields = json.dumps(dataclasses.asdict(CUP))
     package = str(Path(deep_perception.__file__).parents[1])
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), str(first), str(last), here],
+        [sys.executable, "-c", WRITER, str(path), str(first), str(last), fields],
         stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": f"{package}:{package}/test"},
+        env={**os.environ, "PYTHONPATH": package},
     )  # fmt: skip
 
 

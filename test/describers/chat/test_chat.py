@@ -15,12 +15,16 @@ from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.chat import Chat
 from deep_perception.describers.server import breaker
+from deep_perception.describers.server import describer as describer_module
 from deep_perception.description import PendingRegions
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from
 from support.chat_scene import (
     IMAGE,
+    PATIENCE_S,
     PHOTO,
+    Counted,
+    MovedClock,
     ask,
     chat,
     describe,
@@ -347,7 +351,7 @@ def test_retry_after_is_waited_for_and_not_for_too_long():
 
 def test_a_region_has_its_deadline():
     stop = threading.Event()
-    with Server(lambda request: (stop.wait(20), GOOD)[1]) as server:
+    with Server(lambda request: (stop.wait(PATIENCE_S), GOOD)[1]) as server:
         try:
             (words,), (warning,) = describe(server, region_timeout_s=0.2)
         finally:
@@ -357,28 +361,33 @@ def test_a_region_has_its_deadline():
     assert server.url in warning
 
 
-def analyze(server, image, count, **changes):
-    """With a new Analyzer that knows no fallback and finds at most so many regions."""
-    changes = {"backend": "chat", "fallback": "", "url": server.url, **changes}
-    settings = {f"describer.{name}": value for name, value in changes.items()}
-    with Analyzer(settings_from({**settings, "sweep.max_regions": count})) as analyzer:
-        return analyzer.analyze(image)
-
-
-def test_at_the_scene_deadline_the_rest_stays_pending():
-    stop, answered = threading.Event(), Counter()
+def test_at_the_scene_deadline_the_rest_stays_pending(monkeypatch):
+    stop, clock = threading.Event(), MovedClock(monkeypatch, analyzer_module)
+    settings = settings_from(
+        {
+            "describer.backend": "chat",
+            "describer.fallback": "",
+            "describer.max_concurrency": 1,
+            "describer.scene_deadline_s": PATIENCE_S,
+            "sweep.max_regions": 8,
+        }
+    )
 
     def answer(request):
-        answered["all"] += 1
-        if answered["all"] > 3:
-            stop.wait(20)
+        if len(server.requests) > 3:
+            describer.wait_for(3)
+            clock.forward(PATIENCE_S)
+            stop.wait(PATIENCE_S)
         return GOOD
 
     with Server(answer) as server:
-        try:
-            scene = analyze(server, PHOTO, 8, scene_deadline_s=4.0, max_concurrency=1)
-        finally:
-            stop.set()
+        settings.describer.url = server.url
+        with Analyzer(settings) as analyzer:
+            describer = analyzer.models.describer = Counted(analyzer.models.describer)
+            try:
+                scene = analyzer.analyze(PHOTO)
+            finally:
+                stop.set()
     statuses = Counter(region.description.status for region in scene.regions)
     assert statuses == {"described": 3, "pending": 5}
     assert not scene.complete
@@ -389,8 +398,8 @@ def test_the_first_words_come_while_the_sweep_still_runs():
 
     class Slow(Superpixels):
         def masks(self, embedding, points):
-            if order and "described" not in order:
-                time.sleep(0.5)  # the words of an earlier region are on their way
+            if order:
+                describer.wait_for(1)
             order.append("swept")
             return super().masks(embedding, points)
 
@@ -477,7 +486,7 @@ def test_as_many_at_once_as_the_server_says_or_as_set(said, setting, most):
 
     def answer(request):
         # Each group is answered when all of it is there: counted, not timed.
-        all_here.wait(10)
+        all_here.wait(PATIENCE_S)
         return GOOD
 
     with Server(answer, listings) as server:
@@ -495,7 +504,7 @@ def test_regions_arrive_as_they_are_ready_and_the_largest_is_first():
 
     def answer(request):
         if len(first) >= 1:
-            go.wait(10)
+            go.wait(PATIENCE_S)
         first.append(1)
         return GOOD
 
@@ -520,7 +529,7 @@ def test_closing_the_iterator_cancels_what_is_under_way():
     def answer(request):
         seen.append(1)
         if len(seen) > 2:
-            stop.wait(20)
+            stop.wait(PATIENCE_S)
         return GOOD
 
     with Server(answer) as server:
@@ -544,7 +553,7 @@ def test_closing_the_iterator_cancels_what_is_under_way():
 
 def test_close_ends_an_iterator_that_waits():
     stop = threading.Event()
-    with Server(lambda request: (stop.wait(20), GOOD)[1]) as server:
+    with Server(lambda request: (stop.wait(PATIENCE_S), GOOD)[1]) as server:
         describer = chat(server)
         done = []
         reader = threading.Thread(target=lambda: done.append(ask(describer, regions_of(8))))
@@ -552,7 +561,7 @@ def test_close_ends_an_iterator_that_waits():
         while not server.requests:
             time.sleep(0.01)
         describer.close()
-        reader.join(10)
+        reader.join(PATIENCE_S)
         stop.set()
     assert done == [[]]
 
@@ -695,7 +704,7 @@ def test_an_open_breaker_asks_nothing_and_half_open_asks_for_one_region(monkeypa
     ("name", "value", "message"),
     [
         ("url", "localhost:1234", "is no http address"),
-        ("prompt", "nosuch", "there is .*region"),
+        ("prompt", "nosuch", "set one of .*region"),
         ("prompt", "/no/such.txt", "cannot be read"),
     ],
 )
@@ -752,16 +761,23 @@ def test_an_address_without_v1_is_told_what_is_missing():
     assert f"Set describer.url to {url}/v1" in warning
 
 
-def test_a_server_that_hangs_is_noticed_also_when_its_scenes_are_cut_short():
-    """The questions are taken back before they time out, time after time."""
-    stop = threading.Event()
-    with Server(lambda request: (stop.wait(60), GOOD)[1]) as server:
+def test_a_server_that_hangs_is_noticed_also_when_its_scenes_are_cut_short(monkeypatch):
+    """Each scene ends at its deadline, and cancels its requests before they time out."""
+    stop, clock = threading.Event(), MovedClock(monkeypatch, analyzer_module, describer_module)
+
+    def answer(request):
+        clock.forward(0.6)
+        stop.wait(PATIENCE_S)
+        return GOOD
+
+    with Server(answer) as server:
         settings = settings_from(
             {
                 "describer.backend": "chat",
                 "describer.url": server.url,
                 "describer.scene_deadline_s": 0.6,
                 "describer.region_timeout_s": 1.0,
+                "describer.max_concurrency": 1,
             }
         )
         with Analyzer(settings) as analyzer:
@@ -769,7 +785,7 @@ def test_a_server_that_hangs_is_noticed_also_when_its_scenes_are_cut_short():
                 scene = analyzer.analyze(shapes())
             stop.set()
     assert {each.description.describer for each in scene.regions} == {"attributes"}
-    assert "no words within" in scene.warnings[0]
+    assert "no description within" in scene.warnings[0]
 
 
 def test_a_label_may_begin_with_a_bracket():

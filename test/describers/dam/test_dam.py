@@ -119,7 +119,7 @@ def test_a_full_queue_is_waited_for():
 def test_a_server_that_loads_its_model_is_waited_for_or_not(monkeypatch):
     from deep_perception.describers import dam as module
 
-    monkeypatch.setattr(module, "LOOK_S", 0.05)
+    monkeypatch.setattr(module, "LOADING_CHECK_S", 0.05)
     health = {"/health": Reply({"status": "loading", "error": "", "message": "loading"}, 503)}
     words, server = described(lambda request: NVIDIA, 3, health, fallback="attributes")
     assert {one.describer for one in words} == {"attributes"}

@@ -1,7 +1,8 @@
-"""The DAM server's life beside ours: real processes, the server's contract in dam_stand_in.py."""
+"""The managed DAM server: real processes, which dam_stand_in.py runs in place of the server."""
 
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,26 +43,29 @@ def ready(manager):
 
 
 def test_starting_loading_ready_stopped(place):
-    dam_stand_in.tell(place.environment, waits=True)
+    dam_stand_in.configure(place.environment, import_gate=True, load_gate=True)
     manager = place.manager()
     assert manager.state().kind == "stopped"
     assert manager.problem() == "the DAM server is not started"
+    started = time.monotonic()
     manager.start()
-    assert manager.state().kind == "starting"  # back before anything can have started
-    assert "the DAM server is starting (0 s so far)" in manager.problem()
+    assert manager.state().kind == "starting"
+    (seconds,) = re.findall(r"the DAM server is starting \((\d+) s so far\)", manager.problem())
+    assert int(seconds) <= round(time.monotonic() - started)
+    (place.environment / "imported").touch()
     until(lambda: manager.state().kind == "loading")
     assert manager.problem().startswith("the DAM server is loading its model (")
     (place.environment / "loaded").touch()
     ready(manager)
     assert manager.problem() == ""
-    manager.start()  # once more: nothing
+    manager.start()  # A second call does nothing.
     (pid,) = place.pids()
     assert manager.pid == pid == place.listening()
     manager.close()
     assert not lives(pid)
     assert manager.state().kind == "stopped"
     assert not [thread for thread in threading.enumerate() if thread.name == "dam_server"]
-    manager.close()  # once more: nothing
+    manager.close()  # A second call does nothing.
 
 
 def test_the_server_gets_every_setting_and_a_clean_environment(place, monkeypatch):
@@ -108,11 +112,11 @@ def test_a_server_that_is_there_is_used_and_left_alone(place):
 
 
 def test_a_server_that_is_ending_is_not_asked_for_words_and_followed_by_ours(place):
-    dam_stand_in.tell(place.environment, status="stopping")
+    dam_stand_in.configure(place.environment, status="stopping")
     ending = place.started()
     until(lambda: place.listening())
     manager = place.started()
-    dam_stand_in.tell(place.environment)
+    dam_stand_in.configure(place.environment)
     until(lambda: manager.state().kind == "starting")
     assert "is starting" in manager.problem()
     ending.close()
@@ -121,13 +125,13 @@ def test_a_server_that_is_ending_is_not_asked_for_words_and_followed_by_ours(pla
 
 
 def test_code_that_nobody_checked_is_warned_of_once(place, caplog):
-    dam_stand_in.tell(place.environment)
+    dam_stand_in.configure(place.environment)
     manager = place.started()
     ready(manager)
     os.kill(manager.pid, signal.SIGKILL)
     until(lambda: len(place.pids()) == 2)
     (warning,) = [one.message for one in caplog.records if "models.lock.json" in one.message]
-    assert "has no models.lock.json: nothing says whether its files" in warning
+    assert "has no models.lock.json: it is unknown whether its files" in warning
 
 
 def test_a_server_that_dies_is_started_again(place):
@@ -156,17 +160,22 @@ def test_the_pauses_between_deaths_grow(place, caplog):
     ]
 
 
-def test_a_model_that_cannot_be_loaded_is_said_and_not_tried_in_a_loop(place):
+def test_a_model_that_cannot_be_loaded_is_reported_and_not_retried_in_a_loop(place, monkeypatch):
+    checks = []
+    monkeypatch.setattr(process, "READY_CHECK_S", 0.05)
+    get_health = process.get_health
+    monkeypatch.setattr(process, "get_health", lambda *of: checks.append(1) or get_health(*of))
     reason = "no CUDA device is here; describer.dam.device cpu forces"
-    dam_stand_in.tell(place.environment, fails=reason)
+    dam_stand_in.configure(place.environment, fails=reason)
     manager = place.started()
     problem = until(lambda: "status 3" in manager.problem() and manager.problem())
     assert reason in problem
     assert "after 60 s" in problem
-    time.sleep(2.5)  # too early for a second try, however slow the machine is
+    before = len(checks)
+    until(lambda: len(checks) > before + 10)
     assert len(place.pids()) == 1
-    # Meanwhile one that somebody starts is found at once.
-    dam_stand_in.tell(place.environment)
+    # During the pause, the server of another process is found at once.
+    dam_stand_in.configure(place.environment)
     owner = place.started()
     ready(owner)
     ready(manager)
@@ -174,15 +183,18 @@ def test_a_model_that_cannot_be_loaded_is_said_and_not_tried_in_a_loop(place):
 
 
 def test_what_a_server_says_of_itself_is_passed_on(place):
-    dam_stand_in.tell(place.environment, status="failed", error="CUDA error: launch failure")
+    dam_stand_in.configure(place.environment, status="failed", error="CUDA error: launch failure")
     manager = place.started()
     until(lambda: manager.state().kind == "failed")
     assert manager.problem() == "the DAM server failed: CUDA error: launch failure"
 
 
 def test_two_nodes_that_start_at_once_share_a_server_and_inherit_it(place):
-    dam_stand_in.tell(place.environment, import_s=1)  # both look before either listens
+    # Both start a server before either listens.
+    dam_stand_in.configure(place.environment, import_gate=True)
     first, second = place.started(), place.started()
+    until(lambda: len(place.pids()) == 2)
+    (place.environment / "imported").touch()
     ready(first)
     ready(second)
     until(lambda: len(place.living()) == 1)
@@ -243,7 +255,7 @@ def test_a_manager_that_forgets_to_close_ends_and_leaves_no_server(place):
 
 
 def test_a_server_that_does_not_want_to_end_is_killed(place):
-    dam_stand_in.tell(place.environment, stubborn=True)
+    dam_stand_in.configure(place.environment, stubborn=True)
     manager = place.started()
     ready(manager)
     pid = manager.pid
@@ -252,7 +264,7 @@ def test_a_server_that_does_not_want_to_end_is_killed(place):
 
 
 def test_a_server_is_ended_while_it_starts(place):
-    dam_stand_in.tell(place.environment, import_s=600)
+    dam_stand_in.configure(place.environment, import_gate=True)
     manager = place.started()
     until(place.living)
     manager.close()
@@ -261,23 +273,23 @@ def test_a_server_is_ended_while_it_starts(place):
 
 def test_a_noisy_server_is_not_held_up(place, caplog):
     caplog.set_level(logging.INFO, "deep_perception.describers.dam.process")
-    dam_stand_in.tell(place.environment, noise=5_000_000)
+    dam_stand_in.configure(place.environment, noise=5_000_000)
     ready(place.started())
     until(lambda: "DAM server: that was much" in caplog.text)
 
 
 def test_what_is_missing_is_said_with_its_command_and_found_once_it_is_there(place, monkeypatch):
-    monkeypatch.setattr(process, "MISSING_S", 0.1)
+    monkeypatch.setattr(process, "MISSING_CHECK_S", 0.1)
     away = place.environment.rename(place.environment.with_name("away"))
     config = place.checkpoint / "config.json"
     config.unlink()
     manager = place.started()
     setup = f"deep_perception models setup-dam --environment {place.environment}"
     until(lambda: manager.problem().endswith(setup))
-    assert f"DAM has no environment: nothing at {place.environment}" in manager.problem()
+    assert f"DAM has no environment at {place.environment}" in manager.problem()
     away.rename(place.environment)
     until(lambda: manager.problem().endswith("deep_perception models fetch dam"))
-    assert f"DAM has no checkpoint: nothing at {place.checkpoint}" in manager.problem()
+    assert f"DAM has no checkpoint at {place.checkpoint}" in manager.problem()
     config.write_text("{}")
     ready(manager)
 
@@ -303,7 +315,7 @@ def test_an_address_that_is_none(place, url):
 def test_a_port_that_another_program_has(place):
     with socket.create_server(("127.0.0.1", place.port)):
         manager = place.started()
-        until(lambda: "does not answer GET /health: what is it?" in manager.problem())
+        until(lambda: "does not answer GET /health: end it" in manager.problem())
         assert place.pids() == []
     ready(manager)
 

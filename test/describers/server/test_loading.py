@@ -25,8 +25,8 @@ V0, ANY = "/api/v0/models", "/v1/models"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.05)
-    monkeypatch.setattr(readiness, "LOOK_AGAIN_S", 0.05)
-    monkeypatch.setattr(chat_client, "LOADING_LOOK_S", 0.05)
+    monkeypatch.setattr(readiness, "RECHECK_S", 0.05)
+    monkeypatch.setattr(chat_client, "LOADING_CHECK_S", 0.05)
 
 
 def until(condition):
@@ -88,7 +88,7 @@ FULL = "Model loading was stopped due to insufficient system resources."
         (Reply({"error": {"type": "model_load_failed", "message": FULL}}, 500), FULL),
         (Reply("<html>Internal Server Error", 500, kind="text/html"), "status 500"),
         (Reply({"type": "llm", "status": "failed"}), "failed"),
-        (NO_ENDPOINT, "it cannot be told to before its version 0.4.0"),
+        (NO_ENDPOINT, "LM Studio can load a model on request only from version 0.4.0"),
         (Reply("Not Found", 404, kind="text/plain"), "status 404: Not Found"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a client asks for: an OpenAI chat request, checked."""
+"""Parse and check the chat completion request of a client."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from deep_perception.dam_server.options import Sampling
 
 MAX_TEXT = 4000
 
-_PICTURE_TAG = "<image>"
+_IMAGE_TAG = "<image>"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """`query`: one picture tag, then the text. `picture_url`: as sent, not looked at yet."""
+class CompletionRequest:
+    """A checked request.
+
+    ``query``: one image tag and the text; ``image_url``: as it was sent, not decoded yet.
+    """
 
     query: str
-    picture_url: str
+    image_url: str
     sampling: Sampling
 
 
-def parse(body: bytes, defaults: Sampling) -> Question:
-    """Read a chat completion request; what it leaves open is as in `defaults`.
+def parse(body: bytes, defaults: Sampling) -> CompletionRequest:
+    """Parse a chat completion request; ``defaults`` has the parameters that it does not set.
 
-    Raises RequestError (status 400) that names the field, what it is and what was expected.
+    Raises RequestError (status 400) with the field, its value and what was expected.
     """
     try:
         request = json.loads(body)
@@ -36,16 +39,16 @@ def parse(body: bytes, defaults: Sampling) -> Question:
     if not isinstance(request, dict):
         raise _wrong("bad_json", f"the body is {_kind(request)}, expected an object")
     if _get(request, "stream", bool):
-        raise _wrong("stream_unsupported", "stream is true: this server answers in one piece")
+        raise _wrong("stream_unsupported", "stream is true, but this server does not stream")
     if _number(request, "n", int, 1, 1) not in (None, 1):
         raise _wrong("bad_value", "n must be 1")
-    texts, pictures = _read_messages(request)
-    if len(pictures) != 1:
-        found = "no picture" if not pictures else f"{len(pictures)} pictures"
-        code = "picture_missing" if not pictures else "pictures_too_many"
+    texts, image_urls = _read_messages(request)
+    if len(image_urls) != 1:
+        found = "no image" if not image_urls else f"{len(image_urls)} images"
+        code = "picture_missing" if not image_urls else "pictures_too_many"
         raise _wrong(code, f"there is {found} in the user's message, expected 1 (image_url)")
-    return Question(
-        query=_query(texts), picture_url=pictures[0], sampling=_sampling(request, defaults)
+    return CompletionRequest(
+        query=_query(texts), image_url=image_urls[0], sampling=_sampling(request, defaults)
     )
 
 
@@ -67,7 +70,7 @@ def _sampling(request: Mapping[str, Any], defaults: Sampling) -> Sampling:
         seed=None if seed is None else int(seed),
     )
     if sampling.temperature == 0:
-        # Greedy: nothing is drawn, and what says how must not keep requests apart.
+        # Greedy decoding ignores top_p and seed, so they must not separate batches.
         return replace(sampling, top_p=1.0, seed=None)
     return sampling
 
@@ -78,7 +81,7 @@ def _read_messages(request: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         raise _wrong("bad_messages", "messages is empty or missing, expected one user message")
     system: list[str] = []
     user: list[str] = []
-    pictures: list[str] = []
+    image_urls: list[str] = []
     users = 0
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
@@ -90,12 +93,12 @@ def _read_messages(request: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         users += role == "user"
         texts, found = _read_content(message.get("content"), f"{where}.content")
         if found and role != "user":
-            raise _wrong("bad_messages", f"{where} is a {role} message with a picture")
+            raise _wrong("bad_messages", f"{where} is a {role} message with an image")
         (user if role == "user" else system).extend(texts)
-        pictures += found
+        image_urls += found
     if users != 1:
         raise _wrong("bad_messages", f"there are {users} user messages, expected 1")
-    return system + user, pictures
+    return system + user, image_urls
 
 
 def _read_content(content: object, where: str) -> tuple[list[str], list[str]]:
@@ -104,37 +107,37 @@ def _read_content(content: object, where: str) -> tuple[list[str], list[str]]:
     if not isinstance(content, list):
         raise _wrong("bad_messages", f"{where} is {_kind(content)}, expected a text or a list")
     texts: list[str] = []
-    pictures: list[str] = []
+    image_urls: list[str] = []
     for number, part in enumerate(content):
         part = part if isinstance(part, dict) else {}
         kind = part.get("type")
         if kind == "text" and isinstance(part.get("text"), str):
             texts.append(part["text"])
             continue
-        picture = part.get("image_url")
-        url = picture.get("url") if isinstance(picture, dict) else None
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, dict) else None
         if kind == "image_url" and isinstance(url, str):
-            pictures.append(url)
+            image_urls.append(url)
             continue
         raise _wrong(
             "bad_messages",
             f'{where}[{number}] is neither {{"type": "text", "text": ...}} nor '
             '{"type": "image_url", "image_url": {"url": ...}}',
         )
-    return texts, pictures
+    return texts, image_urls
 
 
 def _query(texts: list[str]) -> str:
-    # NVIDIA's server takes the tag off too, and puts it first itself.
-    parts = [text.strip().removeprefix(_PICTURE_TAG).strip() for text in texts]
+    # NVIDIA's server too removes the tag from the text and puts it first.
+    parts = [text.strip().removeprefix(_IMAGE_TAG).strip() for text in texts]
     text = "\n".join(part for part in parts if part)
-    if _PICTURE_TAG in text:
-        raise _wrong("bad_text", f"{_PICTURE_TAG} may stand only once, at the start of the text")
+    if _IMAGE_TAG in text:
+        raise _wrong("bad_text", f"{_IMAGE_TAG} may stand only once, at the start of the text")
     if not text:
-        raise _wrong("bad_text", "there is no text: say what to describe")
+        raise _wrong("bad_text", "there is no text: add one that says what to describe")
     if len(text) > MAX_TEXT:
         raise _wrong("bad_text", f"the text has {len(text)} characters; at most {MAX_TEXT}")
-    return f"{_PICTURE_TAG}\n{text}"
+    return f"{_IMAGE_TAG}\n{text}"
 
 
 def _number(

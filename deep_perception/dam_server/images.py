@@ -1,7 +1,7 @@
-"""A picture and its mask out of one PNG, by the contract of NVIDIA's own server.
+"""Decode an image and its mask from one PNG, in the format of NVIDIA's own server.
 
-The PNG is the whole picture with an alpha channel; alpha above 0 is the mask. The colours outside
-of the mask are kept, DAM looks at them too.
+The PNG is the whole image with an alpha channel; the mask is where alpha is above 0. The colours
+outside of the mask are kept, because DAM uses them too.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from PIL import Image
 
 from deep_perception.dam_server.errors import RequestError
 
-# 8K video has 33 million.
+# A frame of 8K video has 33 million pixels.
 MAX_PIXELS = 40_000_000
 
 _PREFIX = "data:image/png;base64,"
-_CONTRACT = "send the picture as an RGBA PNG whose alpha is above 0 on the region"
+_FORMAT = "send the image as an RGBA PNG whose alpha is above 0 on the region"
 
 
 def decode(url: str) -> tuple[Image.Image, Image.Image]:
-    """Return the RGB picture and the mask (mode L, 0 or 255), of equal size.
+    """Return the RGB image and the mask (mode L, 0 or 255), of equal size.
 
-    Raises RequestError; nothing but data in the URL itself is ever read.
+    Only the data in the URL itself is read. Raises RequestError.
     """
     if not url.startswith("data:"):
         raise _wrong(
             "picture_not_inline",
             f"image_url.url is no data URL (it begins with {url[:16]!r}), and this server fetches "
-            f"nothing: {_CONTRACT}, {_PREFIX}...",
+            f"nothing: {_FORMAT}, {_PREFIX}...",
         )
     if not url.startswith(_PREFIX):
         raise _wrong(
             "picture_not_png",
-            f"image_url.url begins with {url[:32]!r} instead of {_PREFIX!r}: {_CONTRACT}",
+            f"image_url.url begins with {url[:32]!r} instead of {_PREFIX!r}: {_FORMAT}",
         )
     try:
         data = base64.b64decode(url[len(_PREFIX) :], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _wrong("picture_not_base64", f"the picture is no base64: {error}") from error
+        raise _wrong("picture_not_base64", f"the image is no base64: {error}") from error
     return _split(_open(data))
 
 
@@ -50,7 +50,7 @@ def _open(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=["PNG"])
     except Image.DecompressionBombError as error:
         raise _too_large(str(error)) from error
-    except Exception as error:  # a broken file makes Pillow raise many kinds
+    except Exception as error:  # Pillow raises many types for a broken file.
         raise _undecodable(error) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -58,7 +58,7 @@ def _open(data: bytes) -> Image.Image:
     if image.mode != "RGBA":
         raise _wrong(
             "picture_without_alpha",
-            f"the picture's mode is {image.mode}, expected RGBA: {_CONTRACT}",
+            f"the image's mode is {image.mode}, expected RGBA: {_FORMAT}",
         )
     try:
         image.load()
@@ -70,7 +70,7 @@ def _open(data: bytes) -> Image.Image:
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image]:
     mask = np.asarray(image.getchannel("A")) > 0
     if not mask.any():
-        raise _wrong("mask_empty", f"the mask is empty (alpha is 0 everywhere): {_CONTRACT}")
+        raise _wrong("mask_empty", f"the mask is empty (alpha is 0 everywhere): {_FORMAT}")
     return image.convert("RGB"), Image.fromarray(mask.astype(np.uint8) * 255)
 
 
@@ -79,10 +79,10 @@ def _wrong(code: str, message: str) -> RequestError:
 
 
 def _undecodable(error: Exception) -> RequestError:
-    return _wrong("picture_undecodable", f"the picture cannot be decoded as a PNG: {error}")
+    return _wrong("picture_undecodable", f"the image cannot be decoded as a PNG: {error}")
 
 
 def _too_large(what: str) -> RequestError:
     return _wrong(
-        "picture_too_large", f"the picture is too large ({what}); at most {MAX_PIXELS} pixels"
+        "picture_too_large", f"the image is too large ({what}); at most {MAX_PIXELS} pixels"
     )

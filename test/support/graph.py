@@ -60,7 +60,9 @@ class Graph:
             if value:
                 return value
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {patience} s for {what() if callable(what) else what}")
+                raise AssertionError(
+                    f"waited {patience} s for {what() if callable(what) else what}"
+                )
             self.executor.spin_once(timeout_sec=0.02)
 
     def spin(self, seconds):
@@ -134,19 +136,22 @@ class Graph:
 
     # -- services -------------------------------------------------------------------------------
 
-    def call(self, kind, name, request, *, again=True):
-        """The answer of a service.
-
-        A server that has not discovered the client yet answers nobody: it is asked again, unless
-        asking twice is something else (``again=False``).
-        """
+    def prepare(self, kind, name):
+        """The client of a service, once the node that serves it knows it; one for each name."""
         client = self._clients.get(name)
         if client is None:
             client = self._clients[name] = self.node.create_client(kind, name)
-            if not again:
-                self.until(client.service_is_ready, f"service {name}")
-                self._be_known_to(name.rsplit("/", 1)[0])
-        return self._answer_of(client, request, again)
+            self.until(client.service_is_ready, f"service {name}")
+            self._be_known_to(name.rsplit("/", 1)[0])
+        return client
+
+    def call(self, kind, name, request, *, again=True):
+        """The answer of a service.
+
+        An answer may be lost: the service is called again, unless that is something else than one
+        call (``again=False``).
+        """
+        return self._answer_of(self.prepare(kind, name), request, again)
 
     def _answer_of(self, client, request, again):
         self.until(client.service_is_ready, f"service {client.srv_name}")

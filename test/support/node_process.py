@@ -32,7 +32,7 @@ class NodeServer:
         self._started = []
         self._codes = {}
         threading.Thread(target=self._read, daemon=True).start()
-        atexit.register(self._process.stdin.close)
+        atexit.register(self._end)
 
     def _read(self):
         for line in self._process.stdout:
@@ -43,6 +43,10 @@ class NodeServer:
                 else:
                     self._codes[event["ended"]] = event["code"]
                 self._changed.notify_all()
+
+    def _end(self):
+        self._process.stdin.close()
+        self._process.wait(PATIENCE_S)
 
     def start(self, **request):
         """Start a node; returns its process id."""

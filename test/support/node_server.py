@@ -14,7 +14,7 @@ import sys
 
 import deep_perception.describers.attributes
 import deep_perception.ros.node
-import deep_perception.segmenters.superpixels  # noqa: F401
+import deep_perception.segmenters.superpixels
 
 
 def serve():

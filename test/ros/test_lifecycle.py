@@ -243,7 +243,7 @@ def test_a_model_that_a_server_is_loading_is_not_given_up_for_idle(graph, start_
     graph.analysed(camera, scenes, graph.image(picture()))
     # The node asks at most once a second, after each look at whether there is work.
     asked = len(lines(backends / "asked"))
-    graph.until(lambda: len(lines(backends / "asked")) >= asked + 4, "idle seconds")
+    graph.until(lambda: len(lines(backends / "asked")) >= asked + 3, "idle seconds")
     assert loads(backends) == ["loaded"]
     (backends / "loading").unlink()
     graph.until(lambda: loads(backends)[-1] == "freed", "the unloading")

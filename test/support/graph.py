@@ -117,7 +117,9 @@ class Graph:
             self.until(publisher.get_subscription_count, f"a subscription of {topic}")
         return publisher
 
-    def publish_until(self, publisher, make_message, condition, what, *, period_s=0.1):
+    def publish_until(
+        self, publisher, make_message, condition, what, *, period_s=0.1, patience=PATIENCE_S
+    ):
         """Publish message after message until the condition holds; returns its value.
 
         None of them is certain to arrive: the node's subscription is best effort.
@@ -132,7 +134,7 @@ class Graph:
                 due = time.monotonic() + period_s
             return value
 
-        return self.until(met, what)
+        return self.until(met, what, patience)
 
     # -- services -------------------------------------------------------------------------------
 

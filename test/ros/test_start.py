@@ -106,7 +106,7 @@ def test_silence_names_the_nearest_image_topic(graph, start_node):
     node = start_node(remaps=["image:=/robot/front/image_raw", "__ns:=/lost"], **SOON)
     diagnostics = Diagnostics(graph, "/lost/analyzer")
     expected = (
-        "nobody publishes /robot/front/image_raw; the nearest image topic is "
+        "/robot/front/image_raw has no publisher; the nearest image topic is "
         "/robot/front_camera/image_raw: remap with -r image:=/robot/front_camera/image_raw"
     )
     graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")

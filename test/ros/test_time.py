@@ -177,7 +177,7 @@ def test_simulated_time_pauses_goes_back_and_runs_fast(graph, start_node, play):
         return graph.call(GetScene, "/sim/analyzer/get_scene", GetScene.Request())
 
     # Before the simulator is there.
-    missing = "simulated time stands still (use_sim_time); nobody publishes /clock"
+    missing = "simulated time stands still (use_sim_time); /clock has no publisher"
     graph.until(lambda: diagnostics.says(missing), lambda: f"{missing}; {diagnostics.last()}")
     player = play("sim", clock=True)
     player.time_s = 100.0

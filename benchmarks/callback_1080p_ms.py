@@ -26,7 +26,7 @@ def run() -> Measurement:
     keep_freed_memory()
     rclpy.init()
     node = rclpy.create_node("bench")
-    camera = ImageInput(node, "", RosSettings(), Latest())
+    camera = ImageInput(node=node, name="", settings=RosSettings(), frames=Latest())
     message = messages.to_image(photograph(1920, 1080), Image().header)
     message.encoding = "rgb8"
     data = serialize_message(message)

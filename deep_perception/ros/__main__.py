@@ -1,4 +1,4 @@
-"""``python -m deep_perception.ros``: the analyzer node."""
+"""``python -m deep_perception.ros``: run the analyzer node."""
 
 import sys
 

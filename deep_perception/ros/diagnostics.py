@@ -1,4 +1,4 @@
-"""``/diagnostics``: is there input, is it analysed, and if not, why."""
+"""``/diagnostics``: whether each camera's images arrive and are analysed, and if not, why."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from deep_perception.settings import RosSettings
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
-
-# A frame that takes longer than this is worth a word.
+# An analysis that takes longer than this is reported.
 LONG_S = 30.0
-# With every other frame broken a camera is not well: what is well has been so for this long ...
+# A status that was bad must be good for this long before its recovery is logged: with every other
+# frame broken, a camera has not recovered.
 SETTLED_S = 5.0
-# ... and what is heard more often than this is no news.
-NEWS_S = 60.0
+# A message is logged again if it did not occur for this long.
+FORGET_S = 60.0
 
 
 @dataclass(frozen=True)
 class Status:
-    """One line of the diagnostics; ``name`` is added to the node's."""
+    """One entry of the diagnostics; the published name is the node's, followed by ``name``."""
 
     name: str
     level: bytes
@@ -38,21 +38,21 @@ class Status:
     values: Mapping[str, object]
 
 
-def input_status(view: CameraPipeline, settings: RosSettings, standstill: str) -> Status:
+def input_status(pipeline: CameraPipeline, settings: RosSettings, standstill: str) -> Status:
     """Whether a camera's images arrive, and if not, why.
 
-    ``standstill``: why simulated time stands still, "" while it goes on.
+    ``standstill`` is the reason why simulated time stands still, "" if it does not.
     """
-    camera = view.camera
+    camera = pipeline.camera
     if camera is None:
-        return Status(f"{view.name} input".strip(), OK, "not subscribed", {})
+        return Status(f"{pipeline.name} input".strip(), OK, "not subscribed", {})
     level, message = OK, "images arrive"
     if 0 < settings.input_timeout_s < camera.silent_s():
         level = WARN if standstill else ERROR
-        why = standstill or camera.explain_silence()
-        message = f"no image for {settings.input_timeout_s:g} s: {why}"
-    elif view.input_error:
-        level, message = ERROR, view.input_error
+        reason = standstill or camera.explain_silence()
+        message = f"no image for {settings.input_timeout_s:g} s: {reason}"
+    elif pipeline.input_error:
+        level, message = ERROR, pipeline.input_error
     elif camera.received == 0:
         message = "waiting for the first image"
     values = {
@@ -63,18 +63,19 @@ def input_status(view: CameraPipeline, settings: RosSettings, standstill: str) -
         "rate_hz": f"{camera.rate_hz():.1f}",
         "age_s": f"{camera.silent_s():.2f}",
         **{
-            key: view.counts[key] for key in ("between_keyframes", "disabled", "failed", "outdated")
+            key: pipeline.counts[key]
+            for key in ("between_keyframes", "disabled", "failed", "outdated")
         },
     }
-    return Status(f"{view.name} input".strip(), level, message, values)
+    return Status(f"{pipeline.name} input".strip(), level, message, values)
 
 
 def analysis_status(
-    view: CameraPipeline, analyzer: Analyzer, settings: RosSettings, busy_s: float
+    pipeline: CameraPipeline, analyzer: Analyzer, settings: RosSettings, busy_s: float
 ) -> Status:
-    """What was made of a camera's images."""
+    """The counts and the latest scene of a camera, and what is wrong with the analysis."""
     values: dict[str, object] = {
-        "keyframes": view.counts["analysed"],
+        "keyframes": pipeline.counts["analysed"],
         "busy_s": f"{busy_s:.2f}",
         "models_loaded": analyzer.models.loaded,
         **analyzer.models.statistics,
@@ -82,8 +83,8 @@ def analysis_status(
     level, message = OK, "nothing analysed yet"
     if not settings.enabled:
         message = "disabled"
-    elif view.latest is not None:
-        scene, keyframe = view.latest
+    elif pipeline.latest is not None:
+        scene, keyframe = pipeline.latest
         message = f"{len(scene.regions)} regions"
         statuses = Counter(region.description.status for region in scene.regions)
         values |= {
@@ -100,60 +101,61 @@ def analysis_status(
         elif statuses["pending"] and not (statuses["described"] or statuses["reused"]):
             level = WARN
             message = (
-                f"none of {len(scene.regions)} regions has words yet: the describer is slower than "
-                "describer.scene_deadline_s or describer.new_keyframe let it be"
+                f"none of {len(scene.regions)} regions is described yet: the describer is slower "
+                "than describer.scene_deadline_s or describer.new_keyframe allow"
             )
     if analyzer.models.warnings:
         level, message = WARN, "; ".join(analyzer.models.warnings)
-    if view.analysis_error:
-        level, message = ERROR, view.analysis_error
+    if pipeline.analysis_error:
+        level, message = ERROR, pipeline.analysis_error
     if busy_s > LONG_S:
-        level, message = WARN, f"one frame has been in the works for {busy_s:.0f} s"
-    return Status(f"{view.name} analysis".strip(), level, message, values)
+        level, message = WARN, f"the analysis of one frame has taken {busy_s:.0f} s so far"
+    return Status(f"{pipeline.name} analysis".strip(), level, message, values)
 
 
 class Diagnostics:
-    """Publishes named statuses; what is bad is logged once, and so is that it is well again.
+    """Publish statuses, and log each problem once and its recovery once.
 
-    Messages that differ in their numbers only count as the same.
+    Messages that differ in their numbers only count as the same. ``error`` may be called from any
+    thread.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._lock = threading.Lock()
-        # When each message was heard last, and which of them make up a status that is bad.
-        self._heard_s: dict[str, float] = {}
+        # The time of each message's last occurrence, and the messages of each status that is bad.
+        self._last_s: dict[str, float] = {}
         self._bad: dict[str, set[str]] = {}
-        self._well_since_s: dict[str, float] = {}
+        self._good_since_s: dict[str, float] = {}
 
-    def logged(self, message: str) -> None:
-        """The log has this message already."""
-        self._is_news(message)
+    def mark_as_logged(self, message: str) -> None:
+        """Do not log this message for a while: it is in the log already."""
+        self._is_new(message)
 
-    def publish(self, found: Iterable[Status]) -> None:
-        """All statuses of the node, stamped now."""
-        statuses = [self._to_message(status) for status in found]
-        for status in statuses:
-            self._log_changes(status)
-        message = DiagnosticArray(status=statuses)
+    def error(self, message: str) -> None:
+        """Log an error, unless it was logged lately."""
+        if self._is_new(message):
+            self._node.get_logger().error(message)
+
+    def publish(self, statuses: Iterable[Status]) -> None:
+        """Publish all statuses of the node, with the present time as their stamp."""
+        converted = [self._to_message(status) for status in statuses]
+        for status in converted:
+            self._log_change(status)
+        message = DiagnosticArray(status=converted)
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 
-    def tell(self, message: str) -> None:
-        """Log a message that is news. From any thread."""
-        if self._is_news(message):
-            self._node.get_logger().error(message)
-
-    def _is_news(self, message: str) -> bool:
-        gist, now_s = _gist(message), time.monotonic()
+    def _is_new(self, message: str) -> bool:
+        pattern, now_s = _without_numbers(message), time.monotonic()
         with self._lock:
-            old = {key for key, heard_s in self._heard_s.items() if now_s - heard_s > NEWS_S}
-            for key in old:
-                del self._heard_s[key]
-            news = gist not in self._heard_s
-            self._heard_s[gist] = now_s
-        return news
+            self._last_s = {
+                key: last_s for key, last_s in self._last_s.items() if now_s - last_s <= FORGET_S
+            }
+            is_new = pattern not in self._last_s
+            self._last_s[pattern] = now_s
+        return is_new
 
     def _to_message(self, status: Status) -> DiagnosticStatus:
         return DiagnosticStatus(
@@ -164,33 +166,34 @@ class Diagnostics:
             values=[KeyValue(key=key, value=str(value)) for key, value in status.values.items()],
         )
 
-    def _log_changes(self, status: DiagnosticStatus) -> None:
+    def _log_change(self, status: DiagnosticStatus) -> None:
         logger, text = self._node.get_logger(), f"{status.name}: {status.message}"
         if status.level == OK:
-            self._settle(status.name)
+            self._log_recovery(status.name)
             return
-        self._well_since_s.pop(status.name, None)
-        self._bad.setdefault(status.name, set()).add(_gist(status.message))
-        if not self._is_news(status.message):
+        self._good_since_s.pop(status.name, None)
+        self._bad.setdefault(status.name, set()).add(_without_numbers(status.message))
+        if not self._is_new(status.message):
             return
         if status.level == ERROR:
             logger.error(text)
         else:
             logger.warning(text)
 
-    def _settle(self, name: str) -> None:
-        """What was bad is well: said once it has been so for a while, then forgotten."""
+    def _log_recovery(self, name: str) -> None:
+        """Log that a bad status is good again, after SETTLED_S; its problems may be logged anew."""
         if name not in self._bad:
             return
         now_s = time.monotonic()
-        if now_s - self._well_since_s.setdefault(name, now_s) >= SETTLED_S:
-            del self._well_since_s[name]
-            with self._lock:
-                for gist in self._bad.pop(name):
-                    self._heard_s.pop(gist, None)
-            self._node.get_logger().info(f"{name}: well again")
+        if now_s - self._good_since_s.setdefault(name, now_s) < SETTLED_S:
+            return
+        del self._good_since_s[name]
+        with self._lock:
+            for pattern in self._bad.pop(name):
+                self._last_s.pop(pattern, None)
+        self._node.get_logger().info(f"{name}: recovered")
 
 
-def _gist(message: str) -> str:
-    # Not the digits of topics: /cam1/image and /cam2/image are two cameras.
-    return re.sub(r"(/[A-Za-z_]\S*)|\d+", lambda found: found[1] or "#", message)
+def _without_numbers(message: str) -> str:
+    # The digits of topics stay: /cam1/image and /cam2/image are two cameras.
+    return re.sub(r"(/[A-Za-z_]\S*)|\d+", lambda match: match[1] or "#", message)

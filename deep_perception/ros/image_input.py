@@ -1,4 +1,4 @@
-"""The image input of one camera: which topic and type, the newest frame, and why none comes."""
+"""The image subscription of one camera: its topic and type, and why no image arrives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from deep_perception.settings.options import SettingsError
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 TYPES = {RAW: Image, COMPRESSED: CompressedImage}
 
-
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
-# The rate of a camera is measured over so many frames.
+# The number of frames over which the rate of a camera is measured.
 RATE_FRAMES = 50
 
 
 def camera_names(text: str) -> tuple[str, ...]:
-    """The cameras of ``ros.cameras``; one without a name when it is empty. Raises SettingsError."""
+    """The names in ``ros.cameras``; the one name "" if it is empty. Raises SettingsError."""
     names = tuple(name.strip().strip("/") for name in text.split(",")) if text.strip() else ("",)
     for name in names:
         if text.strip() and not NAME.fullmatch(name):
@@ -42,17 +41,17 @@ def camera_names(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ReceivedFrame:
-    """An image message, and when it came (seconds of time.monotonic)."""
+    """An image message and the time of its arrival (seconds of time.monotonic)."""
 
     message: Image | CompressedImage
     received_s: float
 
 
 class ImageInput:
-    """Subscribes to ``image``, or ``<name>/image`` (remappable), and leaves frames in a mailbox."""
+    """Subscribe to ``image``, or ``<name>/image`` (remappable), and leave frames in a mailbox."""
 
     def __init__(
-        self, node: Node, name: str, settings: RosSettings, frames: Latest[ReceivedFrame]
+        self, *, node: Node, name: str, settings: RosSettings, frames: Latest[ReceivedFrame]
     ) -> None:
         self._node = node
         self.name = name
@@ -70,38 +69,39 @@ class ImageInput:
 
     @property
     def topic(self) -> str:
-        """The topic that is subscribed to."""
+        """The topic of the subscription."""
         return self._connected[0]
 
     @property
     def type(self) -> str:
-        """The message type that is subscribed to."""
+        """The message type of the subscription."""
         return self._connected[1]
 
     def close(self) -> None:
-        """Subscribe no more."""
+        """Destroy the subscription."""
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
     @property
     def replaced(self) -> int:
-        """How many frames made way for a newer one before their turn came."""
+        """The number of frames that a newer one replaced before they were analysed."""
         return self._frames.replaced[self.name]
 
     def silent_s(self) -> float:
-        """Seconds since the last frame, or since the start when there was none."""
+        """Seconds since the last frame, or since the subscription if there was none."""
         return time.monotonic() - (self._times_s[-1] if self._times_s else self._started_s)
 
     def rate_hz(self) -> float:
-        """Frames a second of late; it falls while none comes."""
+        """Recent frames per second; the rate falls while no frame arrives."""
         times_s = tuple(self._times_s)
         return (len(times_s) - 1) / (time.monotonic() - times_s[0]) if len(times_s) > 1 else 0.0
 
     def find_input(self) -> None:
-        """Follow what is published: raw first, else compressed. For ``transport: auto``.
+        """Subscribe to what is published; of raw and compressed images, raw ones are preferred.
 
-        Cheap; meant to be called now and then while no image comes.
+        To be called a few times a second while no image arrives. The topics and types that are
+        considered depend on ``ros.transport``.
         """
         compressed = f"{self._topic}/compressed"
         candidates = {
@@ -115,25 +115,25 @@ class ImageInput:
                 return
 
     def explain_silence(self) -> str:
-        """What keeps images from coming, and what to do, from what the graph knows."""
+        """Why no image arrives and what to do about it, found out from the ROS graph."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if not publishers:
-            gone = " any more" if self.received else ""
-            return f"nobody publishes {self.topic}{gone}; {self._nearest()}"
+            lost = " any more" if self.received else ""
+            return f"{self.topic} has no publisher{lost}; {self._suggest_topic()}"
         if all(info.topic_type != self.type for info in publishers):
             found = ", ".join(sorted({info.topic_type for info in publishers}))
-            return f"{self.topic} carries {found}, expected {self.type}; {self._nearest()}"
+            return f"{self.topic} carries {found}, expected {self.type}; {self._suggest_topic()}"
         wants_reliable = self._settings.reliability == "reliable"
         if wants_reliable and all(
             info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for info in publishers
         ):
             return (
-                f"{self.topic} is published best effort, this node asks for reliable; "
+                f"{self.topic} is published as best effort, but this node requests reliable; "
                 "set ros.reliability to best_effort"
             )
         return (
             f"{self.topic} has a publisher but no image arrives; the camera may be paused, or its "
-            "pictures are lost on the way: big pictures need the shared-memory profile "
+            "images are lost on the way: large images need the shared-memory profile "
             "config/fastdds_shm.xml on both sides, or ros.transport: compressed"
         )
 
@@ -145,11 +145,11 @@ class ImageInput:
             return
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-            self._node.get_logger().info(f"images come as {type_name} on {topic}")
+            self._node.get_logger().info(f"subscribing to {topic} ({type_name})")
             self._times_s.clear()
             self._started_s = time.monotonic()
         reliability = ReliabilityPolicy[self._settings.reliability.upper()]
-        # Only the newest frame is of use, so the middleware keeps no more than that.
+        # Only the newest frame is used, so the middleware keeps one.
         qos = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=reliability)
         self._subscription = self._node.create_subscription(
             TYPES[type_name], topic, self._on_image, qos
@@ -162,16 +162,17 @@ class ImageInput:
         self._times_s.append(received_s)
         self._frames.put(ReceivedFrame(message, received_s), self.name)
 
-    def _nearest(self) -> str:
-        # Another camera of this node has these.
-        taken = {each.topic_name for each in self._node.subscriptions}
+    def _suggest_topic(self) -> str:
+        # Topics of other cameras of this node are no suggestion.
+        taken = {subscription.topic_name for subscription in self._node.subscriptions}
+        own_topics = f"{self._node.get_fully_qualified_name()}/"
         images = [
             name
             for name, types in self._node.get_topic_names_and_types()
             if set(types) & TYPES.keys()
-            and not name.startswith(f"{self._own_prefix()}/")
+            and not name.startswith(own_topics)
             and name not in taken
-            # Topics that are only subscribed to, as by this node itself, are listed too.
+            # The graph also lists topics that have subscriptions only.
             and self._node.count_publishers(name)
         ]
         if not images:
@@ -179,10 +180,7 @@ class ImageInput:
         bases = {name.removesuffix("/compressed") for name in images}
         wanted = self._topic.removesuffix("/compressed")
         if wanted in bases:
-            return "its pictures come in the other transport: set ros.transport to auto"
-        near = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
-        ours = f"{self.name}/image" if self.name else "image"
-        return f"the nearest image topic is {near}: remap with -r {ours}:={near}"
-
-    def _own_prefix(self) -> str:
-        return str(self._node.get_fully_qualified_name())
+            return "its images come in the other transport: set ros.transport to auto"
+        nearest = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
+        own = f"{self.name}/image" if self.name else "image"
+        return f"the nearest image topic is {nearest}: remap with -r {own}:={nearest}"

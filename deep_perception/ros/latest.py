@@ -1,4 +1,4 @@
-"""A mailbox with one place for each sender: the newest item wins, and everybody gets a turn."""
+"""A mailbox that keeps the newest item of each sender and serves the senders in turn."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Item = TypeVar("Item")
 
 
 class Latest(Generic[Item]):
-    """Hands the newest items of any number of senders to one thread.
+    """Pass the newest items of any number of senders to one thread.
 
-    Whoever has waited longest for a turn is next, however often the others send. ``replaced``
+    The sender whose last turn is longest ago is next, however often the others send. ``replaced``
     counts, for each sender, the items that were never taken.
     """
 
@@ -24,7 +24,7 @@ class Latest(Generic[Item]):
         self.replaced: Counter[str] = Counter()
 
     def put(self, item: Item, sender: str = "") -> None:
-        """Leave an item; the sender's one before it is forgotten when nobody took it."""
+        """Leave an item; it replaces the sender's previous one if that was not taken."""
         with self._changed:
             if sender in self._items:
                 self.replaced[sender] += 1
@@ -32,27 +32,27 @@ class Latest(Generic[Item]):
             self._changed.notify()
 
     def take(self, timeout_s: float | None = None) -> tuple[str, Item] | None:
-        """Wait for an item, and whose it is. None when none came in time, or once it is closed."""
+        """Wait for an item; returns its sender and it, or None after the timeout or once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
             if self._closed or not self._items:
                 return None
-            sender = min(self._items, key=lambda each: self._turns.get(each, 0))
+            sender = min(self._items, key=lambda name: self._turns.get(name, 0))
             self._turns[sender] = max(self._turns.values(), default=0) + 1
             return sender, self._items.pop(sender)
 
     def waiting(self, sender: str = "") -> Item | None:
-        """The sender's item that would be taken, and stays."""
+        """The sender's item, which stays in the mailbox; None if there is none."""
         with self._changed:
             return self._items.get(sender)
 
     def close(self) -> None:
-        """Wake whoever waits; nothing is handed over any more."""
+        """Wake the thread that waits; from now on no item can be taken."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is handed over any more."""
+        """Whether no item can be taken any more."""
         return self._closed

@@ -1,8 +1,8 @@
-"""The settings tree as ROS parameters: declared with descriptors, validated, kept up to date."""
+"""The settings tree as ROS parameters: declare, describe and validate them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -14,24 +14,26 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from deep_perception.ros import rclpy_internals
 from deep_perception.settings import Settings
 from deep_perception.settings.options import Option, SettingsError, find, options, settings_from
 
-# A ROS range has two ends; these stand for "no limit" on one side.
+# A ROS range has two ends; these mean that there is no limit on one side.
 INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12
-# Read when the node is made; the others that are read only, when it is configured.
+# These are read when the node is constructed; other read-only settings, when it is configured.
 AT_START = ("ros.cameras", "ros.autostart")
 
 
 def declare(
-    node: Node, on_change: Callable[[Settings], None], configured: Callable[[], bool]
+    *, node: Node, on_change: Callable[[Settings], None], is_configured: Callable[[], bool]
 ) -> Settings:
-    """Declare every setting on a node; returns the settings with the overrides of this start.
+    """Declare every setting on a node; returns the settings with the values given at the start.
 
-    Later changes are validated as a whole before any of them is taken, then handed to
-    ``on_change``; settings that are read only do not change while the node is ``configured``.
-    Raises SettingsError when an override of this start is not allowed.
+    Later changes are validated as a whole before any of them takes effect; ``on_change`` gets the
+    new settings. Read-only settings do not change while the node is configured. Raises
+    SettingsError if a value given at the start is not allowed.
     """
+    given = rclpy_internals.given_parameters(node)
     changes = {}
     for option in options():
         try:
@@ -39,20 +41,20 @@ def declare(
                 option.name, option.default, descriptor(option)
             ).value
         except (InvalidParameterTypeException, InvalidParameterValueException):
-            given = node._parameter_overrides[option.name].value
-            message = f"{option.name}: {given!r} is not allowed; expected {option.expected}"
-            if option.kind is float and isinstance(given, int):
-                message += f"; ROS wants it as {float(given)}"
+            value = given[option.name]
+            message = f"{option.name}: {value!r} is not allowed; expected {option.expected}"
+            if option.kind is float and isinstance(value, int):
+                message += f"; ROS requires {float(value)} for a number of this kind"
             raise SettingsError(message) from None
-    for message in _misspelt(node):
+    for message in _misspelt(given):
         node.get_logger().warning(message)
     current = settings_from(changes)
 
-    def ours(parameters: Sequence[Parameter]) -> dict[str, object]:
-        return {each.name: each.value for each in parameters if each.name in changes}
+    def changed(parameters: Sequence[Parameter]) -> dict[str, object]:
+        return {item.name: item.value for item in parameters if item.name in changes}
 
     def validate(parameters: Sequence[Parameter]) -> SetParametersResult:
-        fixed = [name for name in ours(parameters) if find(name).read_only and configured()]
+        fixed = [name for name in changed(parameters) if find(name).read_only and is_configured()]
         if fixed:
             name = node.get_fully_qualified_name()
             reason = (
@@ -61,26 +63,26 @@ def declare(
             )
             return SetParametersResult(successful=False, reason=reason)
         try:
-            settings_from(ours(parameters), current)
+            settings_from(changed(parameters), current)
         except SettingsError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def take(parameters: Sequence[Parameter]) -> None:
+    def apply(parameters: Sequence[Parameter]) -> None:
         nonlocal current
-        if ours(parameters):
-            current = settings_from(ours(parameters), current)
+        if changed(parameters):
+            current = settings_from(changed(parameters), current)
             on_change(current)
 
     node.add_on_set_parameters_callback(validate)
-    node.add_post_set_parameters_callback(take)
+    node.add_post_set_parameters_callback(apply)
     return current
 
 
-def _misspelt(node: Node) -> Iterator[str]:
-    """What is wrong with the overrides of this start that look like settings and are none."""
+def _misspelt(given: Iterable[str]) -> Iterator[str]:
+    """A message for each name that begins like a setting's and is no setting."""
     groups = {option.name.split(".")[0] for option in options()}
-    for name in node._parameter_overrides:
+    for name in given:
         if name.split(".")[0] in groups:
             try:
                 find(name)
@@ -89,7 +91,7 @@ def _misspelt(node: Node) -> Iterator[str]:
 
 
 def descriptor(option: Option) -> ParameterDescriptor:
-    """Description, range and choices of one setting, as ``ros2 param describe`` shows them."""
+    """The description, range and choices of a setting, as ``ros2 param describe`` shows them."""
     message = ParameterDescriptor(
         name=option.name,
         description=f"{option.help} [{option.expected}]",

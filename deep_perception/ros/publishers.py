@@ -1,4 +1,4 @@
-"""Everything that the node publishes about scenes."""
+"""The publishers of one camera's scenes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Publishers:
-    """The publishers of one camera, under ``~/`` or ``~/<name>/``."""
+    """The publishers under ``~/``, or ``~/<name>/`` of a camera that has a name."""
 
     def __init__(self, node: Node, name: str) -> None:
         self._node = node
@@ -32,27 +32,27 @@ class Publishers:
         self._compressed = create(CompressedImage, f"{base}/annotated/compressed", 1)
 
     def close(self) -> None:
-        """Publish no more."""
+        """Destroy the publishers."""
         for publisher in (
             self._detections, self._regions, self._updates, self._annotated, self._compressed
         ):  # fmt: skip
             self._node.destroy_publisher(publisher)
 
     def publish_region(self, region: Region, keyframe: Keyframe) -> None:
-        """One region, as soon as it has its words."""
+        """Publish one region, as soon as it is described."""
         self._updates.publish(messages.to_region(region, keyframe))
 
     def forget(self, keyframe: Keyframe, now_ns: int) -> None:
-        """Take the latched scene back: whoever subscribes now gets an empty one of this time."""
-        nothing = DescribedRegionArray(camera=keyframe.camera, keyframe=keyframe.number)
-        nothing.header.frame_id = keyframe.header.frame_id
-        nothing.header.stamp = messages.to_time(now_ns)
-        self._regions.publish(nothing)
+        """Replace the latched scene by an empty one of this time, for later subscriptions."""
+        empty = DescribedRegionArray(camera=keyframe.camera, keyframe=keyframe.number)
+        empty.header.frame_id = keyframe.header.frame_id
+        empty.header.stamp = messages.to_time(now_ns)
+        self._regions.publish(empty)
 
     def publish_scene(
         self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
     ) -> None:
-        """The whole scene; pictures are drawn only while somebody subscribes to them."""
+        """Publish the whole scene; images are drawn only while they have a subscription."""
         self._detections.publish(messages.to_detections(scene, keyframe))
         self._regions.publish(messages.to_regions(scene, keyframe))
         wants_raw = self._annotated.get_subscription_count() > 0

@@ -1,4 +1,4 @@
-"""Simulated time: when it stands still, and when it is set back."""
+"""Simulated time: detect that it stands still or is set back."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from deep_perception.keyframes import OVERTAKING_NS
 
 
 class SimTime:
-    """Watches the clock of a node with ``use_sim_time``; of another one there is nothing to say."""
+    """Watch the clock of a node. Without ``use_sim_time`` it never stands still or goes back."""
 
-    def __init__(self, node: Node, went_back: Callable[[int], None]) -> None:
-        """``went_back`` gets the new time in nanoseconds, in the executor's thread."""
+    def __init__(self, *, node: Node, on_jump_back: Callable[[int], None]) -> None:
+        """``on_jump_back`` gets the new time in nanoseconds, in the executor's thread."""
         self._clock = node.get_clock()
         self._node = node
-        self._went_back = went_back
+        self._on_jump_back = on_jump_back
         self._now_ns = 0
         self._moved_s = time.monotonic()
         back = Duration(nanoseconds=-OVERTAKING_NS)
-        # Kept: the clock forgets a handle that nobody holds.
+        # The clock keeps only a weak reference to the handle, so it is kept here.
         self._jumps = self._clock.create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=back, on_clock_change=False),
             post_callback=self._on_jump,
         )
 
-    def look(self) -> None:
-        """Meant to be called now and then."""
+    def update(self) -> None:
+        """Compare the time with the last call's; to be called a few times a second."""
         now_ns = self._clock.now().nanoseconds
         if now_ns != self._now_ns or not self._clock.ros_time_is_active:
             self._now_ns, self._moved_s = now_ns, time.monotonic()
 
     def standstill(self, timeout_s: float) -> str:
-        """Why it has stood still for longer than that, "" while it goes on."""
+        """Why the time has not changed for longer than the timeout; "" if it has."""
         if time.monotonic() - self._moved_s < timeout_s:
             return ""
         if self._node.count_publishers("/clock"):
             return "simulated time stands still (use_sim_time); /clock is paused"
-        return "simulated time stands still (use_sim_time); nobody publishes /clock"
+        return "simulated time stands still (use_sim_time); /clock has no publisher"
 
     def _on_jump(self, jump: TimeJump) -> None:
-        self._went_back(self._clock.now().nanoseconds)
+        self._on_jump_back(self._clock.now().nanoseconds)

@@ -1,15 +1,15 @@
-"""One node, several cameras: outputs of their own, turns for all, changes while running."""
+"""One node, several cameras: each has its outputs and its turns, and may change while it runs."""
 
+import time
 from collections import Counter
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
-from support.graph import LATCHED
+from support.graph import LATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 
@@ -28,7 +28,7 @@ def node(start_module_node):
         remaps=["__ns:=/two", "rear/image:=/somewhere/rear/image_raw"],
         **{
             "ros.cameras": "front, rear",
-            "ros.diagnostics_period_s": 0.2,
+            "ros.diagnostics_period_s": 0.1,
             "ros.input_timeout_s": 2.0,
             "keyframes.min_interval_s": 0.0,
         },
@@ -68,45 +68,49 @@ def test_each_camera_has_its_own_scenes(graph, cameras, scenes):
 
 
 def test_a_fast_camera_leaves_a_slow_one_its_turns(graph, cameras, scenes):
-    graph.spin(1.0)
-    for received in scenes.values():
-        received.clear()
-    sent = []
-    for turn in range(60):
-        # Every picture is a keyframe, and there are many more than can be analysed.
+    scenes["front"].clear()
+
+    def front_frames():
+        # Every frame is a keyframe, and there are many more than can be analysed.
         for _ in range(3):
             cameras["front"].publish(graph.image(picture()))
-        if turn % 12 == 0:
-            sent.append(graph.image(picture(400, 300)))
-            cameras["rear"].publish(sent[-1])
-        graph.spin(0.05)
 
-    def answered():
-        stamps = {each.header.stamp.sec for each in scenes["rear"]}
-        return sum(message.header.stamp.sec in stamps for message in sent)
+    for _ in range(5):
+        front_frames()
+        sent = graph.image(picture(400, 300))
+        due = 0.0
 
-    # Best effort: one or two may be lost on the way.
-    graph.until(lambda: answered() >= len(sent) - 2, "the slow camera's turns")
+        def analysed(sent=sent):
+            nonlocal due
+            front_frames()
+            if time.monotonic() > due:  # again only if it was lost: the way is best effort
+                cameras["rear"].publish(sent)
+                due = time.monotonic() + 5.0
+            graph.spin(0.05)
+            return any(scene.header == sent.header for scene in scenes["rear"])
+
+        graph.until(analysed, "the slow camera's turn")
     assert len(scenes["front"]) >= 3
 
 
-def test_a_camera_that_vanishes_is_said_alone_and_the_others_go_on(graph, node, cameras, scenes):
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+def test_a_camera_that_vanishes_is_reported_alone_and_the_others_go_on(
+    graph, node, cameras, scenes
+):
+    diagnostics = Diagnostics(graph, "/two/analyzer")
 
-    def levels():
-        cameras["front"].publish(graph.image(picture()))
-        graph.spin(0.1)
-        return {
-            status.name.split(": ")[1]: status.level
-            for message in diagnostics[-3:]
-            for status in message.status
-        }
+    def rear_alone_is_missed():
+        rear, front = diagnostics.last("rear input"), diagnostics.last("front input")
+        return rear and (rear.level, front.level) == (b"\x02", b"\x00")
 
-    graph.until(lambda: levels().get("rear input") == b"\x02", "the silence of the rear camera")
-    assert levels()["front input"] == b"\x00"
+    graph.publish_until(
+        cameras["front"],
+        lambda: graph.image(picture()),
+        rear_alone_is_missed,
+        "the silence of the rear camera",
+    )
     scene = graph.analysed(cameras["rear"], scenes["rear"], graph.image(picture(400, 300)))
     assert scene.regions
-    assert node.process.poll() is None
+    assert node.is_running
 
 
 def test_resolution_and_encoding_change_while_running(graph, cameras, scenes):
@@ -123,7 +127,7 @@ def test_resolution_and_encoding_change_while_running(graph, cameras, scenes):
 @pytest.mark.parametrize("names", ["front,front", "front,,rear", "9lives", "fr ont"])
 def test_bad_names_are_refused_at_the_start(start_node, names):
     node = start_node(**{"ros.cameras": f"'{names}'"})
-    assert node.process.wait(timeout=40) == 1
+    assert node.wait() == 1
     assert "ros.cameras: " in node.log
     assert "Traceback" not in node.log
     assert Counter(node.log.splitlines()).most_common(1)[0][1] == 1

@@ -1,16 +1,15 @@
-"""The node and a chat server: what the diagnostics count, and an end that waits for nobody."""
+"""The node and a chat server: the counts in the diagnostics, and an end that is not held up."""
 
 import signal
 import threading
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegionArray
 from support.chat_server import GOOD, Server
-from support.graph import LATCHED
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
 
@@ -28,8 +27,9 @@ def start(start_node, server, namespace, **parameters):
         **{
             "describer.backend": "chat",
             "describer.url": server.url,
-            "ros.diagnostics_period_s": 0.2,
-            # Every picture is described afresh.
+            **UNWATCHED,
+            "ros.diagnostics_period_s": 0.1,
+            # Every frame is described afresh.
             "keyframes.mode": "interval",
             "keyframes.min_interval_s": 0.0,
             "identity.words_ttl_s": 0.0,
@@ -42,36 +42,30 @@ def test_a_picture_that_was_described_before_is_not_asked_about_again(graph, sta
     with Server() as server:
         start(start_node, server, "again")
         scenes = graph.listen(DescribedRegionArray, "/again/analyzer/regions", LATCHED)
-        diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+        diagnostics = Diagnostics(graph, "/again/analyzer")
         camera = graph.publisher(Image, "/again/image")
 
-        def count(least):
-            if len(scenes) < least:
-                camera.publish(graph.image(picture()))
-                graph.spin(0.5)
-            return len(scenes) >= least
-
-        graph.until(lambda: count(3), "three scenes")
+        graph.publish_until(
+            camera,
+            lambda: graph.image(picture()),
+            lambda: len(scenes) >= 3,
+            "three scenes",
+            period_s=0.5,
+        )
         regions = len(scenes[0].regions)
         assert len(server.requests) == regions
         assert [r.description for r in scenes[-1].regions] == [
             r.description for r in scenes[0].regions
         ]
 
-        def values():
-            for message in diagnostics:
-                for status in message.status:
-                    if status.name == "again/analyzer: analysis":
-                        yield {pair.key: pair.value for pair in status.values}
+        def counted():
+            values = diagnostics.values("analysis")
+            return (
+                values["regions_asked"] == values["cache_misses"] == str(regions)
+                and int(values["cache_hits"]) >= 2 * regions
+            )
 
-        graph.until(
-            lambda: any(
-                each["regions_asked"] == each["cache_misses"] == str(regions)
-                and int(each["cache_hits"]) >= 2 * regions
-                for each in values()
-            ),
-            lambda: f"the counts in {list(values())[-1:]}",
-        )
+        graph.until(counted, lambda: f"the counts in {diagnostics.last('analysis')}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -87,16 +81,13 @@ def test_a_silent_server_does_not_hold_up_the_end(graph, start_node, number):
         node = start(start_node, server, f"silent{int(number)}")
         camera = graph.publisher(Image, f"/silent{int(number)}/image")
 
-        def under_way():
-            camera.publish(graph.image(picture()))
-            graph.spin(0.5)
-            return asked.is_set()
-
         try:
-            graph.until(under_way, "a question")
-            node.process.send_signal(number)
+            graph.publish_until(
+                camera, lambda: graph.image(picture()), asked.is_set, "a question", period_s=0.5
+            )
+            node.send_signal(number)
             # The server is silent for 120 s, and a region's time is 60 s.
-            assert node.process.wait(timeout=30) == 0
+            assert node.wait(30) == 0
             assert "Traceback" not in node.log
         finally:
             stop.set()

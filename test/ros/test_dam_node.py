@@ -1,4 +1,4 @@
-"""The `dam` describer, from the node's parameter to words in a message.
+"""The `dam` describer, from the node's parameter to descriptions in a message.
 
 The server is the real one, in its own environment and started by the node; the model is the tiny
 random one of dam_checkpoint.py, loaded as DAM is.
@@ -23,7 +23,7 @@ from support.graph import LATCHED
 pytestmark = pytest.mark.dam
 
 PHOTO = cv2.resize(cv2.imread(str(Path(__file__).parents[1] / "data" / "coffee.jpg")), (320, 240))
-# Loading torch and a model takes this machine's patience.
+# Loading torch and a model takes minutes on a small machine.
 PATIENCE_S = 180.0
 
 
@@ -48,7 +48,7 @@ def node(start_module_node, tmp_path_factory, port):
             "describer.dam.max_tokens": 16,
             "describer.region_timeout_s": 120.0,
             "sweep.max_regions": 6,
-            # Every picture is described afresh.
+            # Every frame is described afresh.
             "keyframes.mode": "interval",
             "identity.words_ttl_s": 0.0,
         },
@@ -75,13 +75,13 @@ def health(port):
 def server_of(node):
     """The process id of the server that the node started."""
     found = subprocess.run(
-        ["pgrep", "-P", str(node.process.pid), "-f", "dam_server"], capture_output=True, text=True
+        ["pgrep", "-P", str(node.pid), "-f", "dam_server"], capture_output=True, text=True
     )
     return int(found.stdout) if found.stdout.strip() else None
 
 
 def by_dam(scenes):
-    """The newest scene, once DAM has written words in it and every region has its own."""
+    """The newest scene in which DAM described regions, if every region was DAM's."""
     for scene in reversed(scenes):
         done = {(region.status, region.describer) for region in scene.regions}
         if ("described", "dam") in done and done <= {("described", "dam"), ("failed", "dam")}:
@@ -96,7 +96,7 @@ def test_the_fallback_describes_while_the_model_loads_and_then_dam_does(
     assert {region.status for region in first.regions} <= {"described", "reused"}
     if first.regions[0].describer == "attributes":
         assert "the DAM server is" in first.warnings[0]
-    # No other frame is needed: it is watched until it is ready.
+    # No other frame is needed: the node asks the server until it is ready.
     scene = graph.until(lambda: by_dam(scenes), lambda: f"words of DAM; {node.log}", PATIENCE_S)
     for region in scene.regions:
         assert (region.status == "described") == bool(region.description)
@@ -114,13 +114,17 @@ def test_a_server_that_dies_is_started_again(graph, node, camera, scenes, port):
     scenes.clear()
     picture = cv2.flip(PHOTO, 1)  # new words are needed
 
-    def again():
-        if not scenes:
-            camera.publish(graph.image(picture))
-            graph.spin(1.0)
-        return by_dam(scenes)
-
-    scene = graph.until(again, lambda: f"words of the new server; {node.log}", PATIENCE_S)
+    graph.publish_until(
+        camera,
+        lambda: graph.image(picture),
+        lambda: scenes,
+        "a scene",
+        period_s=1.0,
+        patience=PATIENCE_S,
+    )
+    scene = graph.until(
+        lambda: by_dam(scenes), lambda: f"descriptions of the new server; {node.log}", PATIENCE_S
+    )
     assert scene.regions
 
 

@@ -1,11 +1,9 @@
 """The interfaces that the bootstrap builds: upstream's vision_msgs, and ours."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-import rclpy
 import vision_msgs.msg
 from ament_index_python.packages import get_package_share_directory
 from builtin_interfaces.msg import Duration, Time
@@ -118,27 +116,15 @@ def load(path):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_type_hash_on_the_wire():
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=int(os.environ["ROS_DOMAIN_ID"]))
-    node = rclpy.create_node("hashes", context=context)
-    try:
-        node.create_publisher(vision_msgs.msg.Detection2DArray, "hashed_detections", 1)
-        executor = rclpy.executors.SingleThreadedExecutor(context=context)
-        executor.add_node(node)
-        infos = []
-        for _ in range(200):
-            infos = node.get_publishers_info_by_topic("hashed_detections")
-            if infos:
-                break
-            executor.spin_once(timeout_sec=0.05)
-        assert [bytes(info.topic_type_hash.value).hex() for info in infos] == [
-            UPSTREAM["Detection2DArray"]
-        ]
-        assert infos[0].topic_type_hash.version == 1
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+def test_type_hash_on_the_wire(graph):
+    publisher = graph.publisher(vision_msgs.msg.Detection2DArray, "hashed", matched=False)
+    infos = graph.until(
+        lambda: graph.node.get_publishers_info_by_topic("hashed"), "the publisher in the graph"
+    )
+    hashes = [bytes(info.topic_type_hash.value).hex() for info in infos]
+    assert hashes == [UPSTREAM["Detection2DArray"]]
+    assert infos[0].topic_type_hash.version == 1
+    graph.node.destroy_publisher(publisher)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

@@ -1,4 +1,4 @@
-"""What the node finds worth a scene, over DDS: not the light, but what changes."""
+"""Which frames become keyframes, over DDS: changes of the scene do, changes of the light do not."""
 
 import math
 from pathlib import Path
@@ -6,13 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from deep_perception import images
 from deep_perception_msgs.msg import DescribedRegionArray
-from support.graph import LATCHED
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 
@@ -31,58 +30,51 @@ class Flickering:
         self._camera = graph.publisher(Image, topic)
         self._sent = 0
 
-    def show(self, picture):
+    def show_until(self, picture, condition, what):
+        self._graph.publish_until(
+            self._camera, lambda: self._lit(picture), condition, what, period_s=0.05
+        )
+
+    def _lit(self, picture):
         self._sent += 1
         light = 1.0 + 0.3 * math.sin(self._sent / 3)
         lit = np.clip(picture * light, 0, 255).astype(np.uint8)
         message = self._graph.image(lit)
         message.header.stamp.sec = 1000 + self._sent // 10
         message.header.stamp.nanosec = self._sent % 10 * 100_000_000
-        self._camera.publish(message)
-        self._graph.spin(0.05)
+        return message
 
 
 def test_a_static_view_is_one_scene_and_a_cut_another(graph, start_node):
     start_node(
         remaps=["__ns:=/still"],
-        **{"keyframes.max_interval_s": 0.0, "ros.diagnostics_period_s": 0.2},
+        **UNWATCHED,
+        **{"keyframes.max_interval_s": 0.0, "ros.diagnostics_period_s": 0.1},
     )
     scenes = graph.listen(DescribedRegionArray, "/still/analyzer/regions", LATCHED)
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    diagnostics = Diagnostics(graph, "/still/analyzer")
     camera = Flickering(graph, "/still/image")
-
-    def left_alone():
-        counts = [
-            int(value.value)
-            for message in diagnostics
-            for status in message.status
-            if status.hardware_id == "/still/analyzer"
-            for value in status.values
-            if value.key == "between_keyframes"
-        ]
-        return max(counts, default=0)
-
-    def shown(picture, condition):
-        camera.show(picture)
-        return condition()
+    graph.prepare(Trigger, "/still/analyzer/request_keyframe")
 
     coffee, rocket = view("coffee"), view("rocket")
-    graph.until(lambda: shown(coffee, lambda: scenes), "the first scene")
-    enough = left_alone() + 40
-    graph.until(lambda: shown(coffee, lambda: left_alone() >= enough), "40 frames left alone")
+    camera.show_until(coffee, lambda: scenes, "the first scene")
+    enough = diagnostics.count("between_keyframes") + 40
+    camera.show_until(
+        coffee, lambda: diagnostics.count("between_keyframes") >= enough, "40 frames left alone"
+    )
     assert [(scene.keyframe, scene.reason) for scene in scenes] == [(1, "first")]
 
-    graph.until(lambda: shown(rocket, lambda: len(scenes) > 1), "the scene of the cut")
+    camera.show_until(rocket, lambda: len(scenes) > 1, "the scene of the cut")
     assert (scenes[1].keyframe, scenes[1].reason) == (2, "scene")
 
     visited = rocket.copy()
     cv2.ellipse(visited, (250, 150), (25, 70), 0, 0, 360, (40, 40, 160), -1)
-    graph.until(lambda: shown(visited, lambda: len(scenes) > 2), "the scene of the visitor")
+    camera.show_until(visited, lambda: len(scenes) > 2, "the scene of the visitor")
     assert (scenes[2].keyframe, scenes[2].reason) == (3, "local")
 
-    answer = graph.call(Trigger, "/still/analyzer/request_keyframe", Trigger.Request())
-    assert answer.success
-    graph.until(lambda: shown(visited, lambda: len(scenes) > 3), "the requested scene")
+    request = "/still/analyzer/request_keyframe"
+    assert graph.call(Trigger, request, Trigger.Request(), again=False).success
+    camera.show_until(visited, lambda: len(scenes) > 3, "the requested scene")
     assert (scenes[3].keyframe, scenes[3].reason) == (4, "requested")
     # What was there is the same as before, whatever the light does.
     ids = {region.track_id for region in scenes[2].regions}

@@ -1,17 +1,16 @@
-"""The managed node: every change of state, at bad moments too, and what it says when one fails."""
+"""The managed node: every change of state, at bad moments too, and its report when one fails."""
 
 import time
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
-from support.graph import LATCHED
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 
@@ -21,7 +20,8 @@ SHUTDOWN = Transition.TRANSITION_ACTIVE_SHUTDOWN
 UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE
 ACTIVE, FINALIZED = State.PRIMARY_STATE_ACTIVE, State.PRIMARY_STATE_FINALIZED
 
-# The words of a region take 1 s, a picture's some seconds; models can be told to be missing.
+# The description of a region takes 1 s, that of a frame some seconds; a file of the model can be
+# missing.
 BACKENDS = """
 import time
 from pathlib import Path
@@ -40,6 +40,8 @@ class Slow(Attributes):
 class Remote(Attributes):
     @property
     def loading(self):
+        with (HERE / "asked").open("a") as log:
+            log.write("asked\\n")
         return (HERE / "loading").exists()
 
 class Model(Superpixels):
@@ -68,6 +70,8 @@ class Managed:
 
     def __init__(self, graph, name):
         self.graph, self.name = graph, name
+        self.change_service = f"{name}/change_state"
+        graph.prepare(ChangeState, self.change_service)
 
     @property
     def state(self):
@@ -77,8 +81,7 @@ class Managed:
 
     def change(self, transition):
         request = ChangeState.Request(transition=Transition(id=transition))
-        answer = self.graph.call(ChangeState, f"{self.name}/change_state", request, again=False)
-        return answer.success
+        return self.graph.call(ChangeState, self.change_service, request, again=False).success
 
     def timed(self, transition):
         """Change the state; the seconds that it took."""
@@ -99,13 +102,16 @@ def start(start_node, backends, name, **parameters):
         remaps=[f"__ns:=/{name}"],
         python_path=str(backends),
         **{"segmenter.backend": "lifecycle_backends:Model", "segmenter.fallback": "''"},
-        **{"ros.diagnostics_period_s": 0.2, **parameters},
+        **{**UNWATCHED, "ros.diagnostics_period_s": 0.1, **parameters},
     )
 
 
+def lines(path):
+    return path.read_text().split() if path.exists() else []
+
+
 def loads(backends):
-    log = backends / "loads"
-    return log.read_text().split() if log.exists() else []
+    return lines(backends / "loads")
 
 
 def test_by_hand_through_all_states_and_again(graph, start_node, backends):
@@ -150,28 +156,22 @@ def test_a_change_that_does_not_fit_is_refused_and_survived(graph, start_node, b
     assert not managed.change(ACTIVATE)
     assert not managed.change(99)
     assert managed.state == ACTIVE
-    assert node.process.poll() is None
+    assert node.is_running
 
 
 def test_a_missing_model_leaves_the_node_unconfigured_with_the_reason(graph, start_node, backends):
     (backends / "model").unlink()
     node = start(start_node, backends, "missing")
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    diagnostics = Diagnostics(graph, "/missing/analyzer")
     managed = Managed(graph, "/missing/analyzer")
     assert managed.state == UNCONFIGURED
-
-    def said():
-        return any(
-            "the model's file is missing: get it" in status.message and status.level == b"\x02"
-            for message in diagnostics
-            for status in message.status
-            if status.name == "missing/analyzer: state"
-        )
-
-    graph.until(said, "the reason in the diagnostics")
+    reason = "the model's file is missing: get it"
+    graph.until(lambda: diagnostics.says(reason, "state"), "the reason in the diagnostics")
+    assert diagnostics.last("state").level == b"\x02"
+    assert diagnostics.last("state").name == "missing/analyzer: state"
     answer = graph.call(GetScene, "/missing/analyzer/get_scene", GetScene.Request())
-    assert "the model's file is missing: get it" in answer.message
-    assert node.log.count("the model's file is missing: get it") == 1
+    assert reason in answer.message
+    assert node.log.count(reason) == 1
     (backends / "model").touch()
     assert managed.change(CONFIGURE)
     assert managed.change(ACTIVATE)
@@ -182,46 +182,51 @@ def test_a_missing_model_leaves_the_node_unconfigured_with_the_reason(graph, sta
 
 @pytest.mark.parametrize("again", [False, True])
 def test_in_the_middle_of_a_picture(graph, start_node, backends, again):
-    """Its words take a second each: nobody waits for them."""
+    """A change of state does not wait for the descriptions, each of which takes a second."""
     name = f"busy{int(again)}"
     node = start(start_node, backends, name, **{"describer.backend": "lifecycle_backends:Slow"})
     managed = Managed(graph, f"/{name}/analyzer")
     updates = graph.listen(DescribedRegion, f"/{name}/analyzer/region_updates")
     camera = graph.publisher(Image, f"/{name}/image")
 
-    def begun():
-        camera.publish(graph.image(picture()))
-        graph.spin(0.2)
-        return updates
+    def wait_for_descriptions():
+        updates.clear()
+        graph.publish_until(
+            camera, lambda: graph.image(picture()), lambda: updates, "the first descriptions"
+        )
 
-    graph.until(begun, "the first words")
+    wait_for_descriptions()
     assert managed.timed(DEACTIVATE) < 4  # 2 s, and as much for a loaded machine
     if again:
         assert managed.change(ACTIVATE)
         graph.until(camera.get_subscription_count, "the subscription")
-        updates.clear()
-        graph.until(begun, "words after it was activated again")
+        wait_for_descriptions()
         assert managed.timed(SHUTDOWN) < 4
         assert managed.state == FINALIZED
     else:
         assert managed.change(CLEANUP)
         assert managed.state == UNCONFIGURED
-    graph.until(lambda: loads(backends) == ["loaded", "freed"], "the memory")
+    graph.until(lambda: loads(backends) == ["loaded", "freed"], "the end of the models")
     assert node.stop() == 0
     assert "Traceback" not in node.log
 
 
 def test_models_are_unloaded_without_work_and_loaded_again(graph, start_node, backends):
-    start(start_node, backends, "idle", **{"models.idle_unload_s": 2.0})
+    start(start_node, backends, "idle", **{"models.idle_unload_s": 1.0})
     scenes = graph.listen(DescribedRegionArray, "/idle/analyzer/regions", LATCHED)
+    diagnostics = Diagnostics(graph, "/idle/analyzer")
     camera = graph.publisher(Image, "/idle/image")
     graph.analysed(camera, scenes, graph.image(picture()))
     graph.until(lambda: loads(backends)[-1] == "freed", "the unloading")
     before = loads(backends).count("loaded")
-    # Not for a view that stands still, however long, but for another one.
-    for _ in range(3):
-        camera.publish(graph.image(picture()))
-        graph.spin(0.5)
+    # An unchanged view does not load them, however often it comes; another view does.
+    left_alone = diagnostics.count("between_keyframes")
+    graph.publish_until(
+        camera,
+        lambda: graph.image(picture()),
+        lambda: diagnostics.count("between_keyframes") >= left_alone + 3,
+        "three frames of the same view",
+    )
     assert loads(backends).count("loaded") == before
     graph.analysed(camera, scenes, graph.image(picture()[:, ::-1]))
     assert loads(backends).count("loaded") == before + 1
@@ -231,12 +236,14 @@ def test_a_model_that_a_server_is_loading_is_not_given_up_for_idle(graph, start_
     (backends / "loading").touch()
     start(
         start_node, backends, "remote",
-        **{"models.idle_unload_s": 1.0, "describer.backend": "lifecycle_backends:Remote"},
+        **{"models.idle_unload_s": 0.5, "describer.backend": "lifecycle_backends:Remote"},
     )  # fmt: skip
     scenes = graph.listen(DescribedRegionArray, "/remote/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/remote/image")
     graph.analysed(camera, scenes, graph.image(picture()))
-    graph.spin(5.0)
+    # The node asks at most once a second, after each look at whether there is work.
+    asked = len(lines(backends / "asked"))
+    graph.until(lambda: len(lines(backends / "asked")) >= asked + 3, "idle seconds")
     assert loads(backends) == ["loaded"]
     (backends / "loading").unlink()
     graph.until(lambda: loads(backends)[-1] == "freed", "the unloading")

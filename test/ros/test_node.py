@@ -7,7 +7,6 @@ import time
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import DescribeParameters, GetParameters
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
@@ -16,7 +15,7 @@ from vision_msgs.msg import Detection2DArray
 from deep_perception.settings.options import options
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
-from support.graph import LATCHED
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
 
@@ -49,7 +48,12 @@ def has_the_square(detections):
 
 @pytest.fixture(scope="module")
 def node(start_module_node):
-    return start_module_node(**{"ros.input_timeout_s": 600.0, "ros.diagnostics_period_s": 0.2})
+    return start_module_node(**UNWATCHED, **{"ros.diagnostics_period_s": 0.1})
+
+
+@pytest.fixture(scope="module")
+def diagnostics(graph, node):
+    return Diagnostics(graph, "/analyzer")
 
 
 @pytest.fixture(scope="module")
@@ -155,36 +159,31 @@ def test_padded_rows_and_big_endian_pixels(graph, camera, detections):
     assert has_the_square(graph.analysed(camera, detections, message))
 
 
-def statuses(messages, name):
-    return [
-        status for message in messages for status in message.status if status.name.endswith(name)
-    ]
-
-
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "reason"),
     [
         ({"encoding": "yuv999"}, "encoding 'yuv999' is not supported"),
         ({"step": 7}, "step is 7 bytes"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_said_once_and_the_node_goes_on(
-    graph, node, camera, detections, fields, said
+def test_a_frame_that_cannot_be_read_is_logged_once_and_the_node_goes_on(
+    graph, node, camera, detections, diagnostics, fields, reason
 ):
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
-    for _ in range(3):
-        camera.publish(graph.image(picture(), **fields))
-        graph.spin(0.5)
-
-    def reported():
-        return [each for each in statuses(diagnostics, ": input") if said in each.message]
-
-    status = graph.until(reported, "the diagnostics")[0]
+    diagnostics.wait_for_new()
+    failed = diagnostics.count("failed")
+    graph.publish_until(
+        camera,
+        lambda: graph.image(picture(), **fields),
+        lambda: diagnostics.count("failed") >= failed + 3,
+        "three such frames",
+    )
+    status = diagnostics.last()
+    assert reason in status.message
     assert status.level == status.ERROR
     assert "/image" in status.message
-    assert node.log.count(said) == 1
+    assert node.log.count(reason) == 1
     assert has_the_square(graph.analysed(camera, detections, graph.image(picture())))
-    graph.until(lambda: statuses(diagnostics, ": input")[-1].message == "images arrive", "recovery")
+    graph.until(lambda: diagnostics.last().message == "images arrive", "recovery")
 
 
 def test_annotated_pictures_come_while_somebody_listens(graph, camera, detections):
@@ -208,14 +207,21 @@ def test_a_late_listener_gets_the_last_scene(graph, camera, detections):
     graph.answer(late, sent, "the latched scene")
 
 
-def test_frames_between_keyframes_are_left_alone(graph, camera, detections):
+def test_frames_between_keyframes_are_left_alone(graph, camera, detections, diagnostics):
     first = graph.image(picture())
     graph.analysed(camera, detections, first)
     soon = graph.image(picture())
     soon.header.stamp.sec = first.header.stamp.sec
     soon.header.stamp.nanosec = first.header.stamp.nanosec + 500_000_000
     later = graph.image(picture())
-    camera.publish(soon)
+    diagnostics.wait_for_new()
+    left_alone = diagnostics.count("between_keyframes")
+    graph.publish_until(
+        camera,
+        lambda: soon,
+        lambda: diagnostics.count("between_keyframes") > left_alone,
+        "that it is left alone",
+    )
     graph.analysed(camera, detections, later)
     assert soon.header not in [each.header for each in detections]
 
@@ -263,7 +269,7 @@ def test_a_parameter_takes_effect_at_the_next_keyframe(graph, camera, detections
     assert len(graph.analysed(camera, detections, graph.image(picture())).detections) > 1
 
 
-def test_get_scene_and_set_enabled(graph, camera, detections):
+def test_get_scene_and_set_enabled(graph, camera, detections, diagnostics):
     sent = graph.image(picture())
     graph.analysed(camera, detections, sent)
     answer = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request())
@@ -286,11 +292,14 @@ def test_get_scene_and_set_enabled(graph, camera, detections):
 
     assert graph.call(SetBool, "/analyzer/set_enabled", SetBool.Request(data=False)).success
     unseen = graph.image(picture())
-    for _ in range(3):
-        camera.publish(unseen)
-        graph.spin(0.4)
+    graph.publish_until(
+        camera,
+        lambda: unseen,
+        lambda: diagnostics.count("disabled") >= 3,
+        "three frames that are not analysed",
+    )
     assert unseen.header not in [each.header for each in detections]
-    # What was seen before is not what is seen now.
+    # The answer tells an old scene from a live one.
     answer = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request())
     assert json.loads(answer.json)["state"] == "disabled: this is the last scene"
     asked = graph.call(Trigger, "/analyzer/request_keyframe", Trigger.Request())
@@ -302,7 +311,7 @@ def test_get_scene_and_set_enabled(graph, camera, detections):
 
 def test_interrupting_twice_ends_the_node_cleanly(node):
     # As Ctrl-C under `ros2 launch` does: once by the terminal, once by launch.
-    node.process.send_signal(signal.SIGINT)
+    node.send_signal(signal.SIGINT)
     time.sleep(0.02)
     assert node.stop() == 0
     assert "Traceback" not in node.log

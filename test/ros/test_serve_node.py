@@ -1,4 +1,4 @@
-"""The whole node with words from a real `transformers serve`, over DDS."""
+"""The whole node with descriptions by a real `transformers serve`, over DDS."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.serve
 PICTURE = images.load(Path(__file__).parents[1] / "data" / "coffee.jpg")
 # The server answers one region after the other, up to twice each.
 PATIENCE_S = 180.0
-# Between two pictures of the camera.
+# Between two frames of the camera.
 PERIOD_S = 2.0
 
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory):
 
 
 class Robot:
-    """A camera that sees one photograph, and what the node says about it."""
+    """A camera that sees one photograph, and what the node publishes about it."""
 
     def __init__(self, graph, namespace):
         from support.graph import LATCHED
@@ -47,17 +47,23 @@ class Robot:
         self.camera = graph.publisher(Image, f"{namespace}/image")
 
     def sees(self, wanted, what):
-        """Show the picture again and again until a scene of one of these is as wanted."""
+        """Publish the photograph again and again until a scene from now on is as wanted."""
         before = len(self.scenes)
 
-        def scene():
-            self.camera.publish(self.graph.image(PICTURE))
-            self.graph.spin(PERIOD_S)
-            return next((each for each in reversed(self.scenes[before:]) if wanted(each)), None)
+        def find():
+            new = self.scenes[before:]
+            return next((scene for scene in reversed(new) if wanted(scene)), None)
 
-        return self.graph.until(scene, lambda: f"{what}; {self.said()}", PATIENCE_S)
+        return self.graph.publish_until(
+            self.camera,
+            lambda: self.graph.image(PICTURE),
+            find,
+            lambda: f"{what}; {self.seen()}",
+            period_s=PERIOD_S,
+            patience=PATIENCE_S,
+        )
 
-    def said(self):
+    def seen(self):
         describers = [Counter(r.describer for r in s.regions) for s in self.scenes[-3:]]
         return f"the last scenes: {describers}; diagnostics: {self.analysis()}"
 
@@ -136,7 +142,7 @@ def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
     assert f"chat server {server.url}: no connection" in warning
     assert warning.endswith("'attributes' is used instead")
     _, message = graph.until(
-        lambda: (said := robot.analysis()) and said[0] != b"\0" and said, robot.said
+        lambda: (found := robot.analysis()) and found[0] != b"\0" and found, robot.seen
     )
     assert message == warning
 
@@ -146,7 +152,7 @@ def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
     check_words(scene, robot.updates, server.model)
     assert list(scene.warnings) == []
     # Some of what a random model says is no description, which is said too.
-    graph.until(lambda: "is used instead" not in robot.analysis()[1], robot.said)
+    graph.until(lambda: "is used instead" not in robot.analysis()[1], robot.seen)
 
     assert node.stop() == 0
     assert "Traceback" not in node.log

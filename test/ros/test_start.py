@@ -1,24 +1,25 @@
-"""How the node starts, finds its input, and says what is wrong."""
+"""How the node starts, finds its input, and reports what is wrong."""
 
+import itertools
 import signal
 import time
 
 import cv2
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
-from support.graph import LATCHED
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-SOON = {"ros.input_timeout_s": 1.0, "ros.diagnostics_period_s": 0.2}
+OFTEN = {"ros.diagnostics_period_s": 0.1}
+SOON = {"ros.input_timeout_s": 1.0, **OFTEN}
 
 
 def picture(width=320):
@@ -34,17 +35,8 @@ def compressed(graph, extension=".jpg", format_="bgr8; jpeg compressed bgr8"):
     return graph.stamp(message)
 
 
-def input_messages(diagnostics, node):
-    return [
-        status.message
-        for message in diagnostics
-        for status in message.status
-        if status.hardware_id == node and status.name.endswith(": input")
-    ]
-
-
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "reason"),
     [
         ("points.grid_rows", 0, "points.grid_rows: 0 is not allowed; expected a whole number"),
         ("sweep.overlap", "clip", "sweep.overlap: 'clip' is not allowed; expected one of allow"),
@@ -52,11 +44,19 @@ def input_messages(diagnostics, node):
         ("points.inside", "maybe", "points.inside: 'maybe' is not allowed; expected true"),
     ],
 )
-def test_a_bad_parameter_at_start_is_one_clear_line(start_node, name, value, said):
+def test_a_bad_parameter_at_start_is_one_clear_line(start_node, name, value, reason):
     node = start_node(**{name: value})
-    assert node.process.wait(timeout=40) == 1
-    assert said in node.log
+    assert node.wait() == 1
+    assert reason in node.log
     assert "Traceback" not in node.log
+
+
+@pytest.fixture(scope="module")
+def transported(graph, start_module_node):
+    """The publisher and the detections of an image_transport camera that a node has found."""
+    start_module_node(remaps=["image:=/transported/image_raw", "__ns:=/transported"], **UNWATCHED)
+    detections = graph.listen(Detection2DArray, "/transported/analyzer/detections")
+    return graph.publisher(CompressedImage, "/transported/image_raw/compressed"), detections
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,9 @@ def test_a_bad_parameter_at_start_is_one_clear_line(start_node, name, value, sai
     ],
 )
 def test_compressed_images_of_an_image_transport_camera_are_found(
-    graph, start_node, extension, format_
+    graph, transported, extension, format_
 ):
-    tag = f"c{extension[1:]}{len(format_)}"
-    start_node(remaps=[f"image:=/{tag}/image_raw", f"__ns:=/{tag}"])
-    detections = graph.listen(Detection2DArray, f"/{tag}/analyzer/detections")
-    camera = graph.publisher(CompressedImage, f"/{tag}/image_raw/compressed")
+    camera, detections = transported
     sent = compressed(graph, extension, format_)
     assert len(graph.analysed(camera, detections, sent).detections) >= 2
 
@@ -107,108 +104,103 @@ def test_the_transport_can_be_fixed(graph, start_node):
 def test_silence_names_the_nearest_image_topic(graph, start_node):
     graph.publisher(Image, "/robot/front_camera/image_raw", matched=False)
     node = start_node(remaps=["image:=/robot/front/image_raw", "__ns:=/lost"], **SOON)
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    diagnostics = Diagnostics(graph, "/lost/analyzer")
     expected = (
-        "nobody publishes /robot/front/image_raw; the nearest image topic is "
+        "/robot/front/image_raw has no publisher; the nearest image topic is "
         "/robot/front_camera/image_raw: remap with -r image:=/robot/front_camera/image_raw"
     )
-
-    def said():
-        return input_messages(diagnostics, "/lost/analyzer")[-1:]
-
-    graph.until(lambda: expected in "".join(said()), lambda: f"{expected!r}, got {said()}")
-    graph.spin(1.0)
+    graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")
+    diagnostics.wait_for_new(5)
     assert node.log.count(expected) == 1
 
 
 def test_silence_names_a_wrong_type(graph, start_node):
     graph.publisher(String, "/wrong/image", matched=False)
     start_node(remaps=["__ns:=/wrong"], **SOON)
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
-    graph.until(
-        lambda: any(
-            "/wrong/image carries std_msgs/msg/String, expected sensor_msgs/msg/Image" in each
-            for each in input_messages(diagnostics, "/wrong/analyzer")
-        ),
-        "the explanation",
-    )
+    diagnostics = Diagnostics(graph, "/wrong/analyzer")
+    expected = "/wrong/image carries std_msgs/msg/String, expected sensor_msgs/msg/Image"
+    graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")
 
 
 def test_silence_names_incompatible_qos(graph, start_node):
     camera = graph.publisher(Image, "/qos/image", BEST_EFFORT, matched=False)
     start_node(remaps=["__ns:=/qos"], **SOON, **{"ros.reliability": "reliable"})
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
-
-    def explained():
-        camera.publish(graph.image(picture()))
-        return any(
-            "set ros.reliability to best_effort" in each
-            for each in input_messages(diagnostics, "/qos/analyzer")
-        )
-
-    graph.until(explained, "the explanation")
+    diagnostics = Diagnostics(graph, "/qos/analyzer")
+    graph.publish_until(
+        camera,
+        lambda: graph.image(picture()),
+        lambda: diagnostics.says("set ros.reliability to best_effort"),
+        "the explanation",
+    )
 
 
 def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
     node = start_node(
         remaps=["__ns:=/bare"],
+        **UNWATCHED,
         **{"keyframes.min_interval_s": 0.2, "keyframes.mode": "interval"},
     )
     scenes = graph.listen(DescribedRegionArray, "/bare/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/bare/image")
     message = graph.image(picture())
     message.header.stamp.sec = message.header.stamp.nanosec = 0
-
-    def three():
-        camera.publish(message)
-        return len(scenes) >= 3
-
-    graph.until(three, "three scenes")
+    graph.publish_until(
+        camera, lambda: message, lambda: len(scenes) >= 3, "three scenes", period_s=0.03
+    )
     assert node.log.count("have no stamp") == 1
 
 
-def test_the_newest_frame_wins(graph, start_node, backends):
+def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     start_node(
         remaps=["__ns:=/fast"],
         python_path=backends,
-        **SOON,
-        **{"keyframes.min_interval_s": 0.0, "describer.backend": "test_backends:Slow"},
+        **OFTEN,
+        **UNWATCHED,
+        **{"keyframes.min_interval_s": 0.0, "describer.backend": "test_backends:Gated"},
     )
     detections = graph.listen(Detection2DArray, "/fast/analyzer/detections", 100)
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
+    diagnostics = Diagnostics(graph, "/fast/analyzer")
     camera = graph.publisher(Image, "/fast/image")
     graph.analysed(camera, detections, graph.image(picture()))
+    (tmp_path / "gate").touch()
+    graph.publish_until(
+        camera,
+        lambda: graph.image(picture()),
+        lambda: (tmp_path / "in_hand").exists(),
+        "a frame in hand",
+    )
     before = len(detections)
-    burst = [graph.image(picture()) for _ in range(10)]
-    for message in burst:
-        camera.publish(message)
-        graph.spin(0.05)
+    received = diagnostics.count("received")
+    burst = []
+
+    def next_of_burst():
+        burst.append(graph.image(picture()))
+        return burst[-1]
+
+    graph.publish_until(
+        camera, next_of_burst, lambda: diagnostics.count("received") >= received + 10, "a burst"
+    )
+    (tmp_path / "gate").unlink()
     graph.analysed(camera, detections, burst[-1])
     assert len(detections) - before <= 5
-
-    def replaced():
-        values = [
-            int(value.value)
-            for message in diagnostics
-            for status in message.status
-            if status.hardware_id == "/fast/analyzer"
-            for value in status.values
-            if value.key == "replaced_by_newer"
-        ]
-        return values and values[-1] >= 5
-
-    graph.until(replaced, "the count of replaced frames")
+    graph.until(lambda: diagnostics.count("replaced_by_newer") >= 5, "the replaced frames")
 
 
 BACKENDS = """
 import time
+from pathlib import Path
+import rclpy
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 from deep_perception.segmenters.superpixels import Superpixels
 
-class Slow(Attributes):
+HERE = Path(__file__).parent
+
+class Gated(Attributes):
     def describe(self, image, regions):
-        time.sleep(1.0)
+        while (HERE / "gate").exists():
+            (HERE / "in_hand").touch()
+            time.sleep(0.02)
         yield from super().describe(image, regions)
 
 class VerySlow(Attributes):
@@ -220,7 +212,9 @@ class VerySlow(Attributes):
 class SlowStart(Attributes):
     def __init__(self):
         print("loading", flush=True)
-        time.sleep(6.0)
+        while rclpy.ok():
+            time.sleep(0.02)
+        time.sleep(0.5)
 
 class Numbered(Attributes):
     calls = 0
@@ -265,11 +259,9 @@ def test_the_node_outlives_a_failing_frame_and_a_failing_describer(graph, start_
     scenes = graph.listen(DescribedRegionArray, "/broken/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/broken/image")
 
-    def analysed():
-        camera.publish(graph.image(picture()))
-        return scenes
-
-    scene = graph.until(analysed, "a scene after the failing frame")[0]
+    scene = graph.publish_until(
+        camera, lambda: graph.image(picture()), lambda: scenes, "a scene after the failing frames"
+    )[0]
     assert "a frame could not be analysed: RuntimeError: out of memory" in node.log
     assert "a frame could not be analysed: SystemExit: a library that thinks" in node.log
     errors = {region.error for region in scene.regions}
@@ -278,31 +270,40 @@ def test_the_node_outlives_a_failing_frame_and_a_failing_describer(graph, start_
         assert region.status == DescribedRegion.STATUS_FAILED
         assert region.description == region.label == ""
         assert region.mask.counts
-    assert node.process.poll() is None
+    assert node.is_running
 
 
 def test_the_same_failure_of_every_keyframe_is_one_line(graph, start_node, backends):
     node = start_node(
         remaps=["__ns:=/numbered"],
         python_path=backends,
-        **SOON,
+        **OFTEN,
+        **UNWATCHED,
         **{"describer.backend": "test_backends:Numbered"},
     )
     detections = graph.listen(Detection2DArray, "/numbered/analyzer/detections")
+    diagnostics = Diagnostics(graph, "/numbered/analyzer")
     camera = graph.publisher(Image, "/numbered/image")
     for _ in range(4):
         graph.analysed(camera, detections, graph.image(picture()))
-        graph.spin(0.5)
+        diagnostics.wait_for_new(2)
     assert node.log.count("timed out") == 1
 
 
 def test_a_stream_of_a_kind_that_cannot_be_decoded_is_one_line(graph, start_node):
-    node = start_node(remaps=["__ns:=/video"], **SOON, **{"ros.transport": "compressed"})
+    node = start_node(
+        remaps=["__ns:=/video"], **OFTEN, **UNWATCHED, **{"ros.transport": "compressed"}
+    )
+    diagnostics = Diagnostics(graph, "/video/analyzer")
     camera = graph.publisher(CompressedImage, "/video/image/compressed")
-    for size in range(500, 540):
-        message = CompressedImage(format="h264", data=bytes(size))
-        camera.publish(graph.stamp(message))
-        graph.spin(0.05)
+    sizes = itertools.count(500)
+    graph.publish_until(
+        camera,
+        lambda: graph.stamp(CompressedImage(format="h264", data=bytes(next(sizes)))),
+        lambda: diagnostics.count("failed") >= 40,
+        "40 of them",
+        period_s=0.03,
+    )
     assert node.log.count("h264") == 1
     assert "/video/image/compressed: " in node.log
 
@@ -313,19 +314,15 @@ def test_a_stream_of_a_kind_that_cannot_be_decoded_is_one_line(graph, start_node
 )
 def test_silence_names_the_other_transport(graph, start_node, transport, kind, topic):
     publisher = graph.publisher(kind, topic, matched=False)
-    start_node(remaps=["__ns:=/other"], **SOON, **{"ros.transport": transport})
-    diagnostics = graph.listen(DiagnosticArray, "/diagnostics")
-    graph.until(
-        lambda: any(
-            "set ros.transport to auto" in each
-            for each in input_messages(diagnostics, "/other/analyzer")
-        ),
-        "the explanation",
+    start_node(
+        remaps=["__ns:=/other", f"__node:={transport}"], **SOON, **{"ros.transport": transport}
     )
+    diagnostics = Diagnostics(graph, f"/other/{transport}")
+    graph.until(lambda: diagnostics.says("set ros.transport to auto"), "the explanation")
     graph.node.destroy_publisher(publisher)
 
 
-def test_a_misspelt_parameter_is_said(graph, start_node):
+def test_a_misspelt_parameter_is_reported(graph, start_node):
     node = start_node(remaps=["__ns:=/misspelt"], **{"sweep.max_regoins": 3, "my_own": 1})
     graph.until(lambda: "waiting for images" in node.log, "the start")
     assert (
@@ -338,8 +335,8 @@ def test_a_misspelt_parameter_is_said(graph, start_node):
 def test_a_signal_while_models_load_is_no_crash(graph, start_node, backends, number):
     node = start_node(python_path=backends, **{"describer.backend": "test_backends:SlowStart"})
     graph.until(lambda: "loading" in node.log, "the start")
-    node.process.send_signal(number)
-    assert node.process.wait(timeout=40) == 0
+    node.send_signal(number)
+    assert node.wait() == 0
     assert "Traceback" not in node.log
 
 
@@ -352,21 +349,15 @@ def test_a_frame_in_hand_does_not_hold_up_the_end(graph, start_node, backends):
     updates = graph.listen(DescribedRegion, "/slow/analyzer/region_updates")
     camera = graph.publisher(Image, "/slow/image")
     sent = graph.image(picture())
-
-    def first_region():
-        camera.publish(sent)
-        graph.spin(0.3)
-        return updates
-
-    graph.until(first_region, "the first region")
-    started = time.monotonic()
+    graph.publish_until(camera, lambda: sent, lambda: updates, "the first region")
+    started_s = time.monotonic()
     assert node.stop() == 0
     # launch asks again after 5 s and kills after 10 s.
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started_s < 5
     assert "Traceback" not in node.log
 
 
-def test_a_fallback_is_said_in_every_scene(graph, start_node):
+def test_every_scene_has_the_warning_of_a_fallback(graph, start_node):
     start_node(remaps=["__ns:=/fallback"], **{"segmenter.backend": "sam3"})
     scenes = graph.listen(DescribedRegionArray, "/fallback/analyzer/regions", LATCHED)
     detections = graph.listen(Detection2DArray, "/fallback/analyzer/detections")

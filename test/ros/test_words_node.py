@@ -1,4 +1,4 @@
-"""The node and a chat server: words early, pending, given way, from the fallback, and better."""
+"""The node and a chat server: descriptions early, pending, superseded, and by the fallback."""
 
 import threading
 from collections import Counter
@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from support.chat_server import GOOD, Server
-from support.graph import LATCHED
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
 
@@ -53,7 +53,9 @@ def node(start_module_node, server):
             "describer.url": server.url,
             "describer.max_concurrency": 2,
             "describer.cache_size": 0,
-            # Every picture is described afresh.
+            **UNWATCHED,
+            "ros.diagnostics_period_s": 0.1,
+            # Every frame is described afresh.
             "keyframes.mode": "interval",
             "identity.words_ttl_s": 0.0,
         },
@@ -75,23 +77,34 @@ def camera(graph, node):
     return graph.publisher(Image, "/words/image")
 
 
-def keep_publishing(graph, camera, condition, what):
-    """Publish one picture every few moments, for best effort may lose it."""
+@pytest.fixture(scope="module")
+def diagnostics(graph, node):
+    return Diagnostics(graph, "/words/analyzer")
 
-    def again():
-        if not condition():
-            camera.publish(graph.image(picture()))
-            graph.spin(1.0)
-        return condition()
 
-    graph.until(again, what)
+def publish_until(graph, camera, condition, what):
+    graph.publish_until(camera, lambda: graph.image(picture()), condition, what, period_s=1.0)
 
 
 @pytest.fixture
-def asked(graph, server, gate, scenes, updates):
-    """Nothing is under way, and the server is about to answer one question."""
+def asked(graph, server, gate, camera, scenes, updates, diagnostics):
+    """The node is idle, and the server is about to answer one question."""
     gate.set()
-    graph.spin(1.5)
+    graph.analysed(camera, scenes, graph.image(picture()))
+
+    def idle():
+        keys = ("replaced_by_newer", "between_keyframes", "failed", "outdated")
+        done = sum(diagnostics.count(key) for key in keys)
+        analysis = diagnostics.values("analysis")
+        return (
+            diagnostics.count("received") == done + int(analysis["keyframes"])
+            and analysis["busy_s"] == "0.00"
+            and analysis["pending_descriptions"] == "0"
+            and server.now == 0
+        )
+
+    diagnostics.wait_for_new(2)
+    graph.until(idle, "the end of all work")
     gate.clear()
     for kept in (server.requests, scenes, updates):
         kept.clear()
@@ -100,7 +113,7 @@ def asked(graph, server, gate, scenes, updates):
 def test_words_are_published_before_the_scene_and_the_rest_later(
     graph, camera, gate, scenes, updates, asked
 ):
-    keep_publishing(graph, camera, lambda: updates, "the first words")
+    publish_until(graph, camera, lambda: updates, "the first description")
     assert not scenes
     assert len(updates) == 1
     assert updates[0].status == DescribedRegion.STATUS_DESCRIBED
@@ -117,7 +130,7 @@ def test_at_the_deadline_the_rest_is_pending_and_described_when_no_frame_comes(
 ):
     assert graph.set_parameter("/words/analyzer", "describer.scene_deadline_s", 1.0).successful
     try:
-        keep_publishing(graph, camera, lambda: scenes, "the scene")
+        publish_until(graph, camera, lambda: scenes, "the scene")
     finally:
         graph.set_parameter("/words/analyzer", "describer.scene_deadline_s", 0.0)
     first = scenes[0]
@@ -129,11 +142,23 @@ def test_at_the_deadline_the_rest_is_pending_and_described_when_no_frame_comes(
     assert set(words(whole)) == {("described", "chat")}
 
 
-def test_a_newer_keyframe_cancels_the_words_of_the_older(graph, camera, gate, scenes, asked):
+def test_a_newer_keyframe_cancels_the_descriptions_of_the_older(
+    graph, camera, gate, scenes, updates, diagnostics, asked
+):
     assert graph.set_parameter("/words/analyzer", "describer.new_keyframe", "cancel").successful
     try:
-        # Each picture is a keyframe: the one that waits ends the one in hand.
-        keep_publishing(graph, camera, lambda: scenes, "the scene that gave way")
+        # Each frame is a keyframe. One that waits ends the one in hand, so there is only one until
+        # the first of its regions is described.
+        received = diagnostics.count("received")
+        graph.publish_until(
+            camera,
+            lambda: graph.image(picture()),
+            lambda: diagnostics.count("received") > received,
+            "the only frame",
+            period_s=5.0,
+        )
+        graph.until(lambda: updates, "the first description")
+        publish_until(graph, camera, lambda: scenes, "the superseded scene")
     finally:
         graph.set_parameter("/words/analyzer", "describer.new_keyframe", "finish")
     assert words(scenes[0])["described", "chat"] == 1
@@ -145,11 +170,12 @@ def test_a_newer_keyframe_cancels_the_words_of_the_older(graph, camera, gate, sc
     assert newer.keyframe > scenes[0].keyframe
 
 
-def test_words_of_the_fallback_are_replaced_when_the_server_comes(graph, start_node):
+def test_descriptions_of_the_fallback_are_replaced_when_the_server_comes(graph, start_node):
     with Server() as unused:
         port = unused.port
     node = start_node(
         remaps=["__ns:=/late"],
+        **UNWATCHED,
         **{"describer.backend": "chat", "describer.url": f"http://127.0.0.1:{port}/v1"},
     )
     scenes = graph.listen(DescribedRegionArray, "/late/analyzer/regions", LATCHED)
@@ -158,12 +184,12 @@ def test_words_of_the_fallback_are_replaced_when_the_server_comes(graph, start_n
     first = graph.analysed(camera, scenes, graph.image(picture()))
     assert set(words(first)) == {("described", "attributes")}
     assert "no connection" in first.warnings[0]
-    graph.spin(1.0)
+    graph.until(lambda: len(updates) >= len(first.regions), "the updates of the fallback")
     updates.clear()
     with Server(port=port):
         better = graph.until(
             lambda: next((s for s in scenes if set(words(s)) == {("described", "chat")}), None),
-            lambda: f"better words; {node.log}",
+            lambda: f"descriptions of the server; {node.log}",
         )
     assert list(better.warnings) == []
     assert {each.describer for each in updates} == {"chat"}

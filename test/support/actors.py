@@ -1,11 +1,13 @@
-"""Processes that a test can kill: a camera, and a subscriber that never reads.
+"""Processes that a test can kill: a camera, and a node whose subscriptions never read.
 
 python actors.py camera TOPIC RATE_HZ [raw|jpeg]
 python actors.py deaf NODE
 """
 
+import os
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +15,11 @@ import rclpy
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+LEASE = str(Path(__file__).with_name("short_lease.xml"))
+
 
 def picture(number, width=160, height=120):
-    """A square that wanders over a grey wall."""
+    """A grey wall and a square, which moves with the number."""
     image = np.full((height, width, 3), (190, 190, 190), np.uint8)
     x, y = 10 + number * 3 % (width - 60), 10 + number * 2 % (height - 60)
     image[y : y + 40, x : x + 40] = (30, 30, 200)
@@ -24,6 +28,9 @@ def picture(number, width=160, height=120):
 
 def camera(topic, rate_hz, transport="raw"):
     """Frames with the wall time as their stamp and their number in frame_id."""
+    # Jazzy reads the first, Kilted and later the second.
+    os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = LEASE
+    os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = LEASE
     rclpy.init()
     node = rclpy.create_node("camera")
     kind = Image if transport == "raw" else CompressedImage
@@ -45,7 +52,7 @@ def camera(topic, rate_hz, transport="raw"):
 
 
 def deaf(name):
-    """Subscribe to all that a node publishes, keep all of it by the QoS, and take none."""
+    """Subscribe to all topics of a node, ask for every message by the QoS, and take none."""
     from vision_msgs.msg import Detection2DArray
 
     from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray

@@ -1,4 +1,4 @@
-"""What the core logs, as ROS log messages."""
+"""Python's logging, as ROS log messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import logging
 from typing import Any
 
 
-class RosLog(logging.Handler):
-    """Hands records of Python's logging to an rclpy logger."""
+class RosLogHandler(logging.Handler):
+    """Pass the records of Python's logging to an rclpy logger."""
 
     def __init__(self, logger: Any) -> None:
         super().__init__()
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One ROS log message; rclpy wants a call site of its own for every severity."""
+        """Log one message; rclpy requires a call site of its own for every severity."""
         text = self.format(record)
         if record.levelno >= logging.ERROR:
             self._logger.error(text)

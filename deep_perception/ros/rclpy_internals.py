@@ -1,0 +1,52 @@
+"""All uses of rclpy's private parts, for which rclpy has no public interface.
+
+- ``RCLError``: what rclpy raises when the middleware refuses a call, as after a signal has ended
+  the context. Only ``rclpy.impl`` exports it.
+- ``Node._parameter_overrides``: the parameters that were given at the start. Declaring one of the
+  wrong type raises an exception without the value, and a misspelt name is declared by nobody.
+- ``LifecycleNode._state_machine``: the state that the node is in.
+- ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
+  raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.
+
+All four were looked up in rclpy 7.1.6 (Jazzy) and 9.1.2 (Kilted), and in the repository up to
+8.0.0. The source of Lyrical's rclpy was not at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
+
+RCLError: type[Exception] = rclpy_implementation.RCLError
+
+
+def given_parameters(node: Node) -> Mapping[str, Any]:
+    """The values of the parameters that were given at the start, declared or not."""
+    return {name: parameter.value for name, parameter in node._parameter_overrides.items()}
+
+
+def state_label(node: LifecycleNode) -> str:
+    """The label of the node's state, as ``ros2 lifecycle get`` shows it."""
+    return str(node._state_machine.current_state[1])
+
+
+def refuse_wrong_transitions(node: LifecycleNode) -> None:
+    """Answer a transition that does not fit the state with a refusal instead of an exception."""
+    change_state = node._service_change_state.callback
+
+    def guarded(request: Any, response: Any) -> Any:
+        try:
+            return change_state(request, response)
+        except RCLError as error:
+            if not rclpy.ok():
+                raise
+            node.get_logger().warning(f"the transition is not possible in this state: {error}")
+            response.success = False
+            return response
+
+    node._service_change_state.callback = guarded

@@ -22,13 +22,17 @@ def _setting(
     at_most: float | None = None,
     step: int = 1,
     read_only: bool = False,
+    changes_scenes: bool = True,
 ) -> Any:
+    # Set changes_scenes=False only for a setting that says where a result comes from, how fast, or
+    # what is made of it: a replay continues after other values of such a setting.
     extra: dict[str, Any] = {
         "unit": unit,
         "at_least": at_least,
         "at_most": at_most,
         "step": step,
         "read_only": read_only,
+        "changes_scenes": changes_scenes,
     }
     return pydantic.Field(
         default,
@@ -142,17 +146,20 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         "where the DAM server is: the one that deep_perception starts, or NVIDIA's dam_server.py "
         "(without /v1)",
         read_only=True,
+        changes_scenes=False,
     )
     manage_server: bool = _setting(
         True,
         "start the DAM server when nothing answers at describer.dam.url, start it again when it "
         "dies, and stop it at the end",
         read_only=True,
+        changes_scenes=False,
     )
     environment: str = _setting(
         "~/.local/share/deep_perception/dam",
         "the Python environment of the DAM server (deep_perception models setup-dam)",
         read_only=True,
+        changes_scenes=False,
     )
     checkpoint: str = _setting(
         "checkpoints/DAM-3B-Self-Contained",
@@ -164,6 +171,7 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         "where DAM runs; cpu takes minutes a region, wants describer.region_timeout_s to "
         "match, and is for trying only",
         read_only=True,
+        changes_scenes=False,
     )
     precision: Literal["fp16", "8bit", "4bit"] = _setting(
         "fp16",
@@ -171,11 +179,17 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         read_only=True,
     )
     max_batch: int = _setting(
-        8, "regions that DAM describes at once", at_least=1, at_most=64, read_only=True
+        8,
+        "regions that DAM describes at once",
+        at_least=1,
+        at_most=64,
+        read_only=True,
+        changes_scenes=False,
     )
     max_queue: int = _setting(
         64, "regions that wait at the DAM server; more are refused for the moment (status 429)",
         at_least=1, at_most=4096, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     max_tokens: int = _setting(
         128, "at most this many tokens a description", at_least=16, at_most=1024, read_only=True
@@ -191,6 +205,7 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         "DAM_API_TOKEN",
         "the environment variable that holds the DAM server's API token; unset: it wants none",
         read_only=True,
+        changes_scenes=False,
     )
 
 
@@ -217,6 +232,7 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         "finish",
         "when the next keyframe comes while regions are described: finish them, or cancel them "
         "(they stay pending)",
+        changes_scenes=False,
     )
     describe_again: int = _setting(
         16,
@@ -227,12 +243,19 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
     cache_size: int = _setting(
         2048, "words that are remembered of regions with the same pixels, mask, prompt and model, "
         "0: none", at_least=0, at_most=10**6, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     cache_file: str = _setting(
-        "", "SQLite file that keeps the remembered words; empty: in memory only", read_only=True
+        "",
+        "SQLite file that keeps the remembered words; empty: in memory only",
+        read_only=True,
+        changes_scenes=False,
     )
     url: str = _setting(
-        "http://localhost:1234/v1", "where the chat server is, with /v1", read_only=True
+        "http://localhost:1234/v1",
+        "where the chat server is, with /v1",
+        read_only=True,
+        changes_scenes=False,
     )
     model: str = _setting(
         "", "the chat server's model; empty: the loaded one that takes pictures", read_only=True
@@ -242,20 +265,24 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         "whether LM Studio is told to load describer.model when it is not loaded, and to unload "
         "it at the end",
         read_only=True,
+        changes_scenes=False,
     )
     load_timeout_s: float = _setting(
         300.0, "a model that is not loaded after this long is given up",
         unit="s", at_least=1.0, at_most=3600.0, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     ttl_s: int = _setting(
         0, "LM Studio unloads a model that it loaded by itself for a request after this long "
         "without work (not one that was loaded by hand or by describer.load_model), 0: its own "
         "setting", unit="s", at_least=0, at_most=86400, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     api_key_env: str = _setting(
         "LM_API_TOKEN",
         "the environment variable that holds the chat server's API token, if it wants one",
         read_only=True,
+        changes_scenes=False,
     )
     prompt: str = _setting(
         "",
@@ -277,10 +304,12 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
     max_concurrency: int = _setting(
         0, "regions that a server is asked at once, 0: what it says it takes, else 4",
         at_least=0, at_most=64, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     region_timeout_s: float = _setting(
         60.0, "a region without words after this long, retries included, is given up",
         unit="s", at_least=0.1, at_most=3600.0, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     max_tokens: int = _setting(
         400, "at most this many tokens an answer", at_least=16, at_most=32768, read_only=True
@@ -297,6 +326,7 @@ class ModelSettings(pydantic.BaseModel, extra="forbid"):
         "the models are unloaded after this long without work, and loaded again with the next "
         "keyframe; 0: never",
         unit="s", at_least=0.0, at_most=86400.0,
+        changes_scenes=False,
     )  # fmt: skip
 
 
@@ -344,19 +374,28 @@ class IdentitySettings(pydantic.BaseModel, extra="forbid"):
 
 class OutputSettings(pydantic.BaseModel, extra="forbid"):
     folder: str = _setting(
-        "output", "where the command line writes its reports and pictures; the node writes no files"
+        "output",
+        "where the command line writes its reports and pictures; the node writes no files",
+        changes_scenes=False,
     )
     max_picture_side: int = _setting(
         1920,
         "longest side of the picture files that the command line draws; ~/annotated has the "
         "camera's own size",
         unit="px", at_least=64, at_most=16384,
+        changes_scenes=False,
     )  # fmt: skip
     labels: Literal["index", "words"] = _setting(
-        "index", "what a drawn label says: D1, D2, ... alone or with the region's words"
+        "index",
+        "what a drawn label says: D1, D2, ... alone or with the region's words",
+        changes_scenes=False,
     )
     jpeg_quality: int = _setting(
-        90, "quality of the compressed annotated image", at_least=1, at_most=100
+        90,
+        "quality of the compressed annotated image",
+        at_least=1,
+        at_most=100,
+        changes_scenes=False,
     )
 
 
@@ -366,26 +405,42 @@ class RosSettings(pydantic.BaseModel, extra="forbid"):
         "names of the cameras, with commas between them: each has its input <name>/image and its "
         "outputs ~/<name>/...; empty: one camera, with image and ~/...",
         read_only=True,
+        changes_scenes=False,
     )
     autostart: bool = _setting(
-        True, "configure and activate the managed node at the start", read_only=True
+        True,
+        "configure and activate the managed node at the start",
+        read_only=True,
+        changes_scenes=False,
     )
     transport: Literal["auto", "raw", "compressed"] = _setting(
         "auto",
         "subscribe to sensor_msgs/Image (raw), CompressedImage (compressed), or what is published, "
         "raw first (auto)",
         read_only=True,
+        changes_scenes=False,
     )
     reliability: Literal["best_effort", "reliable"] = _setting(
-        "best_effort", "reliability of the image subscription", read_only=True
+        "best_effort",
+        "reliability of the image subscription",
+        read_only=True,
+        changes_scenes=False,
     )
-    enabled: bool = _setting(True, "analyse incoming images; also ~/set_enabled")
+    enabled: bool = _setting(
+        True, "analyse incoming images; also ~/set_enabled", changes_scenes=False
+    )
     input_timeout_s: float = _setting(
         5.0, "say what is wrong with the input when no image came for this long, 0: never",
         unit="s", at_least=0.0, at_most=3600.0,
+        changes_scenes=False,
     )  # fmt: skip
     diagnostics_period_s: float = _setting(
-        1.0, "period of /diagnostics", unit="s", at_least=0.1, at_most=60.0
+        1.0,
+        "period of /diagnostics",
+        unit="s",
+        at_least=0.1,
+        at_most=60.0,
+        changes_scenes=False,
     )
 
 

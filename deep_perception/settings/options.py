@@ -32,6 +32,8 @@ class Option:
     step: int
     """Whole numbers are multiples of it."""
     read_only: bool
+    changes_scenes: bool
+    """Whether another value can change the scenes of a recording."""
 
     @property
     def expected(self) -> str:

@@ -52,8 +52,7 @@ def measure(name: str, script: Script) -> Measurement:
         for frame in frames(dataclasses.replace(script, segment=False)):
             shown += 1
             Counting.asked = 0
-            image = frame.picture
-            selected = stream.select(frame.stamp_ns, image.copy, settings.keyframes)
+            selected = stream.select(frame.stamp_ns, frame.image.copy, settings.keyframes)
             if selected is not None:
                 stream.analyze(analyzer, selected, settings)
             if shown > 1:

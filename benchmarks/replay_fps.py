@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.replay.recordings.bags import Recording
-from deep_perception.replay.run import ReplayModels, Task, replay_bag
+from deep_perception.replay.run import LazyAnalyzer, Task, replay_bag
 from deep_perception.settings import Settings
 from synthetic.recordings import scenes, write
 
@@ -18,7 +18,7 @@ RUNS, FRAMES, RATE_HZ, CUT_EVERY = 5, 200, 10.0, 30
 def run() -> Measurement:
     """The embedded default."""
     settings = Settings()
-    models = ReplayModels(settings)
+    analyzer = LazyAnalyzer(settings)
     with tempfile.TemporaryDirectory() as folder:
         frames = scenes(FRAMES, width=640, height=480, cut_every=CUT_EVERY)
         bag = write(Path(folder) / "bag", frames, RATE_HZ)
@@ -27,12 +27,12 @@ def run() -> Measurement:
         def read() -> None:
             with Recording(bag) as recording:
                 for frame in recording.frames(list(recording.image_topics)):
-                    frame.picture()
+                    frame.image()
 
         ours, baseline = turn_by_turn(
-            lambda: replay_bag(task, settings, models, lambda event: None), read, RUNS
+            lambda: replay_bag(task, settings, analyzer, lambda event: None), read, RUNS
         )
-    models.close()
+    analyzer.close()
     return {
         "name": "replay_fps",
         "value": baseline / ours,

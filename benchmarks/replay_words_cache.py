@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.harness import Measurement, turn_by_turn
 from deep_perception.replay.determinism import replay_settings
-from deep_perception.replay.run import ReplayModels, Task, replay_bag
+from deep_perception.replay.run import LazyAnalyzer, Task, replay_bag
 from deep_perception.settings.options import settings_from
 from synthetic.recordings import scenes, write
 
@@ -34,11 +34,11 @@ def run() -> Measurement:
                 lambda line: None,
             )
             task = Task(bag=bag, folder=Path(folder) / "out", mode="overwrite", images="none")
-            models = ReplayModels(settings)
+            analyzer = LazyAnalyzer(settings)
             try:
-                replay_bag(task, settings, models, lambda event: None)
+                replay_bag(task, settings, analyzer, lambda event: None)
             finally:
-                models.close()
+                analyzer.close()
                 file.unlink(missing_ok=True)
 
         ours, baseline = turn_by_turn(lambda: replay(2048), lambda: replay(0), RUNS)

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = add_replay_command(commands)
     _add_options(replay)
     replay.set_defaults(
-        run=lambda chosen: run_replay(chosen, _settings(chosen), say=_info, complain=_error)
+        run=lambda chosen: run_replay(chosen, _settings(chosen), info=_info, error=_error)
     )
     show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
     show.add_argument("--markdown", action="store_true", help="as a Markdown table")

@@ -1,4 +1,4 @@
-"""The arguments of ``deep_perception replay``; nothing that analyses is imported for them."""
+"""The arguments of ``deep_perception replay``, without an import of the analysis."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from deep_perception.settings.presets import PRESETS
 EXPORTS = ("coco", "yolo", "yolo-seg", "pairs")
 DESCRIPTION = """\
 Analyse whole recordings (rosbag2 with mcap or sqlite3, single .mcap and .db3 files, ROS 1 .bag)
-with the keyframes, identity and words of the live node, without ROS. For each of them DIR/<name>/
-gets scenes.jsonl (docs/scenes.md), report.html, bag/ (for Foxglove and ros2 bag play) and
-summary.json. --export makes datasets of all of them together in DIR (docs/datasets.md).
+like the live node, with the same keyframes, tracks and descriptions, but without ROS. DIR/<name>/
+receives scenes.jsonl (docs/scenes.md), report.html, bag/ (for Foxglove and ros2 bag play) and
+summary.json of each recording. --export writes datasets of all recordings into DIR
+(docs/datasets.md).
 
-The same recording and settings give the same bytes. The words of chat, dam and describers of your
-own are remembered for that in describer.cache_file, here by default
-~/.cache/deep_perception/words.sqlite (XDG_CACHE_HOME); of your own until the file of the class
-changes. describer.cache_size 0 remembers none.
-What was interrupted, by kill -9 too, goes on with the same command. What is finished is not
+The same recording and settings give the same bytes. To that end, the descriptions of chat, dam and
+your own describers are cached in describer.cache_file, by default
+~/.cache/deep_perception/words.sqlite (XDG_CACHE_HOME); those of your own describer until the file
+of its class changes. describer.cache_size 0 disables the cache.
+The same command resumes an interrupted replay, also after kill -9. Finished recordings are not
 analysed again."""
 MOMENT = "seconds from the recording's start (12.5), UNIX time (@1767225600.5) or ISO 8601"
 
 
 def add_replay_command(commands: Any) -> argparse.ArgumentParser:
-    """Add `replay` to the commands; its settings are the caller's to add."""
+    """Add `replay` to the commands; the caller adds the settings."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "replay",
         allow_abbrev=False,
@@ -41,37 +42,37 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
     _add_choice(parser)
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
-        "--resume", action="store_true", help="go on only; an error where nothing is to go on with"
+        "--resume", action="store_true", help="resume only; an error if there is nothing to resume"
     )
     again.add_argument(
         "--overwrite",
         action="store_true",
-        help="begin anew whatever is there; after an interruption leave it out to go on",
+        help="start again and replace existing outputs; leave it out to resume afterwards",
     )
     parser.add_argument(
         "--images", choices=("all", "keyframes", "none"), default="all",
-        help="which of the original images the output bag has too (default all)",
+        help="which of the original images the output bag contains (default all)",
     )  # fmt: skip
     parser.add_argument(
         "--export", type=_exports, default=(), metavar="NAMES",
-        help=f"datasets of the regions with words, by commas: {', '.join(EXPORTS)}; and labels.csv "
-        "with the classes, to be edited",
+        help=f"datasets of the described regions, separated by commas: {', '.join(EXPORTS)}; also "
+        "labels.csv with the classes, to be edited",
     )  # fmt: skip
     parser.add_argument(
         "--labels", type=Path, metavar="CSV",
-        help="a labels.csv whose column 'class' somebody edited, for --export",
+        help="a labels.csv with an edited column 'class', for --export",
     )  # fmt: skip
     parser.add_argument(
         "--workers", type=_count, metavar="N",
-        help="so many recordings at once, each in a process that loads the models (default 1; with "
-        "--ray as many as the cluster has GPUs for models that run on one, machines for SAM2 "
-        "without, else CPUs)",
+        help="number of recordings at once, each in a process that loads the models (default 1; "
+        "with --ray the number of GPUs for models on GPUs, of machines for SAM2 on CPUs, or of "
+        "CPUs)",
     )  # fmt: skip
     parser.add_argument(
         "--ray", metavar="ADDRESS|local", type=_address,
-        help="many recordings on the Ray cluster at ADDRESS (HOST:PORT, or auto for the one that "
-        "this machine is in), whose machines see recordings and --output under the same path; "
-        "local: one that is begun on this machine and ended again",
+        help="replay on the Ray cluster at ADDRESS (HOST:PORT, or auto for that of this machine), "
+        "whose machines see recordings and --output under the same path; local: on a temporary "
+        "cluster of this machine",
     )  # fmt: skip
     return parser
 
@@ -79,24 +80,23 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--topic", action="append", default=[], dest="topics", metavar="NAME",
-        help="an image topic, again for more; default: all that look like cameras, the raw one "
-        "where there is a compressed one too",
+        help="an image topic; repeat it for more. Default: all that look like cameras, and the raw "
+        "one of a raw and a compressed topic",
     )  # fmt: skip
     parser.add_argument(
-        "--from", type=_moment, dest="start", metavar="TIME", help=f"first moment: {MOMENT}"
+        "--from", type=_moment, dest="start", metavar="TIME", help=f"start at {MOMENT}"
     )
     parser.add_argument(
-        "--to", type=_moment, dest="stop", metavar="TIME", help="first moment not any more"
+        "--to", type=_moment, dest="stop", metavar="TIME", help="stop before this time"
     )
     fewer = parser.add_mutually_exclusive_group()
     fewer.add_argument(
-        "--every", type=_count, default=1, metavar="N", help="look at every Nth frame of a topic"
+        "--every", type=_count, default=1, metavar="N", help="use every Nth frame of a topic"
     )
     fewer.add_argument(
         "--rate", type=_rate, default=0.0, metavar="HZ",
-        help="look at so many frames of a topic a second, at most; of those that are looked at the "
-        "keyframes are analysed (all of them with --keyframes.mode interval "
-        "--keyframes.min_interval_s 0)",
+        help="use at most HZ frames of a topic a second; the keyframes among them are analysed "
+        "(all of them with --keyframes.mode interval --keyframes.min_interval_s 0)",
     )  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _exports(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in EXPORTS:
             raise argparse.ArgumentTypeError(
-                f"{name!r}: expected some of {', '.join(EXPORTS)}, parted by commas"
+                f"{name!r}: expected some of {', '.join(EXPORTS)}, separated by commas"
             )
     return names
 

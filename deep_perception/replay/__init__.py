@@ -1,7 +1,7 @@
-"""Whole recordings, offline: the same keyframes, identity, sweep and words as the live node.
+"""Offline analysis of whole recordings, with the keyframes, tracking and sweep of the live node.
 
-One journal of scenes (``scenes.jsonl``) is all that is computed; every other output (a bag, a page,
-datasets) is made from it and the recording, and can be made again at no cost.
+A replay computes one journal of scenes (``scenes.jsonl``). Every other output (a bag, a page,
+datasets) is made from the journal and the recording, and can be made again at no cost.
 """
 
 INSTALL = (

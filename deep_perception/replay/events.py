@@ -1,4 +1,4 @@
-"""What a replay says while it runs: to a terminal, or from another process to one."""
+"""The events that a replay emits while it runs, to a terminal or from another process to one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Note:
-    """A line that is good to know."""
+class Notice:
+    """A line of information for the user."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """A line of what is not as it should be."""
+class Problem:
+    """A line about something that is wrong or not used as set."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a recording is: ``share`` 0..1 of the step that is under way.
+    """The progress of a recording: ``share`` is 0..1 of the current step.
 
     ``calls`` and ``cache_hits`` are None for a describer that does not count them.
     """
@@ -36,4 +36,5 @@ class Progress:
     cache_hits: int | None = None
 
 
-Tell = Callable[[Note | Trouble | Progress], None]
+Event = Notice | Problem | Progress
+Emit = Callable[[Event], None]

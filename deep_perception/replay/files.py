@@ -1,38 +1,43 @@
-"""Files and folders that are there whole or not at all; one process at a time writes them."""
+"""Files and folders that are replaced as a whole, and folders that one process at a time uses."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import filelock
 
 
-class InUse(ValueError):
+class FolderInUse(ValueError):
     """Another process writes into the folder."""
 
 
-def lock(folder: Path) -> Any:
-    """Take a folder, which is made, for this process alone; ``release()`` gives it back.
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Create a folder where it is missing, and reserve it for this process.
 
-    It is free again when the process dies. Raises InUse.
+    The lock is released when the process dies. Raises FolderInUse.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    taken = filelock.FileLock(folder / "lock")
+    lock = filelock.FileLock(folder / "lock")
     try:
-        taken.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise InUse(
+        raise FolderInUse(
             f"{folder.parent}: another process is writing there; wait for it, or "
             "choose another --output"
         ) from None
-    return taken
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Replace a file: after a crash, a power cut too, there is the old one or the new one."""
+    """Replace a file; after a crash or a power cut either the old or the new file exists."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as file:
         file.write(data)
@@ -41,37 +46,37 @@ def write_file(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def put_in_place(made: Path, place: Path) -> None:
-    """Move a file or folder to where another one may be.
+def replace_path(new: Path, target: Path) -> None:
+    """Move the file or folder ``new`` to ``target``, which may exist.
 
-    Of an interruption between the two the old one may be left beside ``made``: see ``put_back``.
+    An interruption may leave the old target beside ``new``; ``restore_old`` moves it back.
     """
-    old = _old(made)
-    put_back(made, place)
+    old = _old(new)
+    restore_old(new, target)
     remove(old)
     try:
-        if made.is_dir() and place.exists():
-            # A folder that is not empty cannot be replaced in one step.
-            place.replace(old)
-        made.replace(place)
+        if new.is_dir() and target.exists():
+            # The operating system cannot replace a folder that is not empty in one step.
+            target.replace(old)
+        new.replace(target)
     finally:
-        put_back(made, place)
+        restore_old(new, target)
     remove(old)
 
 
-def put_back(made: Path, place: Path) -> None:
-    """The old one to its place, if ``put_in_place`` was killed before the new one was there."""
-    old = _old(made)
-    if old.exists() and not os.path.lexists(place):
-        old.replace(place)
+def restore_old(new: Path, target: Path) -> None:
+    """Move the old target back if ``replace_path`` was killed before the new one was in place."""
+    old = _old(new)
+    if old.exists() and not os.path.lexists(target):
+        old.replace(target)
 
 
-def _old(made: Path) -> Path:
-    return made.with_name(f"{made.name}.old.part")
+def _old(new: Path) -> Path:
+    return new.with_name(f"{new.name}.old.part")
 
 
 def remove(path: Path) -> None:
-    """A file, or a folder with all that is in it; nothing when it is not there."""
+    """Remove a file or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

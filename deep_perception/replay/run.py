@@ -1,116 +1,103 @@
-"""One recording from its frames to its outputs: begun, or gone on with where a crash ended it."""
+"""The replay of one recording, from its frames to its outputs, also after an interruption."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.cache.wrapper import with_cache
 from deep_perception.encodings import EncodingError
-from deep_perception.replay.events import Note, Progress, Tell, Trouble
+from deep_perception.replay.events import Emit, Notice, Problem, Progress
 from deep_perception.replay.journal import Journal
 from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.outputs import write_outputs
 from deep_perception.replay.outputs.summary import Counts, Summary, counts_from
-from deep_perception.replay.recordings.bags import Frame, Recording
+from deep_perception.replay.recordings.bags import RecordedFrame, Recording
 from deep_perception.replay.recordings.choice import Sampler
-from deep_perception.replay.recordings.source import Source
-from deep_perception.replay.task import Task, asked, chosen, keep_apart
+from deep_perception.replay.recordings.source import ReplaySource
+from deep_perception.replay.resume_point import ResumePoint
+from deep_perception.replay.task import Task, check_outputs_outside, scene_inputs, select_source
 from deep_perception.settings import Settings
 from deep_perception.stream import Stream
 
-__all__ = ["ReplayModels", "Task", "replay_bag"]
+__all__ = ["LazyAnalyzer", "Task", "replay_bag"]
 
-# How often it is told how far it is.
-TELL_EVERY_S = 0.1
+# Seconds between two Progress events.
+PROGRESS_PERIOD_S = 0.1
 
 
-class ReplayModels:
-    """The analyzer of a process: for one recording after the other, made when it is needed."""
+class LazyAnalyzer:
+    """The analyzer of a process for one recording after another, created on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._analyzer: Analyzer | None = None
 
-    def analyzer(self, say: Callable[[str], object]) -> Analyzer:
-        """Wait for models that are being loaded. Raises BackendUnavailable."""
+    def get(self, emit: Emit) -> Analyzer:
+        """Return the analyzer once its models are loaded. Raises BackendUnavailable."""
         if self._analyzer is None:
             self._analyzer = Analyzer(self._settings)
             models = self._analyzer.models
             models.describer = with_cache(models.describer, self._settings)
-        self._analyzer.models.get_ready(say)
+        self._analyzer.models.get_ready(lambda line: emit(Notice(line)))
         return self._analyzer
 
     def close(self) -> None:
-        """Give the models' memory and connections back."""
+        """Release the memory and the connections of the models."""
         if self._analyzer is not None:
             self._analyzer.close()
 
 
-def replay_bag(task: Task, settings: Settings, models: ReplayModels, tell: Tell) -> Summary:
-    """The scenes of a recording and what is made of them, in ``task.folder``.
+def replay_bag(task: Task, settings: Settings, analyzer: LazyAnalyzer, emit: Emit) -> Summary:
+    """Write the scenes of a recording and its outputs into ``task.folder``.
 
-    ``settings``: of a replay (``replay_settings``). Scenes that are there already are not made
-    again. Raises BagError, JournalError, InUse and BackendUnavailable, each with a message for the
-    user, and OSError. Whatever ends it, the same task goes on.
+    ``settings`` are those of a replay (``replay_settings``). Scenes that exist are not computed
+    again; after any interruption the same task continues. Raises BagError, JournalError,
+    FolderInUse and BackendUnavailable, each with a message for the user, and OSError.
     """
     with Recording(task.bag) as recording:
-        keep_apart({task.bag: recording.files}, [task.folder])
+        check_outputs_outside({task.bag: recording.files}, [task.folder])
         with Journal(task.folder) as journal:
-            return _replay(task, settings, models, tell, recording, journal)
+            return _replay(task, settings, analyzer, emit, recording, journal)
 
 
 def _replay(
     task: Task,
     settings: Settings,
-    models: ReplayModels,
-    tell: Tell,
+    analyzer: LazyAnalyzer,
+    emit: Emit,
     recording: Recording,
     journal: Journal,
 ) -> Summary:
-    source, left_out = chosen(task, recording)
-    # What a name says of a picture is no more than a guess.
-    said = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
-    tell(Note(f"{task.name}: {', '.join(source.topics)}{said}"))
-    saved = journal.begin(asked(task, settings, source), task.mode)
+    source, left_out = select_source(task, recording)
+    # The user sees which topics are left out, because they are judged by their names only.
+    others = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
+    emit(Notice(f"{task.name}: {', '.join(source.topics)}{others}"))
+    saved = journal.begin(scene_inputs(task, settings, source), task.mode)
     if journal.finished:
-        tell(Note(f"{task.name}: the scenes are there already"))
+        emit(Notice(f"{task.name}: all scenes exist already"))
     else:
-        analyzer = models.analyzer(lambda line: tell(Note(line)))
-        _Run(task, settings, source, journal, analyzer, tell).run(saved)
+        _Run(task, settings, source, journal, analyzer.get(emit), emit).run(saved)
     for warning in counts_from(journal.counts).warnings:
-        tell(Trouble(warning))
-    return write_outputs(task.name, task.images, settings, source, journal, tell)
-
-
-@dataclass
-class _Known:
-    """What must be known to go on behind a frame."""
-
-    sampler: Sampler
-    streams: dict[str, Stream]
-    keyframes: dict[str, int]
-    regions: int
-    position: int
-    log_ns: int
+        emit(Problem(warning))
+    return write_outputs(task.name, task.images, settings, source, journal, emit)
 
 
 class _Run:
-    """The scenes of one recording."""
+    """Computes the scenes of one recording."""
 
     def __init__(
         self,
         task: Task,
         settings: Settings,
-        source: Source,
+        source: ReplaySource,
         journal: Journal,
         analyzer: Analyzer,
-        tell: Tell,
+        emit: Emit,
     ) -> None:
         self._name = task.name
         self._choice = task.choice
@@ -118,11 +105,11 @@ class _Run:
         self._source = source
         self._journal = journal
         self._analyzer = analyzer
-        self._tell = tell
-        self._told_s = 0.0
+        self._emit = emit
+        self._last_progress_s = 0.0
 
-    def run(self, saved: _Known | None) -> None:
-        """From the beginning, or on from what was saved, to the end."""
+    def run(self, saved: ResumePoint | None) -> None:
+        """Read all frames, or those behind the saved point."""
         models = self._analyzer.models
         self._journal.open(
             {
@@ -130,7 +117,7 @@ class _Run:
                 "the segmenter's model": models.segmenter.model,
                 "the describer": models.describer.name,
                 "the describer's model": models.describer.model,
-                # A prompt may be a file, and another one under the same name.
+                # The setting may name a file, whose content can change under the same name.
                 "the prompt": str(getattr(models.describer, "prompt_id", "")),
             }
         )
@@ -141,7 +128,7 @@ class _Run:
         self._statistics = dict(models.statistics)
         self._started_s = time.monotonic()
         source = self._source
-        known = saved or _Known(
+        point = saved or ResumePoint(
             sampler=Sampler(self._choice.every, self._choice.rate_hz, source.recording.start_ns),
             streams={topic: Stream() for topic in source.topics},
             keyframes=dict.fromkeys(source.topics, 0),
@@ -150,85 +137,85 @@ class _Run:
             log_ns=source.start_ns,
         )
         if saved is not None:
-            done = sum(known.keyframes.values())
-            self._tell(Note(f"{self._name}: going on behind {done} keyframes"))
-        for frame in source.recording.frames(source.topics, known.log_ns, source.stop_ns):
-            if frame.position <= known.position:
+            done = sum(point.keyframes.values())
+            self._emit(Notice(f"{self._name}: resuming behind {done} keyframes"))
+        for frame in source.recording.frames(source.topics, point.log_ns, source.stop_ns):
+            if frame.position <= point.position:
                 continue
-            seen = self._look(frame, known)
-            if seen is not None:
-                self._journal.add(seen)
-                known.regions += len(seen.scene.regions)
-            known.position, known.log_ns = frame.position, frame.log_ns
-            self._show(frame, known)
-            if self._journal.due:
-                self._save(known)
-        self._save(known, finished=True)
+            record = self._analyze(frame, point)
+            if record is not None:
+                self._journal.add(record)
+                point.regions += len(record.scene.regions)
+            point.position, point.log_ns = frame.position, frame.log_ns
+            self._emit_progress(frame, point)
+            if self._journal.save_due:
+                self._save(point)
+        self._save(point, finished=True)
 
-    def _save(self, known: _Known, *, finished: bool = False) -> None:
-        counts = self._count()
-        self._journal.save(known, dataclasses.asdict(counts), finished=finished)
+    def _save(self, point: ResumePoint, *, finished: bool = False) -> None:
+        self._journal.save(point, dataclasses.asdict(self._update_counts()), finished=finished)
 
-    def _count(self) -> Counts:
+    def _update_counts(self) -> Counts:
         counts = self._counts
         counts.seconds = self._before.seconds + time.monotonic() - self._started_s
-        counts.since(self._before, self._analyzer.models.statistics, self._statistics)
+        counts.add_statistics(self._before, self._analyzer.models.statistics, self._statistics)
         counts.backend_warnings = list(self._analyzer.models.warnings)
-        # In no order: what lies before is not read again by a run that goes on.
+        # Sorted, because a resumed run does not read the earlier part of the recording again and
+        # finds the warnings in another order.
         counts.warnings = sorted({*counts.warnings, *self._source.warnings})
         return counts
 
-    def _look(self, frame: Frame, known: _Known) -> SceneRecord | None:
-        """The scene of a frame, if it is a keyframe; whatever is wrong costs this frame only."""
+    def _analyze(self, frame: RecordedFrame, point: ResumePoint) -> SceneRecord | None:
+        """Return the scene of a frame if it is a keyframe; an error costs this frame only."""
         self._counts.frames += 1
-        stream, settings = known.streams[frame.topic], self._settings
+        stream, settings = point.streams[frame.topic], self._settings
         try:
-            if not known.sampler.takes(frame):
+            if not point.sampler.takes(frame):
                 return None
-            selected = stream.select(frame.stamp_ns, frame.picture, settings.keyframes)
+            selected = stream.select(frame.stamp_ns, frame.image, settings.keyframes)
             if selected is None:
                 return None
-            callbacks = Callbacks(on_region=lambda _: self._show(frame, known))
+            callbacks = Callbacks(on_region=lambda _: self._emit_progress(frame, point))
             scene = stream.analyze(self._analyzer, selected, settings, callbacks)
         except BackendUnavailable:
             raise
         except EncodingError as error:
-            self._lose(f"{frame.topic}: {error}")
+            self._leave_out(f"{frame.topic}: {error}")
             return None
-        except (Exception, SystemExit) as error:  # whatever a backend raises
-            self._lose(f"{frame.topic}: {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:  # a backend of the user may raise anything
+            self._leave_out(f"{frame.topic}: {type(error).__name__}: {error}")
             return None
-        known.keyframes[frame.topic] += 1
+        point.keyframes[frame.topic] += 1
         return SceneRecord(
             topic=frame.topic,
             position=frame.position,
             log_ns=frame.log_ns,
             stamp_ns=frame.stamp_ns,
             frame_id=frame.frame_id,
-            keyframe=known.keyframes[frame.topic],
+            keyframe=point.keyframes[frame.topic],
             reason=selected.decision.reason,
-            # What a describer says of its server is of this run, not of this picture.
+            # A describer's warnings about its server depend on this run and not on the image.
             scene=dataclasses.replace(scene, warnings=self._analyzer.models.replaced),
         )
 
-    def _lose(self, reason: str) -> None:
-        if self._counts.lose(" ".join(reason.split())):
-            self._tell(Trouble(f"{self._name}: a frame is left out: {' '.join(reason.split())}"))
+    def _leave_out(self, reason: str) -> None:
+        line = " ".join(reason.split())
+        if self._counts.add_lost(line):
+            self._emit(Problem(f"{self._name}: a frame is left out: {line}"))
 
-    def _show(self, frame: Frame, known: _Known) -> None:
+    def _emit_progress(self, frame: RecordedFrame, point: ResumePoint) -> None:
         now_s = time.monotonic()
-        if now_s - self._told_s < TELL_EVERY_S:
+        if now_s - self._last_progress_s < PROGRESS_PERIOD_S:
             return
-        self._told_s = now_s
+        self._last_progress_s = now_s
         statistics: Mapping[str, Any] = self._analyzer.models.statistics
-        start_ns, stop_ns = self._source.start_ns, self._source.stop_ns
-        self._tell(
+        self._emit(
             Progress(
                 bag=self._name,
                 step="scenes",
-                share=(frame.log_ns - start_ns) / (stop_ns - start_ns),
-                keyframes=sum(known.keyframes.values()),
-                regions=known.regions,
+                share=self._source.share(frame.log_ns),
+                keyframes=sum(point.keyframes.values()),
+                regions=point.regions,
                 calls=statistics.get("regions_asked"),
                 cache_hits=statistics.get("cache_hits"),
             )

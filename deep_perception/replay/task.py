@@ -1,74 +1,65 @@
-"""What is to be done with one recording, and all by which its scenes could change."""
+"""The task of replaying one recording, and everything that its scenes depend on."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deep_perception import __version__
+from deep_perception.replay.events import Emit, Problem
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.outputs.bag import Images
 from deep_perception.replay.recordings.bags import BagError, Recording, name_of
 from deep_perception.replay.recordings.checksum import checksum
 from deep_perception.replay.recordings.choice import Choice, ChoiceError, choose_topics
-from deep_perception.replay.recordings.source import Source
+from deep_perception.replay.recordings.source import ReplaySource
 from deep_perception.replay.recordings.storage import METADATA
 from deep_perception.replay.recordings.storage.opening import files_of
 from deep_perception.reports.naming import unique_names
 from deep_perception.settings import Settings
-from deep_perception.settings.options import flatten
-
-# Settings by which no scene changes, but where it comes from, how fast, and what is made of it.
-NOT_ASKED = (
-    "output.", "ros.", "models.", "describer.cache_", "describer.url", "describer.api_key_env",
-    "describer.load_", "describer.ttl_s", "describer.max_concurrency", "describer.region_timeout_s",
-    "describer.new_keyframe", "describer.dam.url", "describer.dam.manage_server",
-    "describer.dam.environment", "describer.dam.device", "describer.dam.max_batch",
-    "describer.dam.max_queue", "describer.dam.api_key_env",
-)  # fmt: skip
+from deep_perception.settings.options import flatten, options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A recording, the folder for what is made of it, and how."""
+    """A recording, the folder of its outputs, and how to make them."""
 
     bag: Path
     folder: Path
     choice: Choice = field(default_factory=Choice)
     images: Images = "all"
-    mode: Mode = "go on"
+    mode: Mode = "continue"
 
     @property
     def name(self) -> str:
-        """What it is called on the terminal: as its folder."""
+        """The name of the recording on the terminal, which is that of its folder."""
         return self.folder.name
 
 
-def each_once(
-    bags: Iterable[Path], complain: Callable[[str], object]
-) -> dict[Path, frozenset[Path]]:
-    """The recordings without those that are given again, by another path or a file of theirs.
+def distinct_recordings(bags: Iterable[Path], emit: Emit) -> dict[Path, frozenset[Path]]:
+    """Return the recordings with the files of each, every recording once.
 
-    With the files of each.
+    A recording that is given again, by another path or by one of its files, is left out with a
+    Problem.
     """
     files: dict[Path, frozenset[Path]] = {}
     for bag in bags:
         if bag in files:
-            complain(f"{bag}: is given twice; it is replayed once")
+            emit(Problem(f"{bag}: is given twice; it is replayed once"))
         files[bag] = _files(bag)
-    wholes: dict[Path, frozenset[Path]] = {}
-    # The whole before its parts, whichever is given first.
-    for bag in sorted(files, key=lambda each: -len(files[each])):
-        whole = next((each for each, its in wholes.items() if files[bag] <= its), None)
+    distinct: dict[Path, frozenset[Path]] = {}
+    # Recordings with more files come first, so that a whole recording wins over its parts.
+    for bag in sorted(files, key=lambda bag: -len(files[bag])):
+        whole = next((other for other, its in distinct.items() if files[bag] <= its), None)
         if whole is None:
-            wholes[bag] = files[bag]
-        elif files[bag] == wholes[whole]:
-            complain(f"{bag}: is the same recording as {whole}; it is replayed once")
+            distinct[bag] = files[bag]
+        elif files[bag] == distinct[whole]:
+            emit(Problem(f"{bag}: is the same recording as {whole}; it is replayed once"))
         else:
-            complain(f"{bag}: is a part of {whole}, which is replayed as a whole")
-    return {bag: its for bag, its in files.items() if bag in wholes}
+            emit(Problem(f"{bag}: is a part of {whole}, which is replayed as a whole"))
+    return {bag: its for bag, its in files.items() if bag in distinct}
 
 
 def _files(bag: Path) -> frozenset[Path]:
@@ -79,37 +70,38 @@ def _files(bag: Path) -> frozenset[Path]:
     return frozenset(file.resolve() for file in files)
 
 
-def keep_apart(files: Mapping[Path, Iterable[Path]], folders: Iterable[Path]) -> None:
-    """Raises BagError where a recording has files in a folder that is written into."""
-    places = {folder: folder.resolve() for folder in folders}
+def check_outputs_outside(files: Mapping[Path, Iterable[Path]], folders: Iterable[Path]) -> None:
+    """Raise BagError if a file of a recording lies in one of the output folders."""
+    resolved = {folder: folder.resolve() for folder in folders}
     for bag, its in files.items():
         for file in its:
-            for folder, place in places.items():
-                if file.resolve().is_relative_to(place):
+            for folder, path in resolved.items():
+                if file.resolve().is_relative_to(path):
                     raise BagError(
                         f"{bag}: the outputs would be written into the folder of the recording, "
                         f"{folder}; choose another --output"
                     )
 
 
-def named(bags: Collection[Path], taken: Collection[str]) -> dict[Path, str]:
-    """A name for each recording, its own; with its parent's where several are called the same.
+def folder_names(bags: Collection[Path], taken: Collection[str]) -> dict[Path, str]:
+    """Return a unique folder name for each recording, independent of their order.
 
-    It does not depend on the order. ``taken``: names that something else has.
+    It is the recording's name, with its parent folder's name in front where several recordings have
+    the same name. ``taken`` are names that are in use for something else.
     """
     stems = {bag: name_of(bag) or "recording" for bag in bags}
-    often = Counter(stems.values())
+    counts = Counter(stems.values())
     wanted = {}
     for bag in sorted(bags, key=Path.resolve):
         whole = (bag.parent if bag.name == METADATA else bag).resolve()
         stem = stems[bag]
-        wanted[bag] = f"{whole.parent.name}_{stem}" if often[stem] > 1 else stem
+        wanted[bag] = f"{whole.parent.name}_{stem}" if counts[stem] > 1 else stem
     names = unique_names(wanted, taken)
     return {bag: names[bag] for bag in bags}
 
 
-def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:
-    """What of a recording is replayed, and the image topics that are not, with the reason.
+def select_source(task: Task, recording: Recording) -> tuple[ReplaySource, dict[str, str]]:
+    """Return the part of a recording to replay, and the other image topics with the reason.
 
     Raises BagError.
     """
@@ -118,16 +110,17 @@ def chosen(task: Task, recording: Recording) -> tuple[Source, dict[str, str]]:
         span = task.choice.span(recording.start_ns, recording.end_ns)
     except ChoiceError as error:
         raise BagError(f"{task.bag}: {error}") from None
-    return Source(recording, topics, *span), left_out
+    return ReplaySource(recording, topics, *span), left_out
 
 
-def asked(task: Task, settings: Settings, source: Source) -> dict[str, str]:
-    """All by which scenes could change, by names for people."""
+def scene_inputs(task: Task, settings: Settings, source: ReplaySource) -> dict[str, str]:
+    """Return everything that the scenes depend on, by names that an error message can show."""
     recording, choice = source.recording, task.choice
     files = (
         f"{file.name} of {file.stat().st_size} bytes ({checksum(file)})" for file in recording.files
     )
     topics = (f"{count} on {topic}" for topic, (_, count) in recording.image_topics.items())
+    values = flatten(settings)
     return {
         "deep_perception": __version__,
         "the recording": f"{', '.join(files)}, from {recording.start_ns} to {recording.end_ns} ns, "
@@ -137,9 +130,5 @@ def asked(task: Task, settings: Settings, source: Source) -> dict[str, str]:
         "--to": f"{source.stop_ns} ns",
         "--every": str(choice.every),
         "--rate": str(choice.rate_hz),
-        **{
-            name: str(value)
-            for name, value in flatten(settings).items()
-            if not name.startswith(NOT_ASKED)
-        },
+        **{option.name: str(values[option.name]) for option in options() if option.changes_scenes},
     }

@@ -25,10 +25,13 @@ def _setting(
     at_most: float | None = None,
     step: int = 1,
     read_only: bool = False,
+    changes_scenes: bool = True,
 ) -> Any:
     """A field with its help, unit and range.
 
     Whole numbers are multiples of ``step``. If ``read_only``, a running node cannot change it.
+    ``changes_scenes`` is False only for a setting that says where a result comes from, how fast,
+    or what is made of it: a replay resumes with another value of such a setting.
     """
     extra: dict[str, Any] = {
         "unit": unit,
@@ -36,6 +39,7 @@ def _setting(
         "at_most": at_most,
         "step": step,
         "read_only": read_only,
+        "changes_scenes": changes_scenes,
     }
     return pydantic.Field(
         default,
@@ -167,17 +171,20 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         "URL of the DAM server: the one that deep_perception starts, or NVIDIA's dam_server.py "
         "(without /v1)",
         read_only=True,
+        changes_scenes=False,
     )
     manage_server: bool = _setting(
         True,
         "start the DAM server if nothing answers at describer.dam.url, restart it if it dies, and "
         "stop it at the end",
         read_only=True,
+        changes_scenes=False,
     )
     environment: str = _setting(
         "~/.local/share/deep_perception/dam",
         "folder of the DAM server's Python environment (deep_perception models setup-dam)",
         read_only=True,
+        changes_scenes=False,
     )
     checkpoint: str = _setting(
         "checkpoints/DAM-3B-Self-Contained",
@@ -189,6 +196,7 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         "device of DAM; cpu is for trials only: it takes minutes per region and needs a larger "
         "describer.region_timeout_s",
         read_only=True,
+        changes_scenes=False,
     )
     precision: Literal["fp16", "8bit", "4bit"] = _setting(
         "fp16",
@@ -199,11 +207,13 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
     max_batch: int = _setting(
         8, "maximum number of regions that DAM describes at once",
         at_least=1, at_most=64, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     max_queue: int = _setting(
         64, "maximum number of regions that wait at the DAM server; further requests are refused "
         "with status 429",
         at_least=1, at_most=4096, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     max_tokens: int = _setting(
         128, "maximum number of tokens per description", at_least=16, at_most=1024, read_only=True
@@ -221,6 +231,7 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
         "environment variable with the API token of the DAM server; if it is unset, no token is "
         "required",
         read_only=True,
+        changes_scenes=False,
     )
 
 
@@ -250,6 +261,7 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         "finish",
         "treatment of regions that are being described when the next keyframe arrives: finish "
         "them, or cancel them so that they stay pending",
+        changes_scenes=False,
     )
     describe_again: int = _setting(
         16,
@@ -260,12 +272,19 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
     cache_size: int = _setting(
         2048, "maximum number of cached descriptions of regions with equal pixels, mask, prompt "
         "and model; 0 means no cache", at_least=0, at_most=10**6, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     cache_file: str = _setting(
-        "", "SQLite file of the cached descriptions; empty means in memory only", read_only=True
+        "",
+        "SQLite file of the cached descriptions; empty means in memory only",
+        read_only=True,
+        changes_scenes=False,
     )
     url: str = _setting(
-        "http://localhost:1234/v1", "URL of the chat server, with /v1", read_only=True
+        "http://localhost:1234/v1",
+        "URL of the chat server, with /v1",
+        read_only=True,
+        changes_scenes=False,
     )
     model: str = _setting(
         "",
@@ -276,20 +295,24 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         "never",
         "whether LM Studio loads describer.model if it is not loaded, and unloads it at the end",
         read_only=True,
+        changes_scenes=False,
     )
     load_timeout_s: float = _setting(
         300.0, "maximum time to wait for a model to be loaded",
         unit="s", at_least=1.0, at_most=3600.0, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     ttl_s: int = _setting(
         0, "idle time after which LM Studio unloads a model that it loaded for a request (not one "
         "that was loaded by hand or by describer.load_model); 0 means the setting of LM Studio",
         unit="s", at_least=0, at_most=86400, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     api_key_env: str = _setting(
         "LM_API_TOKEN",
         "environment variable with the API token of the chat server, if it requires one",
         read_only=True,
+        changes_scenes=False,
     )
     prompt: str = _setting(
         "",
@@ -313,10 +336,12 @@ class DescriberSettings(pydantic.BaseModel, extra="forbid"):
         0, "maximum number of simultaneous requests to a server; 0 means the number that the "
         "server reports, or else 4",
         at_least=0, at_most=64, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     region_timeout_s: float = _setting(
         60.0, "maximum time to describe a region, including retries; after it the region fails",
         unit="s", at_least=0.1, at_most=3600.0, read_only=True,
+        changes_scenes=False,
     )  # fmt: skip
     max_tokens: int = _setting(
         400, "maximum number of tokens per answer", at_least=16, at_most=32768, read_only=True
@@ -336,6 +361,7 @@ class ModelSettings(pydantic.BaseModel, extra="forbid"):
         "idle time after which the models are unloaded; the next keyframe loads them again; "
         "0 means never",
         unit="s", at_least=0.0, at_most=86400.0,
+        changes_scenes=False,
     )  # fmt: skip
 
 
@@ -391,19 +417,26 @@ class OutputSettings(pydantic.BaseModel, extra="forbid"):
     folder: str = _setting(
         "output",
         "folder for the reports and images of the command line; the node writes no files",
+        changes_scenes=False,
     )
     max_picture_side: int = _setting(
         1920,
         "maximum length of the longer side of the images that the command line writes; "
         "~/annotated has the size of the camera image",
         unit="px", at_least=64, at_most=16384,
+        changes_scenes=False,
     )  # fmt: skip
     labels: Literal["index", "words"] = _setting(
         "index",
         "text of the drawn labels: the index (D1, D2, ...), or the index and the region's label",
+        changes_scenes=False,
     )
     jpeg_quality: int = _setting(
-        90, "JPEG quality of the compressed annotated image", at_least=1, at_most=100
+        90,
+        "JPEG quality of the compressed annotated image",
+        at_least=1,
+        at_most=100,
+        changes_scenes=False,
     )
 
 
@@ -415,28 +448,44 @@ class RosSettings(pydantic.BaseModel, extra="forbid"):
         "names of the cameras, separated by commas: each has the input <name>/image and the "
         "outputs ~/<name>/...; empty means one camera with image and ~/...",
         read_only=True,
+        changes_scenes=False,
     )
     autostart: bool = _setting(
-        True, "configure and activate the lifecycle node when it starts", read_only=True
+        True,
+        "configure and activate the lifecycle node when it starts",
+        read_only=True,
+        changes_scenes=False,
     )
     transport: Literal["auto", "raw", "compressed"] = _setting(
         "auto",
         "type of the image subscription: sensor_msgs/Image (raw), CompressedImage (compressed), or "
         "the type that is published, preferably raw (auto)",
         read_only=True,
+        changes_scenes=False,
     )
     reliability: Literal["best_effort", "reliable"] = _setting(
-        "best_effort", "reliability QoS of the image subscription", read_only=True
+        "best_effort",
+        "reliability QoS of the image subscription",
+        read_only=True,
+        changes_scenes=False,
     )
     enabled: bool = _setting(
-        True, "analyse incoming images; the service ~/set_enabled changes it as well"
+        True,
+        "analyse incoming images; the service ~/set_enabled changes it as well",
+        changes_scenes=False,
     )
     input_timeout_s: float = _setting(
         5.0, "time without an image after which a warning explains the likely cause; 0 means never",
         unit="s", at_least=0.0, at_most=3600.0,
+        changes_scenes=False,
     )  # fmt: skip
     diagnostics_period_s: float = _setting(
-        1.0, "period of /diagnostics", unit="s", at_least=0.1, at_most=60.0
+        1.0,
+        "period of /diagnostics",
+        unit="s",
+        at_least=0.1,
+        at_most=60.0,
+        changes_scenes=False,
     )
 
 

@@ -34,6 +34,8 @@ class Option:
     choices: tuple[str, ...]
     step: int
     read_only: bool
+    changes_scenes: bool
+    """Whether another value can change the scenes of a recording."""
 
     @property
     def expected(self) -> str:

@@ -108,7 +108,7 @@ def test_a_terminal_gets_a_bar_with_the_time_left(recording, cache, tmp_path):
     shares = [int(each) for each in re.findall(r"drive, scenes: +(\d+)%", text)]
     assert len(shares) > 3 and shares == sorted(shares)
     assert re.search(r"\d\d:\d\d<\d\d:\d\d", text)
-    assert re.search(r"keyframes=\d+, regions=\d+, calls=\d+, remembered=\d+", text)
+    assert re.search(r"keyframes=\d+, regions=\d+, calls=\d+, cached=\d+", text)
     assert "drive, bag:" in text and "drive, page:" in text
 
 
@@ -122,7 +122,7 @@ def test_what_is_finished_is_not_made_again(recording, finished, cache, tmp_path
     for how in ([], ["--resume"]):
         done = run(recording, "--output", folder, *how, cache=cache, changes=changes)
         assert done.returncode == 0, done.stderr
-        assert "drive: the scenes are there already" in done.stdout
+        assert "drive: all scenes exist already" in done.stdout
     assert content(folder) == before
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("bag.mcap")} == times
     # Another kind of bag is made of the same scenes.
@@ -221,7 +221,7 @@ def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_p
     # Through a pipe, which is read only once.
     done = run(*export, "--labels", "/dev/stdin", cache=cache, input=edited.read_text())
     assert done.returncode == 0, done.stderr
-    assert "the scenes are there already" in done.stdout
+    assert "all scenes exist already" in done.stdout
     assert "without a class" in done.stdout
     assert yaml.safe_load((out / "yolo/data.yaml").read_text())["names"] == {0: "thing"}
     lines = [line for path in (out / "yolo/labels").rglob("*.txt")
@@ -289,7 +289,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(recording, cache, tmp_
     done = run(recording, "--output", tmp_path, cache=cache)
     assert done.returncode == 2
     (line,) = complaints(done)
-    assert "scenes.jsonl of something else" in line and "--overwrite" in line
+    assert "scenes.jsonl that is not from this replay" in line and "--overwrite" in line
     assert mine.read_text() == "mine"
     (tmp_path / "drive/notes.txt").write_text("mine too")
     done = run(recording, "--output", tmp_path, "--overwrite", cache=cache)
@@ -351,7 +351,7 @@ def test_an_overwrite_that_cannot_begin_costs_nothing(
     assert content(out) == content(finished[0])
     done = run(recording, "--output", out, cache=cache)
     assert done.returncode == 0
-    assert "the scenes are there already" in done.stdout
+    assert "all scenes exist already" in done.stdout
 
 
 def test_the_files_of_a_recording_are_replayed_as_one(cache, tmp_path):
@@ -385,7 +385,8 @@ def test_a_full_disk_is_said_of_the_folder_that_is_full(recording, finished, cac
     done = run(recording, "--output", out, cache=cache, preexec_fn=little)
     assert done.returncode == 2
     assert complaints(done) == [
-        f"{out / 'drive'}: File too large; what it had is kept, run the same command again to go on"
+        f"{out / 'drive'}: File too large; what was finished is kept, run the same command again "
+        "to resume"
     ]
     assert run(recording, "--output", out, cache=cache).returncode == 0
     assert content(out) == content(finished[0])
@@ -427,7 +428,7 @@ def test_an_interrupted_overwrite_of_several_goes_on_with_all(recording, finishe
     assert (out / "other/report.html").exists()
     done = run(*both, "--output", out, cache=cache, changes=changes)
     assert done.returncode == 0, done.stderr
-    assert "there already" not in done.stdout
+    assert "exist already" not in done.stdout
     afresh = run(*both, "--output", tmp_path / "afresh", cache=cache, changes=changes)
     assert afresh.returncode == 0
     assert content(out) == content(tmp_path / "afresh")

@@ -25,10 +25,8 @@ from deep_perception.points import Point
 from deep_perception.regions import Description, Region, Scene
 from deep_perception.replay.datasets import Examples
 from deep_perception.replay.determinism import replay_settings
-from deep_perception.replay.events import Note, Progress, Trouble
-from deep_perception.replay.journal import JournalError, read_scenes
-from deep_perception.replay.journal import pickling as freezing
-from deep_perception.replay.journal.pickling import Unreadable, freeze, thaw
+from deep_perception.replay.events import Notice, Problem, Progress
+from deep_perception.replay.journal import JournalError, pickling, read_scenes
 from deep_perception.replay.journal.scenes import SceneRecord, from_line, to_line
 from deep_perception.replay.recordings.bags import BagError, Recording
 from deep_perception.replay.recordings.choice import (
@@ -38,7 +36,7 @@ from deep_perception.replay.recordings.choice import (
     Sampler,
     choose_topics,
 )
-from deep_perception.replay.recordings.source import Pictures, Source
+from deep_perception.replay.recordings.source import ReplaySource, SceneImages
 from deep_perception.replay.task import Task
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from
@@ -67,8 +65,8 @@ def recording(tmp_path_factory):
     return two_cameras(tmp_path_factory.mktemp("recorded") / "drive")
 
 
-def lines(told, kind):
-    return [event.text for event in told if isinstance(event, kind)]
+def lines(events, kind):
+    return [event.text for event in events if isinstance(event, kind)]
 
 
 # -- what is found ------------------------------------------------------------------------------
@@ -80,7 +78,7 @@ def watched(bag, topics, settings, stream_of=lambda stream: stream):
     with Recording(bag) as recording, Analyzer(settings) as analyzer:
         for frame in recording.frames(topics):
             streams[frame.topic] = stream = stream_of(streams[frame.topic])
-            selected = stream.select(frame.stamp_ns, frame.picture, settings.keyframes)
+            selected = stream.select(frame.stamp_ns, frame.image, settings.keyframes)
             if selected is None:
                 continue
             scene = stream.analyze(analyzer, selected, settings)
@@ -96,7 +94,7 @@ def watched(bag, topics, settings, stream_of=lambda stream: stream):
 
 
 def test_the_scenes_are_those_that_a_node_would_see(recording, tmp_path):
-    summary, told = replay(recording, tmp_path / "drive")
+    summary, events = replay(recording, tmp_path / "drive")
     expected = watched(recording, [LEFT, RIGHT], settings_from(QUICK))
     assert (tmp_path / "drive" / "scenes.jsonl").read_text().splitlines() == expected
     found = scenes(tmp_path / "drive")
@@ -109,20 +107,22 @@ def test_the_scenes_are_those_that_a_node_would_see(recording, tmp_path):
     assert {name: count for name, count in summary.regions.items() if count} == statuses
     tracks = {(scene["topic"], each["track_id"]) for scene in found for each in scene["regions"]}
     assert summary.tracks == len(tracks)
-    progress = [event for event in told if isinstance(event, Progress)]
+    progress = [event for event in events if isinstance(event, Progress)]
     assert [event.share for event in progress if event.step == "scenes"] == sorted(
         event.share for event in progress if event.step == "scenes"
     )
     assert {event.step for event in progress} == {"scenes", "bag", "page"}
-    assert lines(told, Note) == [f"drive: {LEFT}, {RIGHT}"]
-    assert not lines(told, Trouble)
+    assert lines(events, Notice) == [f"drive: {LEFT}, {RIGHT}"]
+    assert not lines(events, Problem)
 
 
 def test_what_is_known_of_a_camera_survives_being_written_down(recording):
     """After every frame, bit by bit: what follows is the same."""
     settings = settings_from({**QUICK, "describer.backend": "support.describers:Jumbled",
                               "points.order": "novelty"})  # fmt: skip
-    frozen = watched(recording, [LEFT], settings, lambda stream: thaw(freeze(stream)))
+    frozen = watched(
+        recording, [LEFT], settings, lambda stream: pickling.loads(pickling.dumps(stream))
+    )
     assert frozen == watched(recording, [LEFT], settings)
     assert sum(line.count('"reused"') for line in frozen) > 3
 
@@ -135,7 +135,7 @@ def test_what_is_written_down_is_small():
         selected = stream.select(1, picture.copy, settings.keyframes)
         scene = stream.analyze(analyzer, selected, settings)
     assert sum(region.mask.nbytes for region in scene.regions) > 3_000_000
-    assert len(freeze(stream)) < 300_000
+    assert len(pickling.dumps(stream)) < 300_000
 
 
 class Kind(str, enum.Enum):
@@ -147,7 +147,7 @@ def test_words_of_an_enumeration_are_plain_texts_that_are_gone_on_with():
         status="described", label=Kind.MUG, text=Kind.MUG, attributes={"a": Kind.MUG}
     )
     assert {type(text) for text in (words.label, words.text, words.attributes["a"])} == {str}
-    assert thaw(freeze(words)) == words
+    assert pickling.loads(pickling.dumps(words)) == words
     assert (words.label, words.attributes) == ("mug", {"a": "mug"})
 
 
@@ -155,11 +155,11 @@ def test_words_of_an_enumeration_are_plain_texts_that_are_gone_on_with():
 def test_nothing_else_is_read_from_a_folder_of_somebody_else(thing, monkeypatch):
     import zlib
 
-    with pytest.raises(Unreadable, match="no business"):
-        thaw(zlib.compress(pickle.dumps(thing)))
-    with pytest.raises(Unreadable):
-        thaw(b"not even compressed")
-    assert freezing.thaw(freeze({"a": np.arange(3)}))["a"].tolist() == [0, 1, 2]
+    with pytest.raises(pickling.UnreadablePickle, match="is not allowed in a journal"):
+        pickling.loads(zlib.compress(pickle.dumps(thing)))
+    with pytest.raises(pickling.UnreadablePickle):
+        pickling.loads(b"not even compressed")
+    assert pickling.loads(pickling.dumps({"a": np.arange(3)}))["a"].tolist() == [0, 1, 2]
 
 
 def test_an_empty_stamp_is_the_time_of_recording(tmp_path):
@@ -262,17 +262,17 @@ def test_what_a_server_does_not_take_is_said_but_not_in_the_scenes(recording, tm
 
 
 def test_a_replay_has_no_deadlines():
-    said = []
+    emitted = []
     settings = replay_settings(
-        settings_from({"describer.scene_deadline_s": 0.5, "sweep.deadline_s": 2.0}), said.append
+        settings_from({"describer.scene_deadline_s": 0.5, "sweep.deadline_s": 2.0}), emitted.append
     )
     assert settings.describer.scene_deadline_s == settings.sweep.deadline_s == 0
-    assert [line.split(":")[0] for line in said] == [
+    assert [line.split(":")[0] for line in lines(emitted, Problem)] == [
         "describer.scene_deadline_s", "sweep.deadline_s",
     ]  # fmt: skip
     assert settings.describer.cache_file.endswith("deep_perception/words.sqlite")
     kept = settings_from({"describer.cache_file": "/some/where"})
-    assert replay_settings(kept, said.append).describer.cache_file == "/some/where"
+    assert replay_settings(kept, emitted.append).describer.cache_file == "/some/where"
 
 
 # -- frames that are no pictures, and a describer that fails ------------------------------------
@@ -289,11 +289,11 @@ def test_frames_that_do_not_decode_cost_themselves_only(tmp_path):
         data=bags.image(np.zeros((8, 8, 3), np.uint8), START_NS + SECOND // 2, encoding="odd")
     )
     bag = bags.write(tmp_path / "broken", broken)
-    summary, told = replay(bag, tmp_path / "out", {"keyframes.min_interval_s": 0.0})
-    troubles = lines(told, Trouble)
-    assert len(troubles) == 2
-    assert all(TOPIC in line and "\n" not in line for line in troubles)
-    assert sum("'odd'" in line for line in troubles) == 1
+    summary, events = replay(bag, tmp_path / "out", {"keyframes.min_interval_s": 0.0})
+    problems = lines(events, Problem)
+    assert len(problems) == 2
+    assert all(TOPIC in line and "\n" not in line for line in problems)
+    assert sum("'odd'" in line for line in problems) == 1
     assert sorted(summary.counts.lost.values()) == [1, len(range(1, 40, 3))]
     assert summary.counts.frames == 40
     found = scenes(tmp_path / "out")
@@ -303,11 +303,11 @@ def test_frames_that_do_not_decode_cost_themselves_only(tmp_path):
 
 def test_a_backend_that_raises_costs_that_frame_only(tmp_path):
     bag = bags.write_bag(tmp_path / "rec", bags.moving_scene(40))
-    summary, told = replay(
+    summary, events = replay(
         bag, tmp_path / "out", {"segmenter.backend": f"{__name__}:Nervous",
                                 "keyframes.min_interval_s": 0.0},
     )  # fmt: skip
-    assert lines(told, Trouble) == [
+    assert lines(events, Problem) == [
         f"out: a frame is left out: {TOPIC}: RuntimeError: I saw picture 2"
     ]
     assert sum(summary.counts.lost.values()) == 1
@@ -379,7 +379,7 @@ def test_a_rate_goes_on_where_it_was():
     times = [START_NS + i * 33_000_000 for i in range(100)]
     sampler, taken = Sampler(1, 7.0, START_NS), []
     for now in times:
-        sampler = thaw(freeze(sampler))
+        sampler = pickling.loads(pickling.dumps(sampler))
         if sampler.takes(_frame(now)):
             taken.append(now)
     assert taken == _taken(7.0, times)
@@ -405,9 +405,9 @@ def test_every_nth_frame_of_each_topic():
 
 
 def _frame(log_ns, topic="a"):
-    from deep_perception.replay.recordings.bags import Frame
+    from deep_perception.replay.recordings.bags import RecordedFrame
 
-    return Frame(
+    return RecordedFrame(
         topic=topic, type=bags.IMAGE, position=0, log_ns=log_ns, stamp_ns=0, frame_id="", data=b""
     )
 
@@ -496,7 +496,7 @@ def large():
         size=size, working_size=Size(640, 360), regions=tuple(regions), coverage=0.5,
         skipped_points=(), proposed_points=150, segmenter="s", segmenter_model="",
     )  # fmt: skip
-    return to_line(dataclasses.replace(SEEN, scene=scene)), regions
+    return to_line(dataclasses.replace(RECORD, scene=scene)), regions
 
 
 def test_masks_are_made_when_they_are_asked_for_and_not_kept(large):
@@ -560,22 +560,22 @@ def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
                         (other, Choice())):  # fmt: skip
         tasks.append(Task(bag=bag, folder=tmp_path / bag.stem, choice=choice))
         replay(bag, tasks[-1].folder, choice=choice)
-    told = []
-    examples = Examples(tasks, told.append)
+    events = []
+    examples = Examples(tasks, events.append)
     for _ in range(2):
-        found = [(name, seen.position, picture()) for name, seen, picture in examples]
+        found = [(name, record.position, read_image()) for name, record, read_image in examples]
     expected = []
     for task in tasks:
         positions = {each["position"] for each in scenes(task.folder)}
         with Recording(task.bag) as opened:
             topics = task.choice.topics or list(opened.image_topics)
             expected += [
-                (task.name, frame.position, frame.picture())
+                (task.name, frame.position, frame.image())
                 for frame in opened.frames(topics) if frame.position in positions
             ]  # fmt: skip
     assert [each[:2] for each in found] == [each[:2] for each in expected]
     assert {name for name, _, _ in found} == {"drive", "other"}
-    shares = [each.share for each in told]
+    shares = [each.share for each in events]
     assert shares == sorted(shares[: len(found)]) * 2
     assert 0 <= shares[0] < 0.5 < shares[-1] <= 1
     for one, two in zip(found, expected, strict=True):
@@ -591,7 +591,7 @@ def test_a_warning_does_not_say_where_the_recording_lies(tmp_path, monkeypatch, 
 
     def warnings():
         with Recording(path) as opened:
-            return Source(opened, [TOPIC], 0, 1).warnings
+            return ReplaySource(opened, [TOPIC], 0, 1).warnings
 
     metadata.write_text("files: [bag/drive")
     (warning,) = warnings()
@@ -605,18 +605,18 @@ def test_a_warning_does_not_say_where_the_recording_lies(tmp_path, monkeypatch, 
 
 def test_pictures_are_found_in_any_order(recording):
     with Recording(recording) as opened:
-        source = Source(opened, [LEFT, RIGHT], opened.start_ns, opened.end_ns + 1)
+        source = ReplaySource(opened, [LEFT, RIGHT], opened.start_ns, opened.end_ns + 1)
         frames = list(opened.frames(source.topics))
-        pictures = Pictures(source)
+        pictures = SceneImages(source)
         order = random.Random(4).sample(frames, 20) + frames[:5] + frames[:1]
         for frame in order:
-            seen = dataclasses.replace(SEEN, topic=frame.topic, position=frame.position,
+            record = dataclasses.replace(RECORD, topic=frame.topic, position=frame.position,
                                        log_ns=frame.log_ns)  # fmt: skip
-            np.testing.assert_array_equal(pictures(seen), frame.picture())
-        gone = dataclasses.replace(SEEN, topic=LEFT, position=3, log_ns=START_NS + 60 * SECOND)
-        with pytest.raises(BagError, match="not there any more"):
-            pictures(gone)
+            np.testing.assert_array_equal(pictures.image(record), frame.image())
+        gone = dataclasses.replace(RECORD, topic=LEFT, position=3, log_ns=START_NS + 60 * SECOND)
+        with pytest.raises(BagError, match="any more"):
+            pictures.image(gone)
 
 
-SEEN = SceneRecord(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1,
+RECORD = SceneRecord(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1,
                    reason="first", scene=None)  # fmt: skip

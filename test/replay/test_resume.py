@@ -1,291 +1,294 @@
-"""A replay that is killed at any time and run again gives what it would have given in one go."""
+"""A replay that is killed and run again gives the same outputs as one that was not interrupted.
+
+Each process is interrupted at a point that the test chooses (``support.interruption``).
+"""
 
 import json
 import os
 import random
 import signal
-import subprocess
-import time
 
 import pytest
 
-from deep_perception.replay.files import remove
 from deep_perception.replay.journal import JournalError
+from support.interruption import description, opening, renaming, scene
+from support.replay_workers import wait_for
 from support.replays import (
     QUICK,
-    command,
+    Replay,
     content,
     environment,
-    options,
     replay,
     run,
+    run_command,
     scenes,
     two_cameras,
 )
 
-# Words take a while, so that there is time to be killed in.
-SLOW = {**QUICK, "describer.backend": "support.describers:Slow", "describer.fallback": ""}
+STEADY = {**QUICK, "describer.backend": "support.describers:Steady", "describer.fallback": ""}
 EXPORT = ("--export", "coco,yolo,yolo-seg,pairs")
+# Points from the first file to the last one, in the order in which a run reaches them.
+LOCK = [opening("*/drive/.replay/lock")]
+SCENES_FILE = [opening("*/drive/scenes.jsonl")]
+STATE_BEFORE_SCENES = [renaming("*/drive/.replay/state.part")]
+SCENE_1, SCENE_3, SCENE_5 = [scene(1)], [scene(3)], [scene(5)]
+IN_SCENE = [description(15)]
+BETWEEN_SAVED_STATES = [scene(2), opening("*/drive/.replay/state.part")]
+IN_SAVED_STATE = [scene(2), renaming("*/drive/.replay/state.part")]
+BAG_WRITTEN = [renaming("*.bag.part.part/bag/metadata.yaml")]
+# The first renaming of each ends the writing, and the second one moves it to its final path.
+BAG_COMPLETE = [renaming("*/drive/.replay/bag.part", 2)]
+BAG_PUBLISHED = [*BAG_COMPLETE, opening("*/drive/.replay/state.part")]
+PAGE_BEGUN = [opening("*/report.html.part.*.part"), opening("*/page.css")]
+PAGE_COMPLETE = [renaming("*/drive/.replay/report.html.part", 2)]
+PAGE_PUBLISHED = [*PAGE_COMPLETE, opening("*/drive/.replay/state.part")]
+SUMMARY_WRITTEN = [renaming("*/drive/.replay/summary.json.part")]
+COCO_BEGUN = [opening("*/coco.part/images/*.jpg")]
+PAIRS_HALF_WRITTEN = [opening("*/pairs.part/crops/*.jpg", 40)]
+COCO_COMPLETE = [opening("*/coco.part/annotations/instances.json")]
+PAIRS_COMPLETE = [opening("*/pairs.part/README.md")]
+COCO_BETWEEN_OLD_AND_NEW = [renaming("*/.replay/coco.part")]
+POINTS = [
+    LOCK, SCENES_FILE, STATE_BEFORE_SCENES, SCENE_3, IN_SCENE, SCENE_1, BETWEEN_SAVED_STATES,
+    IN_SAVED_STATE, BAG_WRITTEN, BAG_COMPLETE, BAG_PUBLISHED, PAGE_BEGUN, PAGE_COMPLETE,
+    PAGE_PUBLISHED, SUMMARY_WRITTEN, COCO_BEGUN, PAIRS_HALF_WRITTEN, COCO_COMPLETE, PAIRS_COMPLETE,
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
-    return two_cameras(tmp_path_factory.mktemp("recorded") / "drive", frames=48)
+    return two_cameras(tmp_path_factory.mktemp("recorded") / "drive", frames=24)
 
 
 @pytest.fixture(scope="module")
 def in_one_go(recording, tmp_path_factory):
-    """What is to come of it, and the seconds that this takes."""
+    """The outputs of a run that is not interrupted."""
     folder = tmp_path_factory.mktemp("in_one_go")
-    started = time.monotonic()
-    done = run(recording, "--output", folder / "out", *EXPORT, cache=folder / "cache", changes=SLOW)
+    done = run_command(
+        recording, "--output", folder / "out", *EXPORT, cache=folder / "cache", changes=STEADY
+    )
     assert done.returncode == 0, done.stderr
-    return content(folder / "out"), time.monotonic() - started
+    return content(folder / "out")
 
 
-class Killed:
-    """The command, killed when ``moment(folder, seconds)`` says so."""
+class Drive:
+    """The command for one recording, which can be run again and again."""
 
-    def __init__(self, recording, folder, *arguments, cache, changes=SLOW):
-        self.folder = folder
-        self.command = [
-            *command(recording, "--output", folder, *EXPORT, *arguments),
-            *map(str, options(changes)),
-        ]
-        self.environment = environment(cache)
+    def __init__(self, recording, folder, changes=STEADY):
+        self.output = folder / "out"
+        self.folder = self.output / "drive"
+        self._arguments = [recording, "--output", self.output]
+        self._how = {"cache": folder / "cache", "changes": changes}
 
-    def until(self, moment, how=signal.SIGKILL):
-        """Whether it was killed, and not at its end before."""
-        process = subprocess.Popen(
-            self.command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True,
-        )  # fmt: skip
-        started = time.monotonic()
-        while process.poll() is None and not moment(self.folder, time.monotonic() - started):
-            time.sleep(0.002)
-        process.send_signal(how)
-        self.said = process.communicate(timeout=60)[0]
-        self.code = process.returncode
-        return self.code == -how
+    def interrupted(self, at, number=signal.SIGKILL, save_every_s=0.0):
+        """Run until a point; by default the state is saved after every frame."""
+        how = {"at": at, "number": number, "save_every_s": save_every_s}
+        return run(*self._arguments, *EXPORT, **self._how, **how)
 
-    def to_the_end(self):
-        done = subprocess.run(
-            self.command, env=self.environment, capture_output=True, text=True, timeout=300,
-            check=False,
-        )  # fmt: skip
+    def killed(self, at, **how):
+        done = self.interrupted(at, **how)
+        assert done.returncode == -signal.SIGKILL, (at, done.stderr)
+
+    def to_the_end(self, *arguments):
+        done = run(*self._arguments, *EXPORT, *arguments, **self._how)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def refused(self, *arguments, changes=None, env=None):
+        """The error of a run that cannot use the folder, in one line."""
+        how = {**self._how, "changes": {**self._how["changes"], **(changes or {})}, "env": env}
+        done = run(*self._arguments, *arguments, **how)
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        return line
 
-def state(folder):
-    """The first line of what is saved of a run; nothing when it is being replaced or not there."""
-    try:
-        return json.loads((folder / "drive/.replay/state").read_bytes().partition(b"\n")[0])
-    except (OSError, ValueError):
-        return {}
-
-
-def after(seconds):
-    return lambda folder, now: now >= seconds
-
-
-def when_saved(count):
-    """When so many bytes of scenes are saved, in the middle of the scenes after them."""
-    return lambda folder, now: state(folder).get("length", 0) > count
+    @property
+    def state(self):
+        """The first line of the saved state."""
+        return json.loads((self.folder / ".replay/state").read_bytes().partition(b"\n")[0])
 
 
-def while_there(name):
-    return lambda folder, now: (folder / "drive" / name).exists()
+@pytest.fixture
+def drive(recording, tmp_path):
+    return Drive(recording, tmp_path)
 
 
-def parts(pattern):
-    def moment(folder, now):
-        return any((folder / "drive/.replay").glob(pattern))
-
-    return moment
+# -- kill -9 --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_at_random_times_again_and_again(recording, in_one_go, tmp_path, seed):
-    expected, takes_s = in_one_go
+def test_killed_again_and_again(drive, in_one_go, seed):
+    """Three choices of four points, each at another stage of the replay."""
     dice = random.Random(seed)
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    deaths = sum(killed.until(after(dice.uniform(0.4, takes_s))) for _ in range(4))
-    assert deaths
-    killed.to_the_end()
-    assert content(tmp_path / "out") == expected
+    for number in sorted(dice.sample(range(len(POINTS)), 4)):
+        drive.killed(POINTS[number])
+    drive.to_the_end()
+    assert content(drive.output) == in_one_go
 
 
-def test_killed_in_the_middle_of_the_scenes(recording, in_one_go, tmp_path):
-    expected, _ = in_one_go
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    # Before anything is there, with the first scene, after some are saved, and then on.
-    for moment in (while_there(".replay"), while_there("scenes.jsonl"), when_saved(0),
-                   when_saved(20_000), when_saved(40_000)):  # fmt: skip
-        assert killed.until(moment)
-    killed.to_the_end()
-    assert content(tmp_path / "out") == expected
+def test_killed_in_the_middle_of_the_scenes(drive, in_one_go):
+    for at in (LOCK, SCENES_FILE, SCENE_1, SCENE_3, SCENE_3, IN_SAVED_STATE):
+        drive.killed(at)
+    drive.to_the_end()
+    assert content(drive.output) == in_one_go
 
 
-def test_killed_while_the_outputs_are_made(recording, in_one_go, tmp_path):
-    expected, _ = in_one_go
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    folder = tmp_path / "out/drive"
-    # While the bag is made, when it is in its place, while the page is made, with the summary.
-    for name, moment in (("bag", parts("*bag.part")), ("bag", while_there("bag")),
-                         ("report.html", parts("report.html.part*")),
-                         ("report.html", while_there("report.html")),
-                         ("report.html", parts("summary.json.part"))):  # fmt: skip
-        for _ in range(6):
-            # It may be over before anybody looks: then once more.
-            remove(folder / name)
-            if killed.until(moment):
-                break
-        else:
-            assert name == "report.html" and (folder / name).exists()
-    killed.to_the_end()
-    assert content(tmp_path / "out") == expected
-    assert not list((tmp_path / "out").rglob("*.part*"))
+def test_killed_while_the_outputs_are_made(drive, in_one_go):
+    for at in (BAG_WRITTEN, BAG_COMPLETE, BAG_PUBLISHED, PAGE_BEGUN, PAGE_PUBLISHED,
+               SUMMARY_WRITTEN):  # fmt: skip
+        drive.killed(at)
+    drive.to_the_end()
+    assert content(drive.output) == in_one_go
+    assert not list(drive.output.rglob("*.part*"))
 
 
-def test_killed_while_datasets_are_made(recording, in_one_go, tmp_path):
-    expected, _ = in_one_go
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    killed.to_the_end()
-
-    def part(pattern):
-        return lambda folder, now: any((folder / ".replay").glob(pattern))
-
-    # With the first picture, in the middle, at the end, while one takes the place of another.
-    for pattern in ("coco.part", "pairs.part/crops/*", "coco.part/annotations/instances.json",
-                    "pairs.part/README.md", "*.old.part"):  # fmt: skip
-        assert any(killed.until(part(pattern)) for _ in range(6)) or pattern == "*.old.part"
-        # Whole, or not there.
-        for name, data in content(tmp_path / "out").items():
-            assert name.endswith(".part") or data == expected[name]
-    killed.to_the_end()
-    assert content(tmp_path / "out") == expected
-    assert not list((tmp_path / "out").rglob("*.part*"))
+def test_killed_while_datasets_are_made(drive, in_one_go):
+    drive.to_the_end()
+    for at in (COCO_BEGUN, PAIRS_HALF_WRITTEN, COCO_COMPLETE, PAIRS_COMPLETE,
+               COCO_BETWEEN_OLD_AND_NEW):  # fmt: skip
+        drive.killed(at)
+        # Every file is complete or missing.
+        for name, data in content(drive.output).items():
+            assert name.endswith(".part") or data == in_one_go[name]
+    drive.to_the_end()
+    assert content(drive.output) == in_one_go
+    assert not list(drive.output.rglob("*.part*"))
 
 
-def test_a_run_that_goes_on_makes_nothing_again_that_is_there(recording, tmp_path):
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    assert killed.until(when_saved(20_000))
-    before = (tmp_path / "out/drive/scenes.jsonl").read_bytes()[: state(tmp_path / "out")["length"]]
-    said = killed.to_the_end()
-    assert "going on behind" in said
-    behind = int(said.split("going on behind ")[1].split()[0])
-    assert behind == before.count(b"\n") > 1
-    assert (tmp_path / "out/drive/scenes.jsonl").read_bytes().startswith(before)
+def test_a_resumed_run_does_not_compute_saved_scenes_again(drive):
+    drive.killed(SCENE_5)
+    saved = (drive.folder / "scenes.jsonl").read_bytes()[: drive.state["length"]]
+    stdout = drive.to_the_end()
+    assert "resuming behind" in stdout
+    behind = int(stdout.split("resuming behind ")[1].split()[0])
+    assert behind == saved.count(b"\n") > 1
+    assert (drive.folder / "scenes.jsonl").read_bytes().startswith(saved)
 
 
-def test_words_that_a_killed_run_got_are_the_words_of_the_next(recording, tmp_path):
-    """Of a describer that never says the same twice: also those of scenes that were not saved."""
+def test_descriptions_of_a_killed_run_are_used_by_the_next_one(recording, tmp_path):
+    """A describer that never answers the same twice; also descriptions of scenes not saved."""
     changes = {**QUICK, "describer.backend": "support.describers:Moody"}
-    killed = Killed(recording, tmp_path / "one", cache=tmp_path / "cache", changes=changes)
-    deaths = 0
-    for seconds in (1.2, 1.5, 1.8, 2.2):
-        deaths += killed.until(after(seconds))
-    assert deaths
-    killed.to_the_end()
+    drive = Drive(recording, tmp_path, changes)
+    for count in (3, 20, 25, 30):
+        drive.killed([description(count)], save_every_s=3600)
+    drive.to_the_end()
     done = run(
         recording, "--output", tmp_path / "two", *EXPORT, cache=tmp_path / "cache", changes=changes
     )
     assert " 0 calls" in done.stdout
-    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert content(drive.output) == content(tmp_path / "two")
 
 
-def test_half_a_line_at_the_end_is_no_scene(recording, in_one_go, tmp_path):
-    """What a kill may leave, and what was written after the last save."""
-    expected, _ = in_one_go
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    assert killed.until(when_saved(10_000))
-    with (tmp_path / "out/drive/scenes.jsonl").open("ab") as file:
+def test_an_incomplete_last_line_is_no_scene(drive, in_one_go):
+    """A kill can leave one, and what was written after the last saved state."""
+    drive.killed(SCENE_3)
+    with (drive.folder / "scenes.jsonl").open("ab") as file:
         file.write(b'{"schema":"deep_perception.scene/1","topic":"/le')
-    killed.to_the_end()
-    assert content(tmp_path / "out") == expected
+    drive.to_the_end()
+    assert content(drive.output) == in_one_go
+
+
+# -- Ctrl-C, and another process ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_says_how_to_go_on(recording, in_one_go, tmp_path, number):
-    expected, _ = in_one_go
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    killed.until(when_saved(0), how=number)
-    assert killed.code == 2
+def test_an_interruption_says_how_to_resume(drive, in_one_go, number):
+    done = drive.interrupted(SCENE_3, number=number)
+    assert done.returncode == 2
     assert (
-        "deep_perception: interrupted; run again with the same command to go on"
-        in killed.said.splitlines()
+        "deep_perception: interrupted; run again with the same command to resume"
+        in done.stderr.splitlines()
     )
-    assert "Traceback" not in killed.said
-    killed.to_the_end()
-    assert content(tmp_path / "out") == expected
+    assert "Traceback" not in done.stderr + done.stdout
+    drive.to_the_end()
+    assert content(drive.output) == in_one_go
 
 
-def test_two_at_once_do_not_write_into_one_folder(recording, tmp_path):
-    first = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    refused = []
-
-    def moment(folder, now):
-        if when_saved(0)(folder, now):
-            refused.append(run(recording, "--output", folder, cache=tmp_path / "cache",
-                               changes=SLOW))  # fmt: skip
-        return bool(refused)
-
-    first.until(moment)
-    assert refused[0].returncode == 2
-    assert "another process is writing there" in refused[0].stderr
-    # And it does not stay locked.
-    first.to_the_end()
+def test_two_processes_do_not_write_into_one_folder(recording, drive, tmp_path):
+    first = Replay(recording, "--output", drive.output, cache=tmp_path / "cache", changes=STEADY,
+                   at=SCENE_3, number=signal.SIGSTOP)  # fmt: skip
+    try:
+        wait_for(first.is_stopped, "the first process to stop while it has the folder")
+        assert "another process is writing there" in drive.refused()
+    finally:
+        first.process.kill()
+    assert first.finish().returncode == -signal.SIGKILL
+    # The lock ends with the process.
+    drive.to_the_end()
 
 
-def test_other_settings_do_not_go_on(recording, tmp_path):
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    assert killed.until(when_saved(0))
-    saved = (tmp_path / "out/drive/scenes.jsonl").read_bytes()
-    other = run(recording, "--output", tmp_path / "out", "--every", 2, cache=tmp_path / "cache",
-                changes={**SLOW, "points.grid_rows": 9})  # fmt: skip
-    assert other.returncode == 2
-    assert "--every was '1', is '2'; points.grid_rows was '4', is '9'. " in other.stderr
-    assert "--overwrite" in other.stderr and len(other.stderr.splitlines()) == 1
-    assert (tmp_path / "out/drive/scenes.jsonl").read_bytes() == saved
-    # How fast, and what is made of the scenes, may be another.
-    killed.command += ["--images", "none", "--describer.cache_size", "100", "--resume"]
-    killed.to_the_end()
+# -- what cannot be resumed -----------------------------------------------------------------------
 
 
-def test_another_model_does_not_go_on(recording, tmp_path):
-    """The server may have been given another one in the meantime."""
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    assert killed.until(when_saved(0))
-    other = run(recording, "--output", tmp_path / "out", cache=tmp_path / "cache", changes=SLOW,
-                env={**environment(tmp_path / "cache"), "SLOW_MODEL": "larger"})  # fmt: skip
-    assert other.returncode == 2
-    assert "the describer's model was '', is 'larger'. " in other.stderr
-    killed.to_the_end()
+def test_other_settings_do_not_resume(drive):
+    drive.killed(SCENE_3)
+    saved = (drive.folder / "scenes.jsonl").read_bytes()
+    line = drive.refused("--every", 2, changes={"points.grid_rows": 9})
+    assert "--every was '1', is '2'; points.grid_rows was '4', is '9'. " in line
+    assert "--overwrite" in line
+    assert (drive.folder / "scenes.jsonl").read_bytes() == saved
+    # Speed and outputs are not part of the scenes.
+    drive.to_the_end("--images", "none", "--describer.cache_size", "100", "--resume")
+
+
+def test_another_model_does_not_resume(drive, tmp_path):
+    """A server may have another model than before."""
+    drive.killed(SCENE_3)
+    line = drive.refused(env={**environment(tmp_path / "cache"), "STEADY_MODEL": "larger"})
+    assert "the describer's model was '', is 'larger'. " in line
+    drive.to_the_end()
 
 
 @pytest.mark.parametrize("damage", [b"\x00", b"[]", b"\xff\xff", b'{"reason":[]}', b'"regions"'])
-def test_a_scene_that_is_damaged_later_is_said_with_its_line(recording, tmp_path, damage):
-    replay(recording, tmp_path / "out")
-    path = tmp_path / "out" / "scenes.jsonl"
-    first, second, *rest = path.read_bytes().splitlines()
+def test_a_damaged_scene_is_reported_with_its_line(finished, damage):
+    recording, folder = finished
+    path = folder / "scenes.jsonl"
+    whole = path.read_bytes()
+    first, second, *rest = whole.splitlines()
     path.write_bytes(b"\n".join([first, damage.ljust(len(second)), *rest, b""]))
-    with pytest.raises(JournalError, match=r"scenes\.jsonl, line 2: not a scene: \w+: "):
-        replay(recording, tmp_path / "out")
+    try:
+        with pytest.raises(JournalError, match=r"scenes\.jsonl, line 2: not a scene: \w+: "):
+            replay(recording, folder)
+    finally:
+        path.write_bytes(whole)
 
 
-def test_a_folder_that_is_damaged_is_not_gone_on_with(recording, tmp_path):
-    killed = Killed(recording, tmp_path / "out", cache=tmp_path / "cache")
-    assert killed.until(when_saved(0))
-    folder = tmp_path / "out/drive"
-    os.truncate(folder / "scenes.jsonl", 100)
-    done = run(recording, "--output", tmp_path / "out", cache=tmp_path / "cache", changes=SLOW)
-    assert done.returncode == 2
-    assert "cannot be gone on with (scenes.jsonl has 100 bytes" in done.stderr
-    (folder / ".replay/state").write_bytes(b"\x00\xff")
-    done = run(recording, "--output", tmp_path / "out", cache=tmp_path / "cache", changes=SLOW)
-    assert done.returncode == 2 and "--overwrite" in done.stderr
-    done = run(recording, "--output", tmp_path / "out", "--overwrite", cache=tmp_path / "cache",
-               changes=SLOW)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert len(scenes(folder)) > 5
+@pytest.fixture(scope="module")
+def finished(recording, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "out"
+    replay(recording, folder)
+    return recording, folder
+
+
+def test_a_damaged_folder_is_not_resumed(drive):
+    drive.killed(SCENE_3)
+    os.truncate(drive.folder / "scenes.jsonl", 100)
+    assert "cannot be resumed (scenes.jsonl has 100 bytes" in drive.refused()
+    (drive.folder / ".replay/state").write_bytes(b"\x00\xff")
+    assert "--overwrite" in drive.refused()
+    drive.to_the_end("--overwrite")
+    assert len(scenes(drive.folder)) > 5
+
+
+@pytest.mark.parametrize("bag", [True, False])
+def test_a_journal_of_an_older_version_is_refused_and_can_be_overwritten(drive, in_one_go, bag):
+    drive.to_the_end() if bag else drive.killed(SCENE_3)
+    state = drive.state
+    old = {
+        "schema": "deep_perception.replay/1", "asked": state["inputs"], "models": state["models"],
+        "length": state["length"], "finished": bag, "outdated": False, "counts": state["counts"],
+        "made": state["outputs"],
+    }  # fmt: skip
+    # The old resume point names modules that do not exist any more.
+    resume_point = b"" if bag else b"\x80\x05cdeep_perception.replay.sampling\nSampler\n."
+    path = drive.folder / ".replay/state"
+    path.write_bytes(json.dumps(old).encode() + b"\n" + resume_point)
+    before = content(drive.output)
+    line = drive.refused()
+    assert line == (
+        f"deep_perception: {drive.folder}: cannot be resumed (it was written by an older version "
+        "of deep_perception); start again with --overwrite, or choose another --output"
+    )
+    assert content(drive.output) == before
+    drive.to_the_end("--overwrite")
+    assert content(drive.output) == in_one_go

@@ -1,9 +1,14 @@
-"""Describers that answer as servers do: in any order, after any time, each thing spelled anyhow."""
+"""Describers that answer like servers: in any order, after any time, with varying spellings.
+
+They raise the audit events ``test.scene`` and ``test.description``, at which a test can interrupt
+their process (``support.interruption``).
+"""
 
 import hashlib
 import os
 import queue
 import random
+import sys
 import threading
 import time
 
@@ -20,13 +25,16 @@ class Jumbled:
     model = ""
 
     def describe(self, image, regions):
+        sys.audit("test.scene")
         answers = queue.SimpleQueue()
         threads = []
         for region in regions:
             threads.append(threading.Thread(target=self._answer, args=(region, answers)))
             threads[-1].start()
         for _ in threads:
-            yield answers.get()
+            answer = answers.get()
+            sys.audit("test.description")
+            yield answer
         for thread in threads:
             thread.join()
 
@@ -54,15 +62,16 @@ class Moody(Jumbled):
         return self.say(random.choice(SPELLINGS), f"I feel like {random.random()}.")
 
 
-class Slow(Jumbled):
-    """Takes its time: a process can be ended while it waits."""
+class Steady(Jumbled):
+    """Answers in order and at once, and always the same."""
 
-    name = "slow"
-    model = os.environ.get("SLOW_MODEL", "")
+    name = "steady"
+    model = os.environ.get("STEADY_MODEL", "")
 
     def describe(self, image, regions):
+        sys.audit("test.scene")
         for region in regions:
-            time.sleep(0.02)
+            sys.audit("test.description")
             yield region, self.words(region)
 
 

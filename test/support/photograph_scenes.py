@@ -44,7 +44,7 @@ class Photographed:
     """``scenes`` as they are read from a journal, and the ``picture`` of each."""
 
     def __init__(self, routes, *, steps=10, changes=None):
-        """``routes``: topic -> names of photographs, each seen for some steps."""
+        """``routes``: topic -> names of photographs, each record for some steps."""
         self._pictures = {}
         self._unreadable = set()
         found = []
@@ -58,7 +58,7 @@ class Photographed:
         with Analyzer(settings) as analyzer:
             for topic, photographs in routes.items():
                 found += self._follow(analyzer, topic, photographs, steps)
-        self.scenes = sorted(found, key=lambda seen: (seen.log_ns, seen.topic))
+        self.scenes = sorted(found, key=lambda record: (record.log_ns, record.topic))
 
     def _follow(self, analyzer, topic, photographs, steps):
         stream, number = Stream(), 0
@@ -73,7 +73,7 @@ class Photographed:
                 # A newer frame arrives while the fourth one is described.
                 callbacks = Callbacks(is_superseded=lambda late=number == 3: late)
                 scene = stream.analyze(analyzer, selected, analyzer.settings, callbacks)
-                seen = SceneRecord(
+                record = SceneRecord(
                     topic=topic,
                     position=position,
                     log_ns=stamp_ns + 5_000_000,
@@ -85,22 +85,24 @@ class Photographed:
                 )
                 self._pictures[topic, stamp_ns] = image
                 number += 1
-                yield from_line(to_line(seen))
+                yield from_line(to_line(record))
 
     def open(self):
         return iter(self.scenes)
 
-    def picture(self, seen):
-        return self._pictures.get((seen.topic, seen.stamp_ns))
+    def picture(self, record):
+        return self._pictures.get((record.topic, record.stamp_ns))
 
-    def lose_picture(self, seen):
-        del self._pictures[seen.topic, seen.stamp_ns]
+    def lose_picture(self, record):
+        del self._pictures[record.topic, record.stamp_ns]
 
 
-def with_words(seen, place, **words):
+def with_words(record, place, **words):
     """The scene with other words of one region."""
-    regions = list(seen.scene.regions)
+    regions = list(record.scene.regions)
     regions[place] = regions[place].described(
         dataclasses.replace(regions[place].description, **words)
     )
-    return dataclasses.replace(seen, scene=dataclasses.replace(seen.scene, regions=tuple(regions)))
+    return dataclasses.replace(
+        record, scene=dataclasses.replace(record.scene, regions=tuple(regions))
+    )

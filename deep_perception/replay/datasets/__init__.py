@@ -1,6 +1,6 @@
-"""Datasets of the scenes of recordings: COCO, YOLO, and pairs of pictures and texts.
+"""Datasets of the scenes of recordings: COCO, YOLO, and pairs of images and texts.
 
-docs/datasets.md says what is in them.
+docs/datasets.md describes their content.
 """
 
 from __future__ import annotations
@@ -17,35 +17,41 @@ from deep_perception.replay.datasets.classes import LabelCounts, LabelMap, Row, 
 from deep_perception.replay.datasets.coco import Coco
 from deep_perception.replay.datasets.examples import Example, Examples
 from deep_perception.replay.datasets.pairs import Pairs
-from deep_perception.replay.datasets.split import Split, Times
-from deep_perception.replay.datasets.writer import ExportError, Labelled, Names, Shot, Writer
+from deep_perception.replay.datasets.split import ImageTimes, SplitRule
+from deep_perception.replay.datasets.writer import (
+    ExportError,
+    FileNames,
+    LabelledRegion,
+    Sample,
+    Writer,
+)
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
-from deep_perception.replay.files import lock, put_back, put_in_place, remove
+from deep_perception.replay.files import lock_folder, remove, replace_path, restore_old
 from deep_perception.replay.journal import HIDDEN
 from deep_perception.replay.journal.scenes import SceneRecord
 
 __all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
 
-EXPORTS: dict[str, Callable[[Path, Sequence[str], Split], Writer]] = {
+EXPORTS: dict[str, Callable[[Path, Sequence[str], SplitRule], Writer]] = {
     "coco": Coco,
     "yolo": Yolo,
     "yolo-seg": YoloSeg,
     "pairs": Pairs,
 }
 README = "README.md"
-# A folder without it is not ours to replace.
+# Only a folder whose README starts with this line is replaced.
 MARK = "Made by `deep_perception replay --export`, which replaces this folder when it is run again."
-# So many labels that are left out are named.
-NAMED = 5
+# A message names at most this many labels.
+MAX_LABELS = 5
 
 
 def check(names: Sequence[str], folder: Path, reviewed: Path | None) -> list[Row] | None:
-    """What can be wrong before there are scenes: hours may lie between the two.
+    """Check the input of an export before the scenes are computed, which may take hours.
 
-    Returns the labels of ``reviewed``. Raises ExportError and LabelsError.
+    Returns the rows of the file ``reviewed``. Raises ExportError and LabelsError.
     """
     for name in names:
-        _check_place(folder / name)
+        _check_target(folder / name)
     return labels_csv.read(reviewed) if reviewed else None
 
 
@@ -55,64 +61,64 @@ def export(
     examples: Iterable[Example],
     reviewed: Sequence[Row] | None = None,
 ) -> list[str]:
-    """Make the datasets ``names`` of EXPORTS, each a folder in ``folder``, and ``labels.csv``.
+    """Write the datasets ``names`` of EXPORTS into ``folder``, one folder each, and ``labels.csv``.
 
-    ``examples`` are gone through twice, one at a time in memory; ``reviewed`` are the rows of a
-    ``labels.csv`` that somebody edited (``check``): then labels that are not in it are left out.
-    Only regions with words are taken. The same input gives the same bytes. Returns what was made
-    and what was left out, for people. Each folder is there whole, or as it was before. Raises
-    ExportError, InUse, OSError, and what ``examples`` raise.
+    ``examples`` are read twice, one at a time in memory. ``reviewed`` are the rows of an edited
+    ``labels.csv`` (``check``); labels that it does not contain are left out. Only described regions
+    are used. The same input gives the same bytes. Returns lines for people about what was written
+    and left out. Each folder is replaced as a whole. Raises ExportError, FolderInUse, OSError, and
+    what ``examples`` raise.
     """
     check(names, folder, None)
     known = None if reviewed is None else frozenset(row.key for row in reviewed)
     survey = _Survey(examples, known)
     counted = survey.labels.rows()
     if not counted:
-        raise ExportError(f"no region has words{survey.wordless}: there is nothing to export")
+        raise ExportError(f"no region is described{survey.undescribed}: nothing can be exported")
     rows, unlisted = (counted, []) if reviewed is None else apply(reviewed, counted)
     if not any(row.name and row.count for row in rows):
-        theirs = _some(counted)
+        theirs = _list_labels(counted)
         raise ExportError(f"--labels: no label of these recordings has a class; they have {theirs}")
-    said = [*_left_out(rows, unlisted)]
-    if survey.wordless:
-        said.append(f"left out: regions without words{survey.wordless}")
+    lines = [*_left_out(rows, unlisted)]
+    if survey.undescribed:
+        lines.append(f"left out: regions without a description{survey.undescribed}")
     classes, split = LabelMap(rows), survey.times.split()
-    with _parts(folder, names) as parts, ExitStack() as stack:
+    with _temporary_folders(folder, names) as parts, ExitStack() as stack:
         writers = {name: EXPORTS[name](parts[name], classes.names, split) for name in parts}
         for writer in writers.values():
             stack.callback(writer.close)
-        said += _write(list(writers.values()), examples, classes, known, split)
+        lines += _write(list(writers.values()), examples, classes, known, split)
         for name, writer in writers.items():
-            said.append(f"{name}: {writer.finish()} -> {folder / name}")
+            lines.append(f"{name}: {writer.finish()} -> {folder / name}")
             text = f"{MARK}\n\n{writer.readme}"
             (parts[name] / README).write_bytes(text.encode("utf-8", "replace"))
-        made = labels_csv.save(folder, [*rows, *unlisted])
-    listed = f"{len(rows) + len(unlisted)} labels -> {made}"
-    if made.name != labels_csv.LABELS:
-        listed += f" ({labels_csv.LABELS} was edited, and is as it was; --labels applies it)"
-    return [listed, *said]
+        path = labels_csv.save(folder, [*rows, *unlisted])
+    first = f"{len(rows) + len(unlisted)} labels -> {path}"
+    if path.name != labels_csv.LABELS:
+        first += f" ({labels_csv.LABELS} was edited and is kept; --labels applies it)"
+    return [first, *lines]
 
 
 class _Survey:
-    """What has to be known of all scenes before the first is written."""
+    """What must be known about all scenes before the first sample is written."""
 
     def __init__(self, examples: Iterable[Example], known: frozenset[str] | None) -> None:
         self.labels = LabelCounts()
-        self.times = Times()
+        self.times = ImageTimes()
         self._statuses: Counter[str] = Counter()
-        for bag, seen, _ in examples:
-            for region in seen.scene.regions:
+        for bag, record, _ in examples:
+            for region in record.scene.regions:
                 self._statuses[region.description.status] += 1
-                if _has_words(region):
+                if _is_described(region):
                     self.labels.add(region.description)
-            if _belongs(seen) and _known(seen, known):
-                self.times.add(bag, seen.log_ns)
+            if _is_usable(record) and _is_reviewed(record, known):
+                self.times.add(bag, record.log_ns)
 
     @property
-    def wordless(self) -> str:
-        """How many regions have no words, "" for none."""
-        counts = [f"{self._statuses[each]} {each}" for each in ("failed", "pending")]
-        shown = ", ".join(each for each in counts if not each.startswith("0 "))
+    def undescribed(self) -> str:
+        """The number of regions without a description by status, "" for none."""
+        counts = ((self._statuses[status], status) for status in ("failed", "pending"))
+        shown = ", ".join(f"{count} {status}" for count, status in counts if count)
         return f" ({shown})" if shown else ""
 
 
@@ -121,112 +127,118 @@ def _write(
     examples: Iterable[Example],
     classes: LabelMap,
     known: frozenset[str] | None,
-    split: Split,
+    split: SplitRule,
 ) -> Iterator[str]:
-    """Hand every picture to every writer; gives what was left out, for people."""
-    names, written, lost, unknown = Names(), 0, 0, 0
-    for bag, seen, picture in examples:
-        if not _belongs(seen):
+    """Pass every image to every writer; yields lines for people about what is left out."""
+    names, written, unreadable, unreviewed = FileNames(), 0, 0, 0
+    for bag, record, read_image in examples:
+        if not _is_usable(record):
             continue
-        if not _known(seen, known):
-            unknown += 1
+        if not _is_reviewed(record, known):
+            unreviewed += 1
             continue
-        image = picture()
-        if image is None or masks.size_of(image) != seen.scene.size:
-            lost += 1
+        image = read_image()
+        if image is None or masks.size_of(image) != record.scene.size:
+            unreadable += 1
             continue
-        shot = Shot(
-            name=names.of(bag, seen),
+        sample = Sample(
+            name=names.of_image(bag, record),
             bag=bag,
-            seen=seen,
-            picture=image,
+            record=record,
+            image=image,
             regions=[
-                Labelled(region=region, number=number)
-                for region in seen.scene.regions
-                if _has_words(region)
-                and (number := classes.class_of(region.description.label)) is not None
+                LabelledRegion(region=region, class_id=class_id)
+                for region in record.scene.regions
+                if _is_described(region)
+                and (class_id := classes.class_of(region.description.label)) is not None
             ],
-            part=split.part(bag, seen.log_ns),
+            split=split.split_of(bag, record.log_ns),
         )
         for writer in writers:
-            writer.add(shot)
+            writer.add(sample)
         written += 1
-    if lost and not written:
-        raise ExportError(f"none of {lost} pictures can be read: is the recording still there?")
-    if lost:
-        yield f"left out: {lost} pictures that cannot be read"
-    if unknown:
-        yield f"left out: {unknown} pictures with only labels that nobody reviewed"
+    if unreadable and not written:
+        raise ExportError(
+            f"none of {unreadable} images can be read: does the recording still exist?"
+        )
+    if unreadable:
+        yield f"left out: {unreadable} images that cannot be read"
+    if unreviewed:
+        yield f"left out: {unreviewed} images whose labels were not reviewed"
 
 
-def _has_words(region: Region) -> bool:
+def _is_described(region: Region) -> bool:
     return region.description.status in ("described", "reused")
 
 
-def _belongs(seen: SceneRecord) -> bool:
-    # Without a single word about what is in it, a picture would teach that nothing is.
-    regions = seen.scene.regions
-    return not regions or any(map(_has_words, regions))
+def _is_usable(record: SceneRecord) -> bool:
+    # An image with regions of which none is described would teach a model that it shows nothing.
+    regions = record.scene.regions
+    return not regions or any(map(_is_described, regions))
 
 
-def _known(seen: SceneRecord, known: frozenset[str] | None) -> bool:
-    # Nor without a region whose label somebody looked at, where anybody did at some.
+def _is_reviewed(record: SceneRecord, known: frozenset[str] | None) -> bool:
+    # If labels were reviewed, an image needs at least one region with a reviewed label.
     if known is None:
         return True
-    found = [key_of(each.description.label) for each in seen.scene.regions if _has_words(each)]
-    return not found or not known.isdisjoint(found)
+    keys = [
+        key_of(region.description.label) for region in record.scene.regions if _is_described(region)
+    ]
+    return not keys or not known.isdisjoint(keys)
 
 
 def _left_out(rows: Sequence[Row], unlisted: Sequence[Row]) -> Iterator[str]:
-    unwanted = [row for row in rows if row.count and not row.name]
-    for why, left in ("without a class", unwanted), ("that nobody reviewed", unlisted):
+    without_class = [row for row in rows if row.count and not row.name]
+    for reason, left in ("without a class", without_class), ("that were not reviewed", unlisted):
         if left:
-            yield f"left out: {len(left)} labels {why}: {_some(left)}"
+            yield f"left out: {len(left)} labels {reason}: {_list_labels(left)}"
 
 
-def _some(rows: Sequence[Row]) -> str:
-    shown = ", ".join(f"{row.label} ({row.count})" for row in rows[:NAMED])
-    return shown + (", ..." if len(rows) > NAMED else "")
+def _list_labels(rows: Sequence[Row]) -> str:
+    shown = ", ".join(f"{row.label} ({row.count})" for row in rows[:MAX_LABELS])
+    return shown + (", ..." if len(rows) > MAX_LABELS else "")
 
 
-def _check_place(place: Path) -> None:
-    if place.name not in EXPORTS:
-        raise ExportError(f"{place.name!r}: expected one of {', '.join(EXPORTS)}")
-    readme = place / README
+def _check_target(target: Path) -> None:
+    if target.name not in EXPORTS:
+        raise ExportError(f"{target.name!r}: expected one of {', '.join(EXPORTS)}")
+    readme = target / README
     try:
-        if place.is_symlink():
+        if target.is_symlink():
             raise ExportError(
-                f"{place}: is a link, and would be replaced by a folder; give --output the folder "
+                f"{target}: is a link, and would be replaced by a folder; give --output the folder "
                 "that it is to be in"
             )
-        ours = readme.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+        replaceable = readme.read_text(encoding="utf-8", errors="replace").startswith(MARK)
     except (FileNotFoundError, NotADirectoryError):
-        ours = not place.exists() or (place.is_dir() and not any(place.iterdir()))
+        replaceable = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     except OSError as error:
-        raise ExportError(f"{place}: cannot be used: {error.strerror}") from None
-    if not ours:
+        raise ExportError(f"{target}: cannot be used: {error.strerror}") from None
+    if not replaceable:
         raise ExportError(
-            f"{place}: was not made by --export and would be replaced; move it away, or choose "
+            f"{target}: was not made by --export and would be replaced; move it away, or choose "
             "another --output"
         )
 
 
 @contextmanager
-def _parts(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
-    """Where to make folders; once all are made each is put into ``folder``. Raises InUse."""
+def _temporary_folders(folder: Path, names: Sequence[str]) -> Iterator[dict[str, Path]]:
+    """Give paths for new folders, which replace those in ``folder`` at the end.
+
+    Raises FolderInUse.
+    """
     hidden = folder / HIDDEN
-    taken = lock(hidden)
     parts = {name: hidden / f"{name}.part" for name in names}
-    try:
-        # Also of one that was killed and made others.
-        for name in EXPORTS:
-            put_back(hidden / f"{name}.part", folder / name)
-        for left in hidden.glob("*.part"):
-            remove(left)
-        yield parts
-        for name, part in parts.items():
-            put_in_place(part, folder / name)
-    finally:
-        for part in parts.values():
-            remove(part)
-        taken.release()
+    with lock_folder(hidden):
+        try:
+            # A killed run may have replaced the folders of other datasets.
+            for name in EXPORTS:
+                restore_old(hidden / f"{name}.part", folder / name)
+            for left in hidden.glob("*.part"):
+                remove(left)
+            yield parts
+            for name, part in parts.items():
+                replace_path(part, folder / name)
+        finally:
+            for part in parts.values():
+                remove(part)

@@ -1,4 +1,4 @@
-"""Classes of datasets from the labels of regions: counted, reviewed by somebody, applied."""
+"""Classes of datasets from the labels of regions: counted, reviewed by a person, applied."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from deep_perception import label_spelling
 from deep_perception.regions import Description
 
-# Characters. A model that does not stop writes a label of pages.
-LONGEST_LABEL, LONGEST_EXAMPLE = 100, 160
-# The class of a label that nobody has looked at, in a list of which somebody has seen others.
+# Characters. A model that does not stop can write a label of several pages.
+MAX_LABEL, MAX_EXAMPLE = 100, 160
+# The class of a new label in a list whose other labels were reviewed.
 UNREVIEWED = "?"
-NOTHING = "(nothing)"
+EMPTY = "(nothing)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A label in its most frequent spelling, how many regions have it, one of their texts.
+    """A label in its most frequent spelling, the number of its regions, and one of their texts.
 
     ``name`` is its class, "" to leave its regions out.
     """
@@ -33,86 +33,84 @@ class Row:
 
     @property
     def key(self) -> str:
-        """What all spellings of the label have in common."""
+        """The key that all spellings of the label share."""
         return label_spelling.key(self.label)
 
 
-def plain(text: str, longest: int) -> str:
-    """A text in one line without characters that cannot be seen, of a length, never empty.
+def single_line(text: str, max_length: int) -> str:
+    """Return a text as one line of printable characters, which is never empty.
 
-    No semicolons: a spreadsheet that parts cells by them would find a cell that begins there.
+    Semicolons are replaced, because some spreadsheets would start a new cell there.
     """
-    seen = "".join(each if each.isprintable() else " " for each in text.replace(";", ","))
-    shown = " ".join(seen.split())[:longest].rstrip()
-    return NOTHING if shown in ("", UNREVIEWED) else shown
+    printable = "".join(char if char.isprintable() else " " for char in text.replace(";", ","))
+    line = " ".join(printable.split())[:max_length].rstrip()
+    return EMPTY if line in ("", UNREVIEWED) else line
 
 
 def key_of(label: str) -> str:
-    """What the row of a region's label has for a key."""
-    return label_spelling.key(plain(label, LONGEST_LABEL))
+    """Return the key of the row that a region's label belongs to."""
+    return label_spelling.key(single_line(label, MAX_LABEL))
 
 
 class LabelCounts:
-    """Counts the labels of regions that have words."""
+    """Counts the labels of described regions."""
 
     def __init__(self) -> None:
         self._spellings: dict[str, Counter[str]] = {}
         self._examples: dict[str, str] = {}
 
-    def add(self, words: Description) -> None:
+    def add(self, description: Description) -> None:
         """Count one region's label."""
-        label = plain(words.label, LONGEST_LABEL)
+        label = single_line(description.label, MAX_LABEL)
         key = label_spelling.key(label)
         self._spellings.setdefault(key, Counter())[label] += 1
         if key not in self._examples:
-            text = plain(words.text, len(words.text))
-            self._examples[key] = textwrap.shorten(text, LONGEST_EXAMPLE, placeholder=" ...")
+            text = single_line(description.text, len(description.text))
+            self._examples[key] = textwrap.shorten(text, MAX_EXAMPLE, placeholder=" ...")
 
     def rows(self) -> list[Row]:
-        """The most frequent label first, each its own class."""
+        """Return the rows, the most frequent label first, each as its own class."""
         rows = []
         for key, spellings in self._spellings.items():
-            label = min(spellings, key=lambda each: (-spellings[each], each))
+            label = min(spellings, key=lambda spelling: (-spellings[spelling], spelling))
             count = spellings.total()
             rows.append(Row(label=label, count=count, example=self._examples[key], name=label))
         return sorted(rows, key=lambda row: (-row.count, row.label))
 
 
 def apply(reviewed: Sequence[Row], counted: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """All rows that were reviewed, in their order and with what was counted now; and those that
-    were not.
-    """
-    now = {row.key: row for row in counted}
+    """Return the reviewed rows with the new counts, and the counted rows that were not reviewed."""
+    remaining = {row.key: row for row in counted}
     rows = []
     for row in reviewed:
-        found = now.pop(row.key, Row(label=row.label))
+        found = remaining.pop(row.key, Row(label=row.label))
         rows.append(dataclasses.replace(row, count=found.count, example=found.example))
-    return rows, [dataclasses.replace(row, name=UNREVIEWED) for row in now.values()]
+    return rows, [dataclasses.replace(row, name=UNREVIEWED) for row in remaining.values()]
 
 
 class LabelMap:
-    """Which class a label is of. ``names`` are the classes, in the order of the rows."""
+    """The class of each label. ``names`` are the classes, in the order of the rows."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        numbers: dict[str, int] = {}
+        class_ids: dict[str, int] = {}
         names: list[str] = []
         self._class_of: dict[str, int] = {}
         for row in rows:
             if not row.name:
                 continue
-            number = numbers.setdefault(_folded(row.name), len(names))
-            if number == len(names):
+            class_id = class_ids.setdefault(_folded(row.name), len(names))
+            if class_id == len(names):
                 names.append(row.name)
-            self._class_of[row.key] = number
+            self._class_of[row.key] = class_id
         self.names = tuple(names)
 
     def class_of(self, label: str) -> int | None:
-        """The index into ``names``, None when regions of this label are left out."""
+        """Return the index into ``names``, None if regions with this label are left out."""
         return self._class_of.get(key_of(label))
 
 
-def one_class(name: str, other: str) -> bool:
-    """Whether two names of classes mean the same one."""
+def is_same_class(name: str, other: str) -> bool:
+    """Return whether two names mean the same class."""
     return _folded(name) == _folded(other)
 
 

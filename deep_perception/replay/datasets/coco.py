@@ -1,4 +1,4 @@
-"""COCO: instances with exact masks, the same with polygons, and captions."""
+"""COCO datasets: instances with exact masks, the same with polygons, and captions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from deep_perception import __version__
 from deep_perception.replay.datasets.polygons import polygons
-from deep_perception.replay.datasets.split import Split
-from deep_perception.replay.datasets.writer import Labelled, Shot, to_json
+from deep_perception.replay.datasets.split import SplitRule
+from deep_perception.replay.datasets.writer import LabelledRegion, Sample, to_json
 
 README = """\
 - `annotations/instances.json`: boxes, and masks as run lengths, exact to the pixel
@@ -22,70 +22,71 @@ README = """\
 
 
 class Coco:
-    """A writer. Ids begin with 1: for pycocotools 0 means "not matched"."""
+    """Writes a COCO dataset. Ids begin with 1, because 0 means "not matched" in pycocotools."""
 
     readme = README
 
-    def __init__(self, folder: Path, classes: Sequence[str], split: Split) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str], split: SplitRule) -> None:
         self._images = folder / "images"
         self._annotations = folder / "annotations"
         self._images.mkdir(parents=True)
         self._annotations.mkdir()
         self._classes = classes
-        self._shots = _Records(self._annotations / "images.part")
-        self._instances = _Records(self._annotations / "instances.part")
-        self._polygons = _Records(self._annotations / "polygons.part")
-        self._captions = _Records(self._annotations / "captions.part")
+        self._image_list = _JsonList(self._annotations / "images.part")
+        self._instances = _JsonList(self._annotations / "instances.part")
+        self._polygons = _JsonList(self._annotations / "polygons.part")
+        self._captions = _JsonList(self._annotations / "captions.part")
+        self._lists = (self._image_list, self._instances, self._polygons, self._captions)
 
-    def add(self, shot: Shot) -> None:
-        """One picture and its annotations. Raises OSError."""
-        (self._images / f"{shot.name}.jpg").write_bytes(shot.jpeg)
-        seen = shot.seen
-        image_id = self._shots.count + 1
-        self._shots.add(
+    def add(self, sample: Sample) -> None:
+        """Write an image and its annotations. Raises OSError."""
+        (self._images / f"{sample.name}.jpg").write_bytes(sample.jpeg)
+        record = sample.record
+        image_id = self._image_list.count + 1
+        self._image_list.add(
             {
                 "id": image_id,
-                "file_name": f"{shot.name}.jpg",
-                "width": seen.scene.size.width,
-                "height": seen.scene.size.height,
-                "bag": shot.bag,
-                "topic": seen.topic,
-                "position": seen.position,
-                "log_ns": seen.log_ns,
-                "stamp_ns": seen.stamp_ns,
-                "frame_id": seen.frame_id,
-                "keyframe": seen.keyframe,
+                "file_name": f"{sample.name}.jpg",
+                "width": record.scene.size.width,
+                "height": record.scene.size.height,
+                "bag": sample.bag,
+                "topic": record.topic,
+                "position": record.position,
+                "log_ns": record.log_ns,
+                "stamp_ns": record.stamp_ns,
+                "frame_id": record.frame_id,
+                "keyframe": record.keyframe,
             }
         )
-        for each in shot.regions:
-            self._annotate(image_id, each)
+        for labelled in sample.regions:
+            self._annotate(image_id, labelled)
 
-    def _annotate(self, image_id: int, each: Labelled) -> None:
-        region, words = each.region, each.region.description
+    def _annotate(self, image_id: int, labelled: LabelledRegion) -> None:
+        region, description = labelled.region, labelled.region.description
         size = region.rle.size
         identity = {"id": self._instances.count + 1, "image_id": image_id}
         instance = {
             **identity,
-            "category_id": each.number + 1,
+            "category_id": labelled.class_id + 1,
             "bbox": [region.box.x1, region.box.y1, region.box.width, region.box.height],
             "area": region.area,
-            # Of 1 COCO means a crowd: it is left out of what a detector is measured by.
+            # 1 would mean a crowd, which COCO's metrics ignore.
             "iscrowd": 0,
             "score": round(region.score, 6),
             "track_id": region.track_id,
-            "label": words.label,
-            "caption": words.text,
-            "attributes": dict(words.attributes),
+            "label": description.label,
+            "caption": description.text,
+            "attributes": dict(description.attributes),
         }
         rle = {"size": [size.height, size.width], "counts": region.rle.counts}
         self._instances.add({**instance, "segmentation": rle})
         parts = polygons(region.source_mask(region.box), region.box, size)
         outlines = [[_short(number) for number in part.reshape(-1).tolist()] for part in parts]
         self._polygons.add({**instance, "segmentation": outlines})
-        self._captions.add({**identity, "caption": words.text})
+        self._captions.add({**identity, "caption": description.text})
 
     def finish(self) -> str:
-        """Put the files of annotations together."""
+        """Write the files of annotations."""
         self.close()
         head = {
             "info": {
@@ -95,36 +96,36 @@ class Coco:
             "licenses": [],
         }
         categories = [
-            {"id": number, "name": name, "supercategory": ""}
-            for number, name in enumerate(self._classes, start=1)
+            {"id": category_id, "name": name, "supercategory": ""}
+            for category_id, name in enumerate(self._classes, start=1)
         ]
         instances = {**head, "categories": categories}
         self._write("instances.json", instances, self._instances)
         self._write("instances_polygons.json", instances, self._polygons)
         self._write("captions.json", head, self._captions)
-        for records in (self._shots, self._instances, self._polygons, self._captions):
-            records.path.unlink()
-        return f"{self._shots.count} pictures, {self._instances.count} regions"
+        for json_list in self._lists:
+            json_list.path.unlink()
+        return f"{self._image_list.count} images, {self._instances.count} regions"
 
-    def _write(self, name: str, head: dict[str, Any], annotations: _Records) -> None:
-        lists = {"images": self._shots, "annotations": annotations}
+    def _write(self, name: str, head: dict[str, Any], annotations: _JsonList) -> None:
+        lists = {"images": self._image_list, "annotations": annotations}
         with (self._annotations / name).open("wb") as file:
             file.write(to_json(head)[:-1])
-            for key, records in lists.items():
+            for key, json_list in lists.items():
                 file.write(b',\n"%s":[\n' % key.encode())
-                with records.path.open("rb") as part:
+                with json_list.path.open("rb") as part:
                     shutil.copyfileobj(part, file)
                 file.write(b"\n]")
             file.write(b"}\n")
 
     def close(self) -> None:
         """Close the files."""
-        for records in (self._shots, self._instances, self._polygons, self._captions):
-            records.close()
+        for json_list in self._lists:
+            json_list.close()
 
 
-class _Records:
-    """A file with the objects of a list in JSON, one a line."""
+class _JsonList:
+    """A file with the objects of a JSON list, one on each line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

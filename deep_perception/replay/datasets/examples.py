@@ -1,49 +1,51 @@
-"""The scenes of several replays together, with their pictures."""
+"""The scenes of several replays together, with their images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
 from deep_perception.images import BgrImage
-from deep_perception.replay.events import Progress, Tell
+from deep_perception.replay.events import Emit, Progress
 from deep_perception.replay.journal import Journal
 from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.recordings.bags import BagError, Recording
-from deep_perception.replay.recordings.source import Pictures
-from deep_perception.replay.task import Task, chosen
+from deep_perception.replay.recordings.source import SceneImages
+from deep_perception.replay.task import Task, select_source
 
 Example = tuple[str, SceneRecord, Callable[[], BgrImage | None]]
-"""The name of the recording, its own among all; a scene; and what gives its picture (HxWx3 uint8
-BGR, None where it cannot be read), which is asked for before the next scene, or never."""
+"""The unique name of the recording, a scene, and a function that reads its image (HxWx3 uint8 BGR,
+None if it cannot be read). The function may be called before the next scene only."""
 
 
 class Examples:
-    """The scenes of finished replays in their order. May be gone through again; memory is flat."""
+    """The scenes of finished replays in their order; they can be iterated several times."""
 
-    def __init__(self, tasks: Sequence[Task], tell: Tell) -> None:
+    def __init__(self, tasks: Sequence[Task], emit: Emit) -> None:
         self._tasks = tasks
-        self._tell = tell
+        self._emit = emit
 
     def __iter__(self) -> Iterator[Example]:
-        """Nobody else writes there meanwhile. Raises BagError, InUse, JournalError and OSError."""
+        """Yield the scenes, while the folder of their replay is reserved for this process.
+
+        Raises BagError, FolderInUse, JournalError and OSError.
+        """
         for number, task in enumerate(self._tasks):
             with Recording(task.bag) as recording, Journal(task.folder) as journal:
                 journal.check_finished()
-                source, _ = chosen(task, recording)
-                pictures = Pictures(source)
-                length_ns = source.stop_ns - source.start_ns
-                for seen in journal.scenes():
-                    share = number + (seen.log_ns - source.start_ns) / length_ns
-                    yield task.name, seen, self._asked(pictures, seen, share / len(self._tasks))
+                source, _ = select_source(task, recording)
+                images = SceneImages(source)
+                for record in journal.scenes():
+                    share = (number + source.share(record.log_ns)) / len(self._tasks)
+                    yield task.name, record, self._reader(images, record, share)
 
-    def _asked(
-        self, pictures: Pictures, seen: SceneRecord, share: float
+    def _reader(
+        self, images: SceneImages, record: SceneRecord, share: float
     ) -> Callable[[], BgrImage | None]:
-        def picture() -> BgrImage | None:
-            self._tell(Progress(bag="datasets", step="pictures", share=share))
+        def read_image() -> BgrImage | None:
+            self._emit(Progress(bag="datasets", step="images", share=share))
             try:
-                return pictures(seen)
-            except BagError:  # damaged since
+                return images.image(record)
+            except BagError:  # the recording was damaged after its replay
                 return None
 
-        return picture
+        return read_image

@@ -1,7 +1,7 @@
 """``labels.csv``: the labels of datasets, to be reviewed in a spreadsheet.
 
-Labels are a model's words about a picture, and untrusted: what a spreadsheet would take for a
-formula gets an apostrophe before it, which is taken away again when the file is read.
+A model writes the labels, so they are untrusted: text that a spreadsheet would take for a formula
+gets an apostrophe in front, which is removed when the file is read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from deep_perception.replay.datasets.classes import LONGEST_LABEL, UNREVIEWED, Row, one_class, plain
+from deep_perception.replay.datasets.classes import (
+    MAX_LABEL,
+    UNREVIEWED,
+    Row,
+    is_same_class,
+    single_line,
+)
 from deep_perception.replay.files import write_file
 from deep_perception.replay.journal import HIDDEN
 
@@ -29,14 +35,14 @@ class LabelsError(ValueError):
 
 
 def save(folder: Path, rows: Sequence[Row]) -> Path:
-    """Write ``labels.csv``; returns what was written. Raises OSError.
+    """Write the rows as ``labels.csv``, or beside it if a person edited the existing file.
 
-    Where somebody edited the one that is there, and it has other labels, classes or another order
-    than these rows (unreviewed ones aside), it stays as it is, and they are in ``labels_new.csv``,
-    or a later number.
+    An edited file is kept if its labels, their order or their classes differ from the rows;
+    unreviewed rows do not count. The rows then go into ``labels_new.csv``, or a later number.
+    Returns the path. Raises OSError.
     """
-    data, written = to_csv(rows), folder / HIDDEN / "labels"
-    digests = _digests(written)
+    data, digests_file = to_csv(rows), folder / HIDDEN / "labels"
+    digests = _read_digests(digests_file)
     names = itertools.chain(
         (LABELS, NEW_LABELS), (f"labels_new_{n}.csv" for n in itertools.count(2))
     )
@@ -45,27 +51,29 @@ def save(folder: Path, rows: Sequence[Row]) -> Path:
         for path in (folder / name for name in names)
         if not path.exists()
         or _digest(path) == digests.get(path.name)
-        or _decided(path) == _decisions(rows)
+        or _decisions_in(path) == _decisions(rows)
     )
-    ours = digests.pop(path.name, None)
-    nobodys = (
-        not path.exists() or _digest(path) == ours or all(row.name == row.label for row in rows)
+    own_digest = digests.pop(path.name, None)
+    unedited = (
+        not path.exists()
+        or _digest(path) == own_digest
+        or all(row.name == row.label for row in rows)
     )
     new = folder / NEW_LABELS
     if path.name == LABELS and new.exists() and _digest(new) == digests.get(new.name):
         new.unlink()
-    written.parent.mkdir(parents=True, exist_ok=True)
+    digests_file.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, data)
-    # What somebody decided stays theirs, with the counts of now.
-    if nobodys:
+    # An edited file with new counts is still an edited file, so that its digest is not stored.
+    if unedited:
         digests[path.name] = _digest(path)
-    write_file(written, json.dumps(digests).encode())
+    write_file(digests_file, json.dumps(digests).encode())
     return path
 
 
-def _digests(written: Path) -> dict[str, str]:
+def _read_digests(path: Path) -> dict[str, str]:
     try:
-        content = json.loads(written.read_bytes())
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -75,8 +83,8 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
-def _decided(path: Path) -> list[tuple[str, str]] | None:
-    """What a person may have decided in a file, None where it has more than that."""
+def _decisions_in(path: Path) -> list[tuple[str, str]] | None:
+    """Return the decisions in a file, None if it also contains other columns."""
     try:
         columns, rows = _read(path)
     except LabelsError:
@@ -89,27 +97,25 @@ def _decisions(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def to_csv(rows: Sequence[Row]) -> bytes:
-    """A CSV file that spreadsheets open as UTF-8."""
+    """Return a CSV file that spreadsheets open as UTF-8."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow([_safe(row.label), row.count, _safe(row.example), _safe(row.name)])
+        writer.writerow([_escape(row.label), row.count, _escape(row.example), _escape(row.name)])
     return text.getvalue().encode("utf-8-sig")
 
 
 def read(path: Path) -> list[Row]:
-    """The labels and classes of a CSV file, without those that are unreviewed.
+    """Return the labels and classes of a CSV file, without unreviewed ones and other columns.
 
-    Other columns are ignored.
-
-    As LibreOffice, Excel and editors save it: parted by commas, semicolons or tabs, in UTF-8 or
-    UTF-16, with or without empty cells at the end of a row. Raises LabelsError.
+    The file may be saved by LibreOffice, Excel or an editor: separated by commas, semicolons or
+    tabs, in UTF-8 or UTF-16, with or without empty cells at the end of a row. Raises LabelsError.
     """
     _, rows = _read(path)
     reviewed = [row for row in rows if row.name != UNREVIEWED]
     if not any(row.name for row in reviewed):
-        raise LabelsError(f"{path}: no label has a class; expected one for a label at least")
+        raise LabelsError(f"{path}: no label has a class; expected at least one class")
     return reviewed
 
 
@@ -129,7 +135,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
         if any(cells[len(columns) :]):
             raise LabelsError(
                 f"{path}, line {number}: {len(cells)} cells, expected {len(columns)}; a text with "
-                'the character that parts cells must be in "quotes"'
+                'the character that separates cells must be in "quotes"'
             )
         row = _row(dict(zip(columns, cells, strict=False)))
         if row is None:
@@ -137,7 +143,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
                 f"{path}, line {number}: no label in {cells}; expected one in column 'label'"
             )
         other, same = found.setdefault(row.key, (number, row))
-        if not one_class(same.name, row.name):
+        if not is_same_class(same.name, row.name):
             raise LabelsError(
                 f"{path}, line {number}: label {row.label!r} has class {row.name!r}, but "
                 f"{same.label!r} in line {other} has {same.name!r}; expected one class for a label"
@@ -146,12 +152,12 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
 
 
 def _row(cells: Mapping[str, str]) -> Row | None:
-    label, name = (_unsafe(cells.get(column, "").strip()) for column in ("label", "class"))
+    label, name = (_unescape(cells.get(column, "").strip()) for column in ("label", "class"))
     if not label:
         return None
     if name not in ("", UNREVIEWED):
-        name = plain(name, LONGEST_LABEL)
-    return Row(label=plain(label, LONGEST_LABEL), name=name)
+        name = single_line(name, MAX_LABEL)
+    return Row(label=single_line(label, MAX_LABEL), name=name)
 
 
 def _text(path: Path) -> str:
@@ -175,8 +181,8 @@ def _text(path: Path) -> str:
 
 
 def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and cells of the rows that are not empty."""
-    # Excel's own line, which says what parts the cells.
+    """Yield line numbers and cells of the rows that are not empty."""
+    # Excel writes this line to name the separator.
     text = re.sub(r"\A(?i:sep)=.(?=\r?\n)", "", text)
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
@@ -189,16 +195,16 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise LabelsError(
-                f"{path}, line {number}: is no row of a CSV file ({error}); expected cells parted "
-                f'by {delimiter!r}, and quotes in a text doubled: "a ""text"""'
+                f"{path}, line {number}: is no row of a CSV file ({error}); expected cells "
+                f'separated by {delimiter!r}, and quotes in a text doubled: "a ""text"""'
             ) from None
         if any(cell.strip() for cell in cells):
             yield number, cells
 
 
-def _safe(text: str) -> str:
+def _escape(text: str) -> str:
     return f"'{text}" if FORMULA.match(text) else text
 
 
-def _unsafe(text: str) -> str:
+def _unescape(text: str) -> str:
     return text[1:] if text.startswith("'") and FORMULA.match(text[1:]) else text

@@ -1,4 +1,4 @@
-"""Pairs of a picture and a text: WebDataset shards, and JSONL with pictures of their own."""
+"""Pairs of an image and a text: WebDataset shards, and JSONL with separate image files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception.masks import Box, Size
-from deep_perception.replay.datasets.split import Split
-from deep_perception.replay.datasets.writer import Labelled, Shot, encode_jpeg, encode_mask, to_json
+from deep_perception.replay.datasets.split import SplitRule
+from deep_perception.replay.datasets.writer import (
+    LabelledRegion,
+    Sample,
+    encode_jpeg,
+    encode_mask,
+    to_json,
+)
 
-# A shard is some hundred megabytes.
-SHARD = 5000
-# Of the box's sides around it, and at least so many pixels: the words tell things from others.
+# Pairs in a shard, which then has some hundred megabytes.
+PAIRS_PER_SHARD = 5000
+# The margin around a box as a share of its sides, and at least in pixels. It shows the surroundings
+# that descriptions refer to.
 MARGIN, MIN_MARGIN = 0.1, 8
-# 1980-01-01: GNU tar complains of older ones, and no output depends on when it was made.
+# 1980-01-01. The time is fixed so that the same input gives the same bytes; GNU tar warns of older
+# times.
 MTIME_S = 315_532_800
 
 README = """\
@@ -27,11 +35,11 @@ README = """\
 
 
 class Pairs:
-    """A writer."""
+    """Writes a dataset of pairs."""
 
     readme = README
 
-    def __init__(self, folder: Path, classes: Sequence[str], split: Split) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str], split: SplitRule) -> None:
         folder.mkdir(parents=True)
         self._folder = folder
         self._classes = classes
@@ -39,67 +47,69 @@ class Pairs:
         self._tar: tarfile.TarFile | None = None
         self._lines = (folder / "pairs.jsonl").open("wb")
 
-    def add(self, shot: Shot) -> None:
-        """One picture and text for each of its regions. Raises OSError."""
-        crops = self._folder / "crops" / shot.name
-        if shot.regions:
+    def add(self, sample: Sample) -> None:
+        """Write an image and a text for each region of a sample. Raises OSError."""
+        crops = self._folder / "crops" / sample.name
+        if sample.regions:
             crops.mkdir(parents=True)
-        for each in shot.regions:
-            key = f"{shot.name}_{each.region.index:03d}"
-            window = around(each.region.box, shot.seen.scene.size)
-            jpeg = encode_jpeg(shot.picture[window.y1 : window.y2, window.x1 : window.x2])
-            content = self._content(key, shot, each, window)
-            text = each.region.description.text.encode("utf-8", "replace")
-            mask = encode_mask(each.region.source_mask(window))
-            tar = self._next()
-            for end, data in ("jpg", jpeg), ("mask.png", mask), ("txt", text):
-                _add(tar, f"{key}.{end}", data)
+        for labelled in sample.regions:
+            region = labelled.region
+            key = f"{sample.name}_{region.index:03d}"
+            window = with_margin(region.box, sample.record.scene.size)
+            jpeg = encode_jpeg(sample.image[window.y1 : window.y2, window.x1 : window.x2])
+            content = self._content(key, sample, labelled, window)
+            tar = self._shard()
+            _add(tar, f"{key}.jpg", jpeg)
+            _add(tar, f"{key}.mask.png", encode_mask(region.source_mask(window)))
+            _add(tar, f"{key}.txt", region.description.text.encode("utf-8", "replace"))
             _add(tar, f"{key}.json", to_json(content))
             path = crops / f"{key}.jpg"
             path.write_bytes(jpeg)
-            place = path.relative_to(self._folder).as_posix()
-            self._lines.write(to_json({"file_name": place, **content}) + b"\n")
+            file_name = path.relative_to(self._folder).as_posix()
+            self._lines.write(to_json({"file_name": file_name, **content}) + b"\n")
             self._count += 1
 
-    def _next(self) -> tarfile.TarFile:
-        number, first = divmod(self._count, SHARD)
-        if self._tar is None or not first:
+    def _shard(self) -> tarfile.TarFile:
+        number, count = divmod(self._count, PAIRS_PER_SHARD)
+        if self._tar is None or not count:
             if self._tar is not None:
                 self._tar.close()
             path = self._folder / f"pairs-{number:06d}.tar"
             self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         return self._tar
 
-    def _content(self, key: str, shot: Shot, each: Labelled, window: Box) -> dict[str, Any]:
-        region, seen = each.region, shot.seen
-        words = region.description
+    def _content(
+        self, key: str, sample: Sample, labelled: LabelledRegion, window: Box
+    ) -> dict[str, Any]:
+        region, record = labelled.region, sample.record
+        description = region.description
         return {
             "key": key,
-            "text": words.text,
-            "label": words.label,
-            "class": self._classes[each.number],
-            "attributes": dict(words.attributes),
-            "describer": words.describer,
-            "model": words.model,
-            "status": words.status,
+            "text": description.text,
+            "label": description.label,
+            "class": self._classes[labelled.class_id],
+            "attributes": dict(description.attributes),
+            "describer": description.describer,
+            "model": description.model,
+            "status": description.status,
             "track_id": region.track_id,
             "bbox_xyxy": list(region.box),
             "crop_xyxy": list(window),
             "area": region.area,
             "score": round(region.score, 6),
-            "bag": shot.bag,
-            "topic": seen.topic,
-            "position": seen.position,
-            "log_ns": seen.log_ns,
-            "stamp_ns": seen.stamp_ns,
-            "width": seen.scene.size.width,
-            "height": seen.scene.size.height,
+            "bag": sample.bag,
+            "topic": record.topic,
+            "position": record.position,
+            "log_ns": record.log_ns,
+            "stamp_ns": record.stamp_ns,
+            "width": record.scene.size.width,
+            "height": record.scene.size.height,
         }
 
     def finish(self) -> str:
         """Close the last shard."""
         self.close()
-        return f"{self._count} pairs, shards: {-(-self._count // SHARD)}"
+        return f"{self._count} pairs, shards: {-(-self._count // PAIRS_PER_SHARD)}"
 
     def close(self) -> None:
         """Close the files."""
@@ -108,8 +118,8 @@ class Pairs:
             self._tar.close()
 
 
-def around(box: Box, size: Size) -> Box:
-    """A box with its margin, inside of a picture of a size."""
+def with_margin(box: Box, size: Size) -> Box:
+    """Return a box with its margin, clipped to an image of a size."""
     x = max(MIN_MARGIN, round(MARGIN * box.width))
     y = max(MIN_MARGIN, round(MARGIN * box.height))
     return Box(
@@ -121,7 +131,7 @@ def around(box: Box, size: Size) -> Box:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    # What is not set here, such as the owner, is the same on all machines.
+    # The other fields, such as the owner, keep defaults that are the same on all machines.
     member = tarfile.TarInfo(name)
     member.size, member.mtime = len(data), MTIME_S
     tar.addfile(member, io.BytesIO(data))

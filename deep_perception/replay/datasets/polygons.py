@@ -1,11 +1,11 @@
-"""Masks as polygons, and back, as the readers of COCO and YOLO files fill them.
+"""Polygons of masks that give the same mask when COCO and YOLO readers fill them.
 
-A point is x, y in pixels from the picture's upper left corner: pixel (0, 0) is the square from
-0, 0 to 1, 1. Outlines lie ``EDGE`` inside of the edges of pixels: pycocotools rounds them to the
-edges themselves, and Ultralytics, which cuts fractions off and fills the pixels that a line goes
-through, gets the pixels on this side, also where 35 has become 34.99999 on the way through parts of
-a width. So an outline that is not straightened is exact in both, but for the line to a hole where
-it crosses another one: Ultralytics draws it.
+A point is x, y in pixels from the image's upper left corner: pixel (0, 0) is the square from 0, 0
+to 1, 1. Outlines lie ``EDGE`` inside of the edges of pixels. pycocotools rounds them to the edges.
+Ultralytics truncates coordinates and fills the pixels on a line, so that it gets the pixels inside,
+even if a rounding error of relative coordinates turns 35 into 34.99999. An outline that is not
+straightened is therefore exact in both, except for the line to a hole where it crosses another
+hole, which Ultralytics draws.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Outline = NDArray[np.float32]
 """(N, 2) x, y of one closed line, in pixels of the mask."""
 
 EDGE = 0.05
-# Outlines are straightened by this part of the picture's longer side at most ...
+# The largest deviation of a straightened outline, as a share of the image's longer side.
 TOLERANCE = 1 / 640
-# ... and by less where the polygons, filled in either way, would overlap the mask less (IoU).
+# Outlines are straightened less if the filled polygons would overlap the mask less (IoU).
 MIN_IOU = 0.97
 
 
 def polygons(mask: Mask, box: Box, size: Size) -> list[Polygon]:
-    """The parts of a region, the largest first, each with its holes.
+    """Return the parts of a region, the largest first, each with its holes.
 
-    ``mask`` is the HxW bool mask inside ``box``, of a picture of ``size``. Parts that touch at a
-    corner are one. None of an empty mask.
+    ``mask`` is the HxW bool mask inside ``box``, in an image of ``size``. Parts that touch at a
+    corner are one part. An empty mask has no parts.
 
-    As pycocotools fills them they overlap the mask by MIN_IOU at least. As Ultralytics does, too,
-    where those that are not straightened do.
+    Filled by pycocotools, they overlap the mask by at least MIN_IOU. The same holds for Ultralytics
+    if it holds for the outlines that are not straightened.
     """
     outlines, inside = _outlines(mask), Size(box.width, box.height)
     found: list[Polygon] = []
@@ -56,10 +56,10 @@ def polygons(mask: Mask, box: Box, size: Size) -> list[Polygon]:
 
 
 def join(parts: Sequence[Polygon]) -> Polygon:
-    """One polygon of several: each is reached from another one, and left, by the same line.
+    """Join polygons into one, with lines that lead from one part to another and back.
 
-    The lines are from corner to corner, have no area, and are the shortest that join all parts.
-    ``parts`` are not empty.
+    The lines lead from corner to corner, have no area, and are the shortest that join all parts.
+    ``parts`` must not be empty.
     """
     if len(parts) == 1:
         return parts[0]
@@ -78,48 +78,49 @@ def join(parts: Sequence[Polygon]) -> Polygon:
             waiting.pop()
             continue
         path.append(corner)
-        for there in lines.pop(corner, ()):
-            part = int(part_of[there])
+        for entry in lines.pop(corner, ()):
+            part = int(part_of[entry])
             if part not in reached:
                 reached.add(part)
                 first, end = int(ends[part]) - len(parts[part]), int(ends[part])
-                waiting += [iter([corner]), chain(range(there, end), range(first, there + 1))]
+                waiting += [iter([corner]), chain(range(entry, end), range(first, entry + 1))]
     return corners[path]
 
 
 def _lines(corners: Polygon, part_of: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The shortest lines that join all parts, as pairs of corners: one less than there are parts.
+    """Return the shortest lines that join all parts, as pairs of corners, one fewer than parts.
 
-    ``part_of`` says to which part each of the (N, 2) corners belongs.
+    ``part_of`` is the part of each of the (N, 2) corners. The lines are the minimum spanning tree
+    of the parts, whose edges are among the sides of the Delaunay triangulation: a third corner in
+    the circle around a shortest line would be nearer.
     """
-    # The shortest line from some parts to all others is a side of one of Delaunay's triangles: no
-    # third corner lies in the circle around it, as that would be nearer.
-    places, first, place_of = np.unique(corners, axis=0, return_index=True, return_inverse=True)
-    # Three more, too far away to be in one, so that there are triangles of corners in a row too.
-    low, high = places.min(axis=0), places.max(axis=0)
+    points, first, point_of = np.unique(corners, axis=0, return_index=True, return_inverse=True)
+    # Three points far outside give triangles also if all corners lie on one line.
+    low, high = points.min(axis=0), points.max(axis=0)
     away = 2 * (high - low).max() + 1
     far = np.array([low - away, [high[0] + away, low[1] - away], [low[0] - away, high[1] + away]])
-    net = Delaunay(np.concatenate([places, far]))
-    sides = net.simplices[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    sides = sides[(sides < len(places)).all(axis=1)]
-    left_out = net.coplanar[:, [0, 2]]
-    same_place = np.stack([first[place_of.reshape(-1)], np.arange(len(corners))], axis=1)
-    pairs = np.concatenate([first[sides], first[left_out], same_place])
+    triangulation = Delaunay(np.concatenate([points, far]))
+    sides = triangulation.simplices[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    sides = sides[(sides < len(points)).all(axis=1)]
+    left_out = triangulation.coplanar[:, [0, 2]]
+    same_point = np.stack([first[point_of.reshape(-1)], np.arange(len(corners))], axis=1)
+    pairs = np.concatenate([first[sides], first[left_out], same_point])
     pairs = pairs[part_of[pairs[:, 0]] != part_of[pairs[:, 1]]]
     lengths = ((corners[pairs[:, 0]] - corners[pairs[:, 1]]) ** 2).sum(axis=1)
     pairs = pairs[np.lexsort((*pairs.T, lengths))]
     joined = np.sort(part_of[pairs], axis=1)
     _, shortest = np.unique(joined, axis=0, return_index=True)
-    # Ranks instead of lengths: to SciPy a line of no length is none, and of equal ones it may take
-    # any.
+    # The weights are ranks instead of lengths: SciPy ignores edges of length zero, and may choose
+    # any of several equal ones.
     graph = coo_matrix((shortest + 1.0, joined[shortest].T), shape=(part_of[-1] + 1,) * 2)
     chosen = minimum_spanning_tree(graph.tocsr()).data.astype(np.int64) - 1
     return [(int(one), int(other)) for one, other in pairs[np.sort(chosen)]]
 
 
 def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
-    """The outline of each part along the edges of its pixels, and those of its holes."""
-    # Of a pixel that is doubled, OpenCV's outline through pixel centres tells left from right.
+    """Return the outline of each part along the edges of its pixels, and those of its holes."""
+    # OpenCV's outlines go through pixel centres. In a doubled mask they show on which side of a
+    # pixel the outline is.
     doubled = np.repeat(np.repeat(mask.astype(np.uint8), 2, axis=0), 2, axis=1)
     found, hierarchy = cv2.findContours(doubled, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not found:
@@ -138,9 +139,9 @@ def _outlines(mask: Mask) -> list[tuple[Outline, list[Outline]]]:
 
 
 def _at_edges(outline: NDArray[Any], doubled: NDArray[np.uint8]) -> Outline:
-    """From (N, 2) doubled pixels to the edges of pixels that they stand for."""
+    """Convert (N, 2) corners in doubled pixels to the edges of the original pixels."""
     before, after = outline - np.roll(outline, 1, axis=0), np.roll(outline, -1, axis=0)
-    # OpenCV cuts inner corners off. Straightened, the cut would become a slope along the edge.
+    # OpenCV cuts inner corners off, which straightening would turn into a slope along the edge.
     level = before[:, 1] == 0
     corner = np.where(np.stack([level, ~level], axis=1), after, outline)
     cut = (np.abs(after - outline) == 1).all(axis=1) & (before == 0).any(axis=1)
@@ -154,16 +155,17 @@ def _parts(
 ) -> list[Polygon]:
     parts = []
     for outer, holes in outlines:
-        corners = _straightened(outer, tolerance)
-        # What is too thin to be straightened stays as it is; a hole of that kind is filled.
+        corners = _straighten(outer, tolerance)
+        # A part that is too thin to be straightened stays as it is; such a hole is filled.
         rings = [outer if corners is None else corners]
-        rings += [hole for each in holes if (hole := _straightened(each, tolerance)) is not None]
+        straightened = (_straighten(hole, tolerance) for hole in holes)
+        rings += [hole for hole in straightened if hole is not None]
         parts.append(join([ring.astype(np.float64) for ring in rings]))
     return parts
 
 
-def _straightened(outline: Outline, tolerance: float) -> Outline | None:
-    """None where nothing with an area is left."""
+def _straighten(outline: Outline, tolerance: float) -> Outline | None:
+    """Return the straightened outline, None if no area is left."""
     if not tolerance:
         return outline
     corners = np.asarray(cv2.approxPolyDP(outline, tolerance, True), np.float32).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""What a dataset gets of one scene, and what all datasets have in common."""
+"""The samples of a dataset, one for each scene, and what all dataset writers have in common."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from deep_perception.regions import Region
 from deep_perception.replay.journal.scenes import SceneRecord
 
 JPEG_QUALITY = 95
-# A name of a file is at most 255 bytes everywhere, and 100 in a tar file of the oldest kind.
-LONGEST_BAG = 60
+# Characters. A file name has at most 255 bytes everywhere, and 100 in the oldest tar format.
+MAX_BAG_NAME = 60
 
-Part = Literal["train", "val"]
+Split = Literal["train", "val"]
 
 
 class ExportError(ValueError):
@@ -29,103 +29,101 @@ class ExportError(ValueError):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Labelled:
-    """A region with words, and its class as an index into the names of all classes."""
+class LabelledRegion:
+    """A described region, and its class as an index into the names of all classes."""
 
     region: Region
-    number: int
+    class_id: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Shot:
-    """One picture (HxWx3 uint8 BGR) and those of its regions that belong into a dataset.
+class Sample:
+    """An image (HxWx3 uint8 BGR) with those of its regions that belong to the dataset.
 
-    ``name`` is its own in all recordings: letters, digits, ``_`` and ``-``, a file name without
-    its end.
+    ``name`` is unique among all recordings and a file name without a suffix: letters, digits, ``_``
+    and ``-``.
     """
 
     name: str
     bag: str
-    seen: SceneRecord
-    picture: BgrImage
-    regions: Sequence[Labelled]
-    part: Part
+    record: SceneRecord
+    image: BgrImage
+    regions: Sequence[LabelledRegion]
+    split: Split
 
     @cached_property
     def jpeg(self) -> bytes:
-        """The picture, encoded."""
-        return encode_jpeg(self.picture)
+        """The image as JPEG."""
+        return encode_jpeg(self.image)
 
 
 class Writer(Protocol):
-    """Writes one dataset into a folder that it makes, shot by shot; memory does not grow.
+    """Writes one dataset into a folder that it creates, one sample after another.
 
-    It is made of the folder, the names of the classes and the split.
+    Its memory does not grow. The constructor takes the folder, the names of the classes and the
+    rule of the split.
     """
 
     readme: str
-    """What is in the folder, in Markdown."""
+    """The description of the folder, in Markdown."""
 
-    def add(self, shot: Shot) -> None:
-        """Write one picture and its regions. Raises OSError."""
-        ...
+    def add(self, sample: Sample) -> None:
+        """Write an image and its regions. Raises OSError."""
 
     def finish(self) -> str:
-        """Write what comes last; returns in a few words what was written. Raises OSError."""
-        ...
+        """Write the last files and return a short summary. Raises OSError."""
 
     def close(self) -> None:
-        """Close the files, also of a dataset that is not finished."""
-        ...
+        """Close the files, also of an incomplete dataset."""
 
 
-class Names:
-    """Names of files for pictures of recordings with any names."""
+class FileNames:
+    """Unique file names for the images of recordings with any names."""
 
     def __init__(self) -> None:
         self._of_bags: dict[str, str] = {}
 
     def of_bag(self, bag: str) -> str:
-        """A name of its own, that of the recording as far as a file may be called so."""
+        """Return a unique name that resembles the recording's, as far as file names allow."""
         if bag not in self._of_bags:
-            stem = re.sub(r"[^A-Za-z0-9_-]", "_", bag)[:LONGEST_BAG] or "bag"
+            stem = re.sub(r"[^A-Za-z0-9_-]", "_", bag)[:MAX_BAG_NAME] or "bag"
             name, number = stem, 1
-            # Windows and macOS take Drive and drive for the same file.
-            taken = {each.lower() for each in self._of_bags.values()}
+            # On Windows and macOS, Drive and drive are the same file.
+            taken = {other.lower() for other in self._of_bags.values()}
             while name.lower() in taken:
                 number += 1
                 name = f"{stem}_{number}"
             self._of_bags[bag] = name
         return self._of_bags[bag]
 
-    def of(self, bag: str, seen: SceneRecord) -> str:
-        """Of a picture: in a list of files they stand as they were recorded."""
-        return f"{self.of_bag(bag)}_{seen.position:08d}"
+    def of_image(self, bag: str, record: SceneRecord) -> str:
+        """Return the name of an image; sorted names are in the order of recording."""
+        return f"{self.of_bag(bag)}_{record.position:08d}"
 
 
-def encode_jpeg(picture: BgrImage) -> bytes:
-    """A picture (HxWx3 uint8 BGR) as JPEG. Raises OSError."""
-    return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def encode_jpeg(image: BgrImage) -> bytes:
+    """Return an image (HxWx3 uint8 BGR) as JPEG. Raises OSError."""
+    return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def encode_mask(mask: Mask) -> bytes:
-    """A mask as a grey PNG: 255 inside, 0 outside. Raises OSError."""
-    return _encoded(".png", mask.astype(np.uint8) * 255, [])
+    """Return a mask as a grey PNG: 255 inside, 0 outside. Raises OSError."""
+    return _encode(".png", mask.astype(np.uint8) * 255, [])
 
 
-def _encoded(kind: str, picture: BgrImage, options: list[int]) -> bytes:
+def _encode(suffix: str, image: BgrImage, options: list[int]) -> bytes:
     try:
-        encoded, data = cv2.imencode(kind, picture, options)
+        encoded, data = cv2.imencode(suffix, image, options)
     except cv2.error:
         encoded = False
     if not encoded:
-        height, width = picture.shape[:2]
-        raise OSError(f"a picture of {width}x{height} pixels cannot be encoded as {kind[1:]}")
+        height, width = image.shape[:2]
+        raise OSError(f"an image of {width}x{height} pixels cannot be encoded as {suffix[1:]}")
     return data.tobytes()
 
 
 def to_json(content: dict[str, Any]) -> bytes:
-    """An object in one line of JSON."""
-    # A name of a file may hold what is no character; strict readers refuse the whole text for one.
+    """Return an object in one line of JSON."""
+    # A file name may contain surrogates, for which strict readers refuse the whole text.
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace")

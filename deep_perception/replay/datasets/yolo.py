@@ -1,4 +1,4 @@
-"""YOLO: boxes or outlines as Ultralytics reads them."""
+"""YOLO datasets: bounding boxes or outlines, in the format of Ultralytics."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from deep_perception.masks import Size
 from deep_perception.regions import Region
 from deep_perception.replay.datasets.polygons import join, polygons
-from deep_perception.replay.datasets.split import Split
-from deep_perception.replay.datasets.writer import Part, Shot
+from deep_perception.replay.datasets.split import SplitRule
+from deep_perception.replay.datasets.writer import Sample, Split
 
-# Pixels: Ultralytics refuses a picture with a shorter side.
-SHORTEST_SIDE = 10
+# Pixels. Ultralytics refuses an image with a shorter side.
+MIN_SIDE = 10
 
 README = """\
 - `data.yaml`: for `yolo {task} train data=data.yaml`; paths are from its folder
@@ -28,51 +28,51 @@ README = """\
 
 
 class Yolo:
-    """A writer of ``class x y width height`` (the middle of the box)."""
+    """Writes ``class x y width height``, with the centre of the box."""
 
     line = "class, x and y of the box's middle, its width and height"
     task = "detect"
 
-    def __init__(self, folder: Path, classes: Sequence[str], split: Split) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str], split: SplitRule) -> None:
         self._folder = folder
         self._classes = classes
-        self._parts: Counter[str] = Counter()
-        self._twins = self._small = 0
-        self._split = split.rule
+        self._counts: Counter[str] = Counter()
+        self._duplicates = self._too_small = 0
+        self._split = split.description
         self.readme = ""
-        for part in get_args(Part):
+        for name in get_args(Split):
             for kind in ("images", "labels"):
-                (folder / kind / part).mkdir(parents=True)
+                (folder / kind / name).mkdir(parents=True)
 
-    def add(self, shot: Shot) -> None:
-        """One picture and its labels: an empty file where there is nothing. Raises OSError.
+    def add(self, sample: Sample) -> None:
+        """Write an image and its labels, an empty file without regions. Raises OSError.
 
-        A picture that is too small for Ultralytics is left out.
+        An image that is too small for Ultralytics is left out.
         """
-        if min(shot.seen.scene.size) < SHORTEST_SIDE:
-            self._small += 1
+        if min(sample.record.scene.size) < MIN_SIDE:
+            self._too_small += 1
             return
         lines: dict[str, None] = {}
-        for each in shot.regions:
-            places = self.places(each.region, shot.seen.scene.size)
-            numbers = " ".join(f"{place:.6f}" for place in places.reshape(-1))
-            lines[f"{each.number} {numbers}\n"] = None
-        self._parts[shot.part] += 1
-        self._twins += len(shot.regions) - len(lines)
-        picture = self._folder / "images" / shot.part / f"{shot.name}.jpg"
-        picture.write_bytes(shot.jpeg)
-        labels = self._folder / "labels" / shot.part / f"{shot.name}.txt"
+        for labelled in sample.regions:
+            coordinates = self.coordinates(labelled.region, sample.record.scene.size)
+            numbers = " ".join(f"{number:.6f}" for number in coordinates.reshape(-1))
+            lines[f"{labelled.class_id} {numbers}\n"] = None
+        self._counts[sample.split] += 1
+        self._duplicates += len(sample.regions) - len(lines)
+        image = self._folder / "images" / sample.split / f"{sample.name}.jpg"
+        image.write_bytes(sample.jpeg)
+        labels = self._folder / "labels" / sample.split / f"{sample.name}.txt"
         labels.write_bytes("".join(lines).encode())
 
     @staticmethod
-    def places(region: Region, size: Size) -> NDArray[np.float64]:
-        """(N, 2) numbers of a region's line, as parts of the picture's width and height."""
+    def coordinates(region: Region, size: Size) -> NDArray[np.float64]:
+        """Return the (N, 2) numbers of a region's line, relative to the image's sides."""
         x1, y1, x2, y2 = region.box
-        middle_and_sides = np.array([[(x1 + x2) / 2, (y1 + y2) / 2], [x2 - x1, y2 - y1]])
-        return np.clip(middle_and_sides / size, 0.0, 1.0)
+        centre_and_sides = np.array([[(x1 + x2) / 2, (y1 + y2) / 2], [x2 - x1, y2 - y1]])
+        return np.clip(centre_and_sides / size, 0.0, 1.0)
 
     def finish(self) -> str:
-        """Write ``data.yaml``, and make the README."""
+        """Write ``data.yaml`` and set ``readme``."""
         content = {
             "train": "images/train",
             "val": "images/val",
@@ -81,32 +81,32 @@ class Yolo:
         }
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
         (self._folder / "data.yaml").write_bytes(text.encode("utf-8"))
-        said = f"{self._parts['train']} pictures in train, {self._parts['val']} in val"
-        if not self._parts["val"]:
-            said += " (YOLO has nothing to validate with)"
+        summary = f"{self._counts['train']} images in train, {self._counts['val']} in val"
+        if not self._counts["val"]:
+            summary += " (YOLO has nothing to validate with)"
         split = self._split
-        if empty := [part for part in get_args(Part) if not self._parts[part]]:
-            # Also where its pictures cannot be read, or are too small.
+        if empty := [name for name in get_args(Split) if not self._counts[name]]:
+            # A split is also empty if its images cannot be decoded or are too small.
             split = f"{' and '.join(empty)} without a picture that could be used ({split})"
         self.readme = README.format(task=self.task, line=self.line, split=split)
-        if self._twins:
-            said += f"; {self._twins} duplicate lines left out"
-        if self._small:
-            said += f"; {self._small} with less than {SHORTEST_SIDE} pixels a side left out"
-        return said
+        if self._duplicates:
+            summary += f"; {self._duplicates} duplicate lines left out"
+        if self._too_small:
+            summary += f"; {self._too_small} with less than {MIN_SIDE} pixels a side left out"
+        return summary
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file stays open."""
 
 
 class YoloSeg(Yolo):
-    """A writer of ``class x y x y ...`` (the outline; its parts joined, its holes cut into it)."""
+    """Writes ``class x y x y ...``: one outline, with parts and holes joined to it by lines."""
 
     line = "class, then x and y of each corner of its outline, parts and holes joined by lines"
     task = "segment"
 
     @staticmethod
-    def places(region: Region, size: Size) -> NDArray[np.float64]:
-        """(N, 2) corners of a region's outline, as parts of the picture's width and height."""
+    def coordinates(region: Region, size: Size) -> NDArray[np.float64]:
+        """Return the (N, 2) corners of a region's outline, relative to the image's sides."""
         parts = polygons(region.source_mask(region.box), region.box, size)
         return np.clip(join(parts) / size, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""``scenes.jsonl`` of one recording, and how far it got: safe against kill -9 at any time."""
+"""The journal of a replay: ``scenes.jsonl`` and its progress, consistent after a kill -9."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
-from deep_perception.replay.files import lock, put_in_place, remove, write_file
-from deep_perception.replay.journal.pickling import Unreadable, freeze, thaw
+from deep_perception.replay.files import lock_folder, remove, replace_path, write_file
+from deep_perception.replay.journal import pickling
 from deep_perception.replay.journal.scenes import SceneError, SceneRecord, from_line, to_line
-from deep_perception.replay.journal.state import State
+from deep_perception.replay.journal.state import OldState, State
 
-Mode = Literal["go on", "resume", "overwrite"]
-"""``go on`` where something unfinished is, else begin; ``resume``: there must be something."""
+Mode = Literal["continue", "resume", "overwrite"]
+"""``continue`` resumes an unfinished replay or starts one; ``resume`` requires an existing one."""
 
 HIDDEN = ".replay"
-# Everything that a replay writes into its folder, beside the hidden one.
-OURS = SCENES, SUMMARY, PAGE, BAG = "scenes.jsonl", "summary.json", "report.html", "bag"
-# A crash costs this much work at most, and the frame that it happens in.
+# The files and folders that a replay writes, beside the hidden one.
+OUTPUTS = SCENES, SUMMARY, PAGE, BAG = "scenes.jsonl", "summary.json", "report.html", "bag"
+# A crash costs at most this much work, and the frame in which it happens.
 SAVE_EVERY_S = 1.0
-# So many differences are named.
-DIFFERENCES = 4
+# An error names at most this many differences.
+MAX_DIFFERENCES = 4
 
 
 class JournalError(ValueError):
-    """A folder cannot be written to, or gone on with; the message says why and what to do."""
+    """A folder cannot be used or a replay cannot be resumed; the message says what to do."""
 
 
 class Journal:
-    """A context manager: inside of it no other process writes into the folder.
+    """A context manager: while it is open, no other process writes into the folder.
 
-    Entering it raises InUse. Call ``begin`` first. All methods raise JournalError and OSError.
+    Entering it raises FolderInUse. Call ``begin`` first. All methods raise JournalError and
+    OSError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,130 +44,126 @@ class Journal:
         self._state_file = self._hidden / "state"
         self._state = State({})
         self._replaces = False
+        self._stack = ExitStack()
         self._file: BinaryIO | None = None
         self._saved_s = 0.0
 
     def __enter__(self) -> Journal:
-        self._lock = lock(self._hidden)
+        self._stack.enter_context(lock_folder(self._hidden))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if self._file is not None:
-                self._file.close()
-        finally:
-            self._file = None
-            self._lock.release()
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
 
-    # -- begin, or go on ---------------------------------------------------------------------
+    # -- begin or resume -----------------------------------------------------------------------
 
-    def begin(self, asked: Mapping[str, str], mode: Mode) -> Any:
-        """What was saved last, None at the beginning and of what is finished.
+    def begin(self, inputs: Mapping[str, str], mode: Mode) -> Any:
+        """Return the resume point that was saved last, None for a new or a finished replay.
 
-        ``asked``: by name, all that must be the same to go on.
+        ``inputs``: everything by name that must be the same to resume.
         """
         if mode == "overwrite":
-            self.outdate()
+            self.mark_outdated()
         state = self._read_state()
         if state is None or state.outdated:
             if mode == "resume":
                 raise JournalError(f"{self.folder}: there is nothing to resume; leave out --resume")
-            self._only_ours(state)
-            self._state, self._replaces = State(asked), state is not None
+            self._check_own_files(state)
+            self._state, self._replaces = State(inputs), state is not None
             return None
-        self._same(state.asked, asked)
-        for left in self._hidden.glob("*.part"):
-            remove(left)
+        self._check_same(state.inputs, inputs)
+        for part in self._hidden.glob("*.part"):
+            remove(part)
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < state.length or (state.finished and size > state.length):
-            raise self._broken(f"{SCENES} has {size} bytes, and had {state.length}")
+            raise self._cannot_resume(f"{SCENES} has {size} bytes, and had {state.length}")
         self._state = state
-        if state.finished or not state.frozen:
+        if state.finished or not state.resume_point:
             return None
         try:
-            return thaw(state.frozen)
-        except Unreadable as error:
-            raise self._broken(str(error)) from None
+            return pickling.loads(state.resume_point)
+        except pickling.UnreadablePickle as error:
+            raise self._cannot_resume(str(error)) from None
 
-    def outdate(self) -> None:
-        """Whatever is there is replaced by what begins next, also after a crash."""
+    def mark_outdated(self) -> None:
+        """Let the next replay replace everything in the folder, also after a crash."""
         try:
-            state = self._read_state() or State({})
-        except JournalError:
+            state = self._load_state() or State({})
+        except OldState as error:
+            state = State({}, outputs=error.outputs)
+        except (ValueError, TypeError, KeyError):
             state = State({})
         self._write_state(dataclasses.replace(state, outdated=True))
 
-    def keep(self) -> None:
-        """Take ``outdate`` back, where nothing has begun since."""
+    def unmark_outdated(self) -> None:
+        """Undo ``mark_outdated`` if no replay has begun since."""
         state = self._read_state()
         if state is not None and state.outdated:
-            if state.asked:
+            if state.inputs:
                 self._write_state(dataclasses.replace(state, outdated=False))
             else:
                 remove(self._state_file)
 
-    def _only_ours(self, state: State | None) -> None:
-        """Nothing of somebody else is replaced unasked, and a recording of theirs never."""
-        theirs = [name for name in OURS if (self.folder / name).exists()]
-        if state is None and theirs:
+    def _check_own_files(self, state: State | None) -> None:
+        """Refuse to replace files that may not come from a replay."""
+        existing = [name for name in OUTPUTS if (self.folder / name).exists()]
+        if state is None and existing:
             raise JournalError(
-                f"{self.folder}: has a {theirs[0]} of something else; choose another --output, "
-                "or replace it with --overwrite"
+                f"{self.folder}: contains a {existing[0]} that is not from this replay; choose "
+                "another --output, or replace it with --overwrite"
             )
-        if state is not None and BAG in theirs and BAG not in state.made:
+        if state is not None and BAG in existing and BAG not in state.outputs:
             raise JournalError(
-                f"{self.folder / BAG}: is not known to be of a replay, and may be a recording of "
-                "yours; move it away, or choose another --output"
+                f"{self.folder / BAG}: is not known to be the output of a replay, and may be a "
+                "recording of yours; move it away, or choose another --output"
             )
 
     def check_finished(self) -> None:
-        """Raises JournalError where not all scenes are there."""
+        """Raise JournalError if scenes are missing."""
         state = self._read_state()
         size = self.path.stat().st_size if self.path.exists() else -1
         if state is None or state.outdated or not state.finished or size != state.length:
-            raise JournalError(f"{self.folder}: its replay is not finished; run it once more")
+            raise JournalError(f"{self.folder}: its replay is not finished; run it again")
 
     def open(self, models: Mapping[str, str]) -> None:
-        """Before scenes are added; ``models``: those that are used, the same all along."""
+        """Prepare to add scenes; ``models`` are those in use, which must stay the same."""
         if self._state.models:
-            self._same(self._state.models, models)
+            self._check_same(self._state.models, models)
         if self._replaces:
-            for left in [*self._hidden.glob("*.part"), *(self.folder / name for name in OURS)]:
-                remove(left)
-        # Before the scenes are there: else they would be of something else next time.
+            for path in [*self._hidden.glob("*.part"), *(self.folder / name for name in OUTPUTS)]:
+                remove(path)
+        # The state is written before the scenes: without it the next run would take them for the
+        # user's file.
         self._write_state(dataclasses.replace(self._state, models=models))
         self.path.touch()
-        self._file = self.path.open("r+b")
-        # What came after the last save is seen again.
+        self._file = self._stack.enter_context(self.path.open("r+b"))
+        # Scenes behind the last saved state are computed again.
         self._file.truncate(self._state.length)
         self._file.seek(0, os.SEEK_END)
         self._saved_s = time.monotonic()
 
-    def _same(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    def _check_same(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if not names:
             return
-        said = [
+        differences = [
             f"{name} was {before.get(name, '')!r}, is {now.get(name, '')!r}"
-            for name in names[:DIFFERENCES]
+            for name in names[:MAX_DIFFERENCES]
         ]
-        more = f", and {len(names) - DIFFERENCES} more" if len(names) > DIFFERENCES else ""
+        more = len(names) - MAX_DIFFERENCES
+        others = f", and {more} more" if more > 0 else ""
         raise JournalError(
-            f"{self.folder}: is of another replay: {'; '.join(said)}{more}. Choose another "
-            "--output, or replace it with --overwrite"
+            f"{self.folder}: is of another replay: {'; '.join(differences)}{others}. Choose "
+            "another --output, or replace it with --overwrite"
         )
 
-    def _broken(self, reason: str) -> JournalError:
+    def _cannot_resume(self, reason: str) -> JournalError:
         return JournalError(
-            f"{self.folder}: cannot be gone on with ({reason}); begin anew with --overwrite"
+            f"{self.folder}: cannot be resumed ({reason}); start again with --overwrite, or choose "
+            "another --output"
         )
 
-    # -- the scenes --------------------------------------------------------------------------
+    # -- the scenes ----------------------------------------------------------------------------
 
     @property
     def path(self) -> Path:
@@ -175,33 +172,35 @@ class Journal:
 
     @property
     def finished(self) -> bool:
-        """Whether all scenes are there."""
+        """Whether all scenes exist."""
         return self._state.finished
 
     @property
     def counts(self) -> Mapping[str, Any]:
-        """As they were saved last."""
+        """The counts that were saved last."""
         return self._state.counts
 
     @property
     def models(self) -> Mapping[str, str]:
-        """Those that are used."""
+        """The names of the models in use."""
         return self._state.models
 
-    def add(self, seen: SceneRecord) -> None:
-        """One more scene."""
+    def add(self, record: SceneRecord) -> None:
+        """Append a scene."""
         assert self._file is not None
-        # A name of a file may hold what is no character; as \\udcff it is JSON all the same.
-        self._file.write(to_line(seen).encode(errors="backslashreplace") + b"\n")
+        # A file name may contain bytes that are no text; escaped as \\udcff they are valid JSON.
+        self._file.write(to_line(record).encode(errors="backslashreplace") + b"\n")
         self._file.flush()
 
     @property
-    def due(self) -> bool:
+    def save_due(self) -> bool:
         """Whether it is time to save."""
         return time.monotonic() - self._saved_s >= SAVE_EVERY_S
 
-    def save(self, progress: object, counts: Mapping[str, Any], *, finished: bool = False) -> None:
-        """Go on from here after a crash; ``progress`` is what ``begin`` gives then."""
+    def save(
+        self, resume_point: object, counts: Mapping[str, Any], *, finished: bool = False
+    ) -> None:
+        """Save the scenes so far, and the resume point that ``begin`` returns after a crash."""
         assert self._file is not None
         os.fsync(self._file.fileno())
         self._write_state(
@@ -210,48 +209,53 @@ class Journal:
                 length=self._file.tell(),
                 finished=finished,
                 counts=counts,
-                frozen=b"" if finished else freeze(progress),
+                resume_point=b"" if finished else pickling.dumps(resume_point),
             )
         )
         self._saved_s = time.monotonic()
 
     def scenes(self) -> Iterator[SceneRecord]:
-        """All scenes, one at a time in memory."""
+        """Yield all scenes, one at a time in memory."""
         return read_scenes(self.path)
 
-    # -- what is made of them ----------------------------------------------------------------
+    # -- the outputs ---------------------------------------------------------------------------
 
-    def made(self, name: str) -> str:
-        """What shaped an output that is there, "" when it is not."""
-        there = (self.folder / name).exists()
-        return self._state.made.get(name, "") if there else ""
+    def output_options(self, name: str) -> str:
+        """Return the options that shaped an output, "" if it does not exist."""
+        exists = (self.folder / name).exists()
+        return self._state.outputs.get(name, "") if exists else ""
 
-    def part(self, name: str) -> Path:
-        """Where to make an output: nothing is there, and what is left there goes by itself."""
+    def new_output(self, name: str) -> Path:
+        """Return a free path for an output that is being written; a later run clears it."""
         path = self._hidden / f"{name}.part"
         remove(path)
         return path
 
-    def put(self, name: str, shaped_by: str) -> None:
-        """An output is made: put it in its place."""
-        # First: of what a crash leaves between the two it must not be said that it is this.
-        self._note(name, "")
-        put_in_place(self._hidden / f"{name}.part", self.folder / name)
-        self._note(name, shaped_by)
+    def publish_output(self, name: str, options: str) -> None:
+        """Move a complete output to its final path."""
+        # The options are cleared first, so that a crash between the steps leaves no output with
+        # options that are not its own.
+        self._set_output_options(name, "")
+        replace_path(self._hidden / f"{name}.part", self.folder / name)
+        self._set_output_options(name, options)
 
-    def _note(self, name: str, shaped_by: str) -> None:
-        made = {**self._state.made, name: shaped_by}
-        self._write_state(dataclasses.replace(self._state, made=made))
+    def _set_output_options(self, name: str, options: str) -> None:
+        outputs = {**self._state.outputs, name: options}
+        self._write_state(dataclasses.replace(self._state, outputs=outputs))
 
-    # -- the state ---------------------------------------------------------------------------
+    # -- the state -----------------------------------------------------------------------------
 
-    def _read_state(self) -> State | None:
+    def _load_state(self) -> State | None:
         try:
             return State.from_bytes(self._state_file.read_bytes())
         except FileNotFoundError:
             return None
+
+    def _read_state(self) -> State | None:
+        try:
+            return self._load_state()
         except (ValueError, TypeError, KeyError) as error:
-            raise self._broken(str(error)) from None
+            raise self._cannot_resume(str(error)) from None
 
     def _write_state(self, state: State) -> None:
         write_file(self._state_file, state.to_bytes())
@@ -259,7 +263,7 @@ class Journal:
 
 
 def read_scenes(path: Path) -> Iterator[SceneRecord]:
-    """The scenes of a file, one at a time in memory. Raises JournalError and OSError."""
+    """Yield the scenes of a file, one at a time in memory. Raises JournalError and OSError."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:

@@ -1,4 +1,7 @@
-"""What is known of the cameras as bytes, and back, bit by bit: for a run that is gone on with."""
+"""A pickle format for the state of a replay that loads nothing but plain values.
+
+The bytes come from a folder that somebody else may have written, so only listed classes are loaded.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Modules whose classes are in a Stream and only hold values: bytes of somebody else's folder must
-# not make anything that does something.
-OURS = {
-    f"deep_perception.{name}"
-    for name in (
-        "keyframes", "keyframes.changes", "masks", "points", "regions", "replay.recordings.choice",
-        "replay.run", "settings", "stream", "tracking.appearance", "tracking.matching",
-        "tracking.motion", "tracking.track", "tracking.tracker",
+from deep_perception import keyframes, masks, points, regions, settings, stream
+from deep_perception.keyframes import changes
+from deep_perception.replay import resume_point
+from deep_perception.replay.recordings import choice
+from deep_perception.tracking import appearance, matching, motion, track, tracker
+
+# All classes of these modules are allowed: they only hold values.
+OWN_MODULES = {
+    module.__name__
+    for module in (
+        appearance, changes, choice, keyframes, masks, matching, motion, points, regions,
+        resume_point, settings, stream, track, tracker,
     )
 }  # fmt: skip
-OTHERS = {
+OTHER_CLASSES = {
     "builtins": {"set", "frozenset", "slice", "complex"},
     "collections": {"Counter", "OrderedDict", "defaultdict", "deque"},
     "numpy": {"dtype", "ndarray"},
@@ -32,48 +39,48 @@ OTHERS = {
 }
 
 
-class Unreadable(ValueError):
-    """The bytes are not what ``freeze`` gives."""
+class UnreadablePickle(ValueError):
+    """The bytes do not come from ``dumps``, or contain a class that is not allowed."""
 
 
-def freeze(thing: object) -> bytes:
-    """Bytes of objects of this package, numpy arrays and plain values."""
+def dumps(value: object) -> bytes:
+    """Return the bytes of objects of this package, numpy arrays and plain values."""
     raw = io.BytesIO()
-    _Pickler(raw, protocol=5).dump(thing)
-    # The masks of a scene are most of it, and shrink to nothing.
+    _Pickler(raw, protocol=5).dump(value)
+    # Level 1 is enough: most of the bytes are masks, which compress to almost nothing.
     return zlib.compress(raw.getvalue(), 1)
 
 
-def thaw(data: bytes) -> Any:
-    """The objects again. Raises Unreadable."""
+def loads(data: bytes) -> Any:
+    """Return the objects of ``dumps``. Raises UnreadablePickle."""
     try:
         return _Unpickler(io.BytesIO(zlib.decompress(data))).load()
-    except Exception as error:  # bytes of anything may raise anything
-        raise Unreadable(f"{type(error).__name__}: {error}") from None
+    except Exception as error:  # arbitrary bytes may raise anything
+        raise UnreadablePickle(f"{type(error).__name__}: {error}") from None
 
 
 class _Pickler(pickle.Pickler):
-    def reducer_override(self, thing: Any) -> Any:
-        if isinstance(thing, np.ndarray) and thing.dtype == np.bool_:
-            return unpack, (np.packbits(thing).tobytes(), thing.shape)
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype == np.bool_:
+            return unpack_bits, (np.packbits(value).tobytes(), value.shape)
         return NotImplemented
 
 
-def unpack(data: bytes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The booleans of which eight are in a byte."""
+def unpack_bits(data: bytes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the boolean array whose values are packed eight to a byte."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)))
     return bits.reshape(shape).astype(np.bool_)
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if name in OTHERS.get(module, ()):
+        if name in OTHER_CLASSES.get(module, ()):
             return super().find_class(module, name)
-        if (module, name) == (__name__, unpack.__name__):
-            return unpack
-        if module in OURS:
+        if (module, name) == (__name__, unpack_bits.__name__):
+            return unpack_bits
+        if module in OWN_MODULES:
             found = getattr(importlib.import_module(module), name, None)
-            # Not what it imports from elsewhere.
+            # A class that the module only imports from elsewhere is not allowed.
             if isinstance(found, type) and found.__module__ == module:
                 return found
-        raise pickle.UnpicklingError(f"{module}.{name} has no business here")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a journal")

@@ -1,4 +1,4 @@
-"""A recording with what was found in it: a bag for Foxglove, rviz and ``ros2 bag play``."""
+"""The output bag: a recording with its results, for Foxglove, rviz and ``ros2 bag play``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from deep_perception.replay.outputs.messages import (
     to_regions,
 )
 from deep_perception.replay.recordings import interfaces
-from deep_perception.replay.recordings.bags import Frame, Recording
+from deep_perception.replay.recordings.bags import RecordedFrame, Recording
 from deep_perception.replay.recordings.storage import BagError
 from deep_perception.settings import OutputSettings
 
@@ -40,10 +40,10 @@ RESULTS = {
     "regions": interfaces.REGIONS,
     "annotated/compressed": interfaces.COMPRESSED_IMAGE,
 }
-# A camera's topic without these ends is the camera's name.
-_ENDS = ("image", "image_raw", "image_rect", "image_color", "image_mono", "image_rect_color",
+# The name of a camera is its topic without these trailing parts.
+_ENDINGS = ("image", "image_raw", "image_rect", "image_color", "image_mono", "image_rect_color",
          "image_rect_raw", "image_rect_mono", "compressed")  # fmt: skip
-# Version 8 is read by every rosbag2 from Humble on; Humble does not read version 9.
+# Every rosbag2 from Humble on reads version 8; Humble does not read version 9.
 _VERSION: Literal[8] = 8
 _FOREVER = QosTime(2147483647, 4294967295)
 
@@ -58,10 +58,10 @@ LATCHED = _qos(1, QosDurability.TRANSIENT_LOCAL)
 
 
 def cameras_of(topics: Iterable[str]) -> dict[str, str]:
-    """The name of each topic's camera, "" when there is only one.
+    """Return the name of each topic's camera, "" if there is only one.
 
-    It is the topic without ``image_raw``, ``compressed`` and the like at its end, where that tells
-    the topics apart.
+    It is the topic without trailing ``image_raw``, ``compressed`` and similar parts, if such names
+    are unique.
     """
     names = sorted(set(topics))
     if len(names) == 1:
@@ -75,19 +75,19 @@ def cameras_of(topics: Iterable[str]) -> dict[str, str]:
 
 
 def output_names(topics: Iterable[str]) -> dict[str, str]:
-    """Under which name the results of each topic go: ``/analyzer``, or ``/analyzer/<camera>``."""
+    """Return the namespace of each topic's results: ``/analyzer`` or ``/analyzer/<camera>``."""
     cameras, root = cameras_of(topics), ROOT
     while True:
         names = {topic: f"{root}/{camera}" if camera else root for topic, camera in cameras.items()}
-        if not any(f"{name}/{end}" in cameras for name in names.values() for end in RESULTS):
+        if not any(f"{name}/{result}" in cameras for name in names.values() for result in RESULTS):
             return names
-        # What is replayed is a bag of ours.
+        # The recording is itself the output of a replay, so that its topics have these names.
         root += ROOT
 
 
 def _camera(topic: str) -> str:
     parts = topic.strip("/").split("/")
-    while len(parts) > 1 and parts[-1] in _ENDS:
+    while len(parts) > 1 and parts[-1] in _ENDINGS:
         parts.pop()
     return "/".join(parts)
 
@@ -96,40 +96,40 @@ def write_bag(
     folder: Path,
     recording: Recording,
     topics: Sequence[str],
-    seen: Iterable[SceneRecord],
+    records: Iterable[SceneRecord],
     *,
     images: Images,
     settings: OutputSettings,
     start_ns: int | None = None,
     stop_ns: int | None = None,
 ) -> None:
-    """Write a folder of rosbag2 (mcap) in the place of one that may be there.
+    """Write a folder of rosbag2 (mcap), which replaces an existing one.
 
-    ``seen``: the scenes of ``recording.frames(topics, start_ns, stop_ns)`` in their order. The same
-    input gives the same bytes. Raises BagError when the recording does not have a scene's frame,
-    and EncodingError when that is no picture.
+    ``records`` are scenes of ``recording.frames(topics, start_ns, stop_ns)`` in their order. The
+    same input gives the same bytes. Raises BagError if the recording does not contain the frame of
+    a scene, and EncodingError if that is no image.
     """
-    # Made under another name beside it, so that a crash leaves no half bag. The file is named after
-    # the folder that it is made in: always the same, wherever it comes to lie.
+    # The bag is written beside the folder, so that a crash leaves no incomplete bag. The writer
+    # names its file after the folder, which therefore always has the same name.
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    made = beside / "bag"
+    new = beside / "bag"
     try:
         with ExitStack() as stack:
-            writer = Writer(made, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
+            writer = Writer(new, version=_VERSION, storage_plugin=StoragePlugin.MCAP)
             writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             stack.enter_context(writer)
             bag = _Bag(writer, recording, topics, images, settings)
-            bag.write(recording.frames(topics, start_ns, stop_ns), seen)
+            bag.write(recording.frames(topics, start_ns, stop_ns), records)
         if folder.exists():
             folder.rename(beside / "old")
-        made.rename(folder)
+        new.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 class _Bag:
-    """The topics of a bag that is being written."""
+    """Writes the topics of a bag."""
 
     def __init__(
         self,
@@ -147,9 +147,9 @@ class _Bag:
             kind, _ = recording.image_topics[topic]
             if images != "none":
                 self._add(topic, kind, RELIABLE)
-            for end, made in RESULTS.items():
-                latched = made == interfaces.REGIONS
-                self._add(f"{self._names[topic]}/{end}", made, LATCHED if latched else RELIABLE)
+            for result, result_type in RESULTS.items():
+                qos = LATCHED if result_type == interfaces.REGIONS else RELIABLE
+                self._add(f"{self._names[topic]}/{result}", result_type, qos)
 
     def _add(self, topic: str, kind: str, qos: Qos) -> None:
         self._topics[topic] = self._writer.add_connection(
@@ -160,38 +160,38 @@ class _Bag:
             offered_qos_profiles=[qos],
         )
 
-    def write(self, frames: Iterable[Frame], seen: Iterable[SceneRecord]) -> None:
-        """Each image and what was found in it, by the time of recording."""
-        scenes = iter(seen)
-        scene = next(scenes, None)
+    def write(self, frames: Iterable[RecordedFrame], records: Iterable[SceneRecord]) -> None:
+        """Write each image and its results, by the time of recording."""
+        remaining = iter(records)
+        record = next(remaining, None)
         for frame in frames:
-            found = scene is not None and scene.position == frame.position
-            if self._images == "all" or (self._images == "keyframes" and found):
+            keyframe = record is not None and record.position == frame.position
+            if self._images == "all" or (self._images == "keyframes" and keyframe):
                 self._copy(frame)
-            if scene is not None and found:
-                if (scene.topic, scene.log_ns) != (frame.topic, frame.log_ns):
+            if record is not None and keyframe:
+                if (record.topic, record.log_ns) != (frame.topic, frame.log_ns):
                     break
-                self._write_scene(frame, scene)
-                scene = next(scenes, None)
-        if scene is not None:
+                self._write_scene(frame, record)
+                record = next(remaining, None)
+        if record is not None:
             raise BagError(
-                f"{self._path}: this recording has no image {scene.position} of {scene.topic} at "
-                f"{scene.log_ns} ns; the scenes are of another one, or of other topics"
+                f"{self._path}: this recording has no image {record.position} of {record.topic} at "
+                f"{record.log_ns} ns; the scenes are of another recording, or of other topics"
             )
 
-    def _copy(self, frame: Frame) -> None:
-        # What a broken ROS 1 message was cannot be said in CDR.
+    def _copy(self, frame: RecordedFrame) -> None:
+        # A broken ROS 1 message has no CDR form, so it is left out.
         if not frame.problem:
             self._writer.write(self._topics[frame.topic], frame.log_ns, frame.data)
 
-    def _write_scene(self, frame: Frame, seen: SceneRecord) -> None:
-        keyframe = keyframe_of(frame.data, seen, camera=self._cameras[frame.topic])
-        picture = drawing.annotate(seen.scene, frame.picture(), label=self._settings.labels)
-        for message in (
-            to_detections(seen.scene, keyframe),
-            to_regions(seen.scene, keyframe),
-            to_annotated(picture, keyframe, self._settings.jpeg_quality),
-        ):
-            (end,) = (end for end, kind in RESULTS.items() if kind == message.__msgtype__)
-            topic = self._topics[f"{self._names[frame.topic]}/{end}"]
+    def _write_scene(self, frame: RecordedFrame, record: SceneRecord) -> None:
+        keyframe = keyframe_of(frame.data, record, camera=self._cameras[frame.topic])
+        annotated = drawing.annotate(record.scene, frame.image(), label=self._settings.labels)
+        messages = {
+            "detections": to_detections(record.scene, keyframe),
+            "regions": to_regions(record.scene, keyframe),
+            "annotated/compressed": to_annotated(annotated, keyframe, self._settings.jpeg_quality),
+        }
+        for result, message in messages.items():
+            topic = self._topics[f"{self._names[frame.topic]}/{result}"]
             self._writer.write(topic, frame.log_ns, interfaces.write(message))

@@ -1,4 +1,4 @@
-"""What a replay found, and what that took: for the terminal, and as ``summary.json``."""
+"""The summary of a replay: counts and times, for the terminal and as ``summary.json``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from deep_perception.replay.journal import JournalError
 from deep_perception.settings import DescriberSettings
 
 SCHEMA = "deep_perception.summary/1"
-# Of more kinds of trouble only the frames are counted.
-MAX_KINDS = 20
+# Lost frames are listed by reason, up to this many reasons; further ones are counted together.
+MAX_REASONS = 20
 
 
 @dataclass(kw_only=True)
 class Counts:
-    """What was done so far, crashes included.
+    """The counts of all runs so far, interrupted ones included.
 
-    ``lost``: frames that gave no scene, by what was wrong (the first of its kind); ``warnings``: of
-    the recording; ``backend_warnings``: what did not work as set at the end; ``asked`` and
+    ``lost`` counts the frames without a scene by reason. ``warnings`` are about the recording,
+    ``backend_warnings`` about models that did not work as set at the end. ``asked`` and
     ``cache_hits`` are None for a describer that does not count.
     """
 
@@ -37,33 +37,37 @@ class Counts:
     asked: int | None = None
     cache_hits: int | None = None
 
-    def lose(self, reason: str) -> bool:
-        """Count a frame; whether it is the first of its kind."""
+    def add_lost(self, reason: str) -> bool:
+        """Count a lost frame, and return whether it is the first with such a reason."""
         kind = _kind(reason)
-        known = next((each for each in self.lost if _kind(each) == kind), None)
-        if known is None and len(self.lost) >= MAX_KINDS:
+        known = next((other for other in self.lost if _kind(other) == kind), None)
+        if known is None and len(self.lost) >= MAX_REASONS:
             known = "other reasons"
         first = known is None
         self.lost[known or reason] = self.lost.get(known or reason, 0) + 1
         return first
 
-    def since(self, before: Counts, statistics: Mapping[str, int], at: Mapping[str, int]) -> None:
-        """Take over what a describer counted since it stood ``at``, on top of ``before``."""
+    def add_statistics(
+        self, before: Counts, statistics: Mapping[str, int], start: Mapping[str, int]
+    ) -> None:
+        """Set what a describer counted since ``start``, added to ``before``."""
         for name, key in (("asked", "regions_asked"), ("cache_hits", "cache_hits")):
             if key in statistics:
-                gained = statistics[key] - at.get(key, 0)
+                gained = statistics[key] - start.get(key, 0)
                 setattr(self, name, (getattr(before, name) or 0) + gained)
 
 
 def _kind(reason: str) -> str:
+    # Reasons that differ only in a number, such as a size, count as the same.
     return re.sub(r"\d+", "#", reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Of one recording. ``regions`` counts by status, and ``by_fallback`` those with its words.
+    """The summary of one recording.
 
-    ``now``: something of it was made by this run.
+    ``regions`` are counted by status, ``by_fallback`` those that the fallback described. ``now``:
+    this run made at least one output.
     """
 
     bag: str
@@ -79,7 +83,7 @@ class Summary:
     now: bool = True
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines for the terminal."""
         counts = self.counts
         rate = f", {counts.frames / counts.seconds:.1f} frames/s" if counts.seconds else ""
         took = f"in {counts.seconds:.1f} s{rate}; outputs in {self.outputs_s:.1f} s"
@@ -88,16 +92,16 @@ class Summary:
             + (took if self.now else "before this run"),
             f"  keyframes: {_sum(self.keyframes)}",
             f"  regions: {_sum(self.regions)} on {self.tracks} tracks"
-            + (f"; {self.by_fallback} with words of the fallback" if self.by_fallback else ""),
+            + (f"; {self.by_fallback} described by the fallback" if self.by_fallback else ""),
         ]
         if counts.asked is not None:
-            lines.append(f"  describer: {counts.asked} calls, {counts.cache_hits} remembered words")
-        for reason, number in counts.lost.items():
-            lines.append(f"  {number} frames left out: {reason}")
+            lines.append(f"  describer: {counts.asked} calls, {counts.cache_hits} from the cache")
+        for reason, count in counts.lost.items():
+            lines.append(f"  {count} frames left out: {reason}")
         return [*lines, f"  -> {self.folder}: {', '.join(self.outputs)}"]
 
     def to_json(self) -> bytes:
-        """For programs."""
+        """Return the content of ``summary.json``."""
         counts = self.counts
         content = {
             "schema": SCHEMA,
@@ -124,11 +128,12 @@ class Summary:
 
 
 def summarize(
-    scenes: Path, settings: DescriberSettings, describer: str, counts: Counts, **known: Any
+    scenes: Path, settings: DescriberSettings, describer: str, counts: Counts, **fields: Any
 ) -> Summary:
-    """Read the scenes of a recording once; ``describer`` is the name of the one in use.
+    """Read the scenes of a recording once and return the summary.
 
-    ``known`` are the other fields of the summary. Raises JournalError and OSError.
+    ``describer`` is the name of the describer in use, ``fields`` are the other fields of the
+    summary. Raises JournalError and OSError.
     """
     keyframes: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
@@ -156,16 +161,16 @@ def summarize(
         regions={name: statuses[name] for name in ("described", "reused", "failed", "pending")},
         by_fallback=by_fallback,
         tracks=len(tracks),
-        **known,
+        **fields,
     )
 
 
 def _sum(counts: Mapping[str, int]) -> str:
-    parts = [f"{number} {name}" for name, number in counts.items() if number]
+    parts = [f"{count} {name}" for name, count in counts.items() if count]
     return f"{sum(counts.values())}" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def counts_from(content: Mapping[str, Any]) -> Counts:
-    """The counts that were saved as ``dataclasses.asdict`` gives them."""
-    names = {each.name for each in dataclasses.fields(Counts)}
+    """Return the counts that were saved with ``dataclasses.asdict``."""
+    names = {item.name for item in dataclasses.fields(Counts)}
     return Counts(**{name: value for name, value in content.items() if name in names})

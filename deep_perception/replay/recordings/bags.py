@@ -1,4 +1,4 @@
-"""The image messages of a recording in the order in which they were recorded: rosbag2 and ROS 1."""
+"""The image messages of a recording (rosbag2 or ROS 1) in the order of recording."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from deep_perception import encodings
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
 from deep_perception.replay import INSTALL
+from deep_perception.replay.recordings import NANOSECONDS
 from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
     METADATA,
@@ -27,23 +27,24 @@ from deep_perception.replay.recordings.storage import (
     Topic,
 )
 
-__all__ = ["IMAGE_TYPES", "BagError", "Frame", "Recording", "name_of"]
+__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
 
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",
 )
-# So many topics are named in an error.
-_SHOWN = 20
+# An error names at most this many topics.
+_MAX_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Frame:
+class RecordedFrame:
     """An image message of a recording.
 
     ``position`` counts the messages of the topics that are read, from 0 at the start of the
-    recording; ``log_ns``: when it was recorded; ``stamp_ns``: its header's stamp, or ``log_ns``
-    where that is empty; ``data``: the message as CDR, empty when there is a ``problem``.
+    recording. ``log_ns`` is the time of recording, ``stamp_ns`` the stamp in the header, or
+    ``log_ns`` if the stamp is empty. ``data`` is the message as CDR, empty if there is a
+    ``problem``.
     """
 
     topic: str
@@ -55,15 +56,15 @@ class Frame:
     data: bytes = field(repr=False)
     problem: str = ""
 
-    def picture(self) -> BgrImage:
-        """HxWx3 uint8 BGR. Raises EncodingError, for bytes that are no message too."""
+    def image(self) -> BgrImage:
+        """Return the HxWx3 uint8 BGR image. Raises EncodingError, also for a broken message."""
         from deep_perception.replay.recordings import interfaces
 
         if self.problem:
             raise EncodingError(self.problem)
         try:
             message = interfaces.read(self.data, self.type)
-        except interfaces.NoMessage as error:
+        except interfaces.InvalidMessage as error:
             raise EncodingError(str(error)) from None
         return encodings.message_to_bgr(message)
 
@@ -71,13 +72,13 @@ class Frame:
 class Recording:
     """An open recording: a folder of rosbag2, a single .mcap or .db3 file, or a ROS 1 .bag.
 
-    ``start_ns``, ``end_ns``: when its first and its last message were recorded, of any topic;
-    ``image_topics``: type and number of messages of each topic with images; ``message_count``: of
-    all topics. Not for more than one thread.
+    ``start_ns`` and ``end_ns`` are the times of the first and the last message of any topic,
+    ``image_topics`` the type and number of messages of each topic with images, ``message_count``
+    that of all topics. It must be used by one thread only.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open it. Raises BagError, also when there are no images in it."""
+        """Open the recording. Raises BagError, also if it contains no images."""
         _check_installed(path)
         from deep_perception.replay.recordings.storage import opening
 
@@ -103,10 +104,10 @@ class Recording:
                 stack.callback(self._opened[-1].close)
             if not self._opened:
                 raise refused[0]
-            self._look()
+            self._read_counts()
             self._stack = stack.pop_all()
 
-    def _look(self) -> None:
+    def _read_counts(self) -> None:
         self._counts: dict[Topic, int] = {}
         for file in self._opened:
             for topic, count in file.counts.items():
@@ -119,43 +120,43 @@ class Recording:
         }
         if not self.image_topics:
             raise BagError(f"{self.path}: {self._no_images()}")
-        stretches = [each for file in self._opened if any(file.counts.values())
-                     for each in file.stretches]  # fmt: skip
-        self.start_ns = min(each.start_ns for each in stretches)
-        self.end_ns = max(each.end_ns for each in stretches)
+        stretches = [stretch for file in self._opened if any(file.counts.values())
+                     for stretch in file.stretches]  # fmt: skip
+        self.start_ns = min(stretch.start_ns for stretch in stretches)
+        self.end_ns = max(stretch.end_ns for stretch in stretches)
 
     def _no_images(self) -> str:
         reasons = "".join(f"; {warning}" for warning in self.warnings)
         if not self.message_count:
-            return f"there are no messages in this recording{reasons}"
+            return f"this recording contains no messages{reasons}"
         empty = [topic for topic in self._counts if topic.type in IMAGE_TYPES]
         if empty:
-            return f"no image was recorded on {_listed(empty)}{reasons}"
-        return f"there is no image topic; the topics are {_listed(self._counts)}{reasons}"
+            return f"no image was recorded on {_list_topics(empty)}{reasons}"
+        return f"there is no image topic; the topics are {_list_topics(self._counts)}{reasons}"
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is wrong with the recording, a line each. More may be found while it is read."""
+        """The warnings about the recording, one line each; reading may add more."""
         found = (warning for file in self._opened for warning in file.warnings)
         return tuple(dict.fromkeys((*self._warnings, *found)))
 
-    def _warn(self, what: str) -> None:
-        self._warnings[f"{self.path.resolve().name}: {what}"] = None
+    def _warn(self, text: str) -> None:
+        self._warnings[f"{self.path.resolve().name}: {text}"] = None
 
     def frames(
         self, topics: Sequence[str], start_ns: int | None = None, stop_ns: int | None = None
-    ) -> Iterator[Frame]:
-        """The image messages of some topics by the time of their recording, then by topic.
+    ) -> Iterator[RecordedFrame]:
+        """Yield the image messages of some topics by time of recording, then by topic.
 
-        Only those from ``start_ns`` on and before ``stop_ns``; what lies before is not read. What
-        is damaged is left out with a warning, but has its positions. Raises BagError for a topic
-        that has no images.
+        Only messages from ``start_ns`` on and before ``stop_ns`` are read. Damaged messages are
+        left out with a warning, but keep their positions. Raises BagError for a topic without
+        images.
         """
         if unknown := [topic for topic in topics if topic not in self.image_topics]:
             others = [topic for topic in self._counts if topic.name in unknown]
-            what = _listed(others) if others else repr(unknown[0])
-            there = shortened(list(self.image_topics))
-            raise BagError(f"{self.path}: {what} is no image topic of it; there is {there}")
+            name = _list_topics(others) if others else repr(unknown[0])
+            known = shortened(list(self.image_topics))
+            raise BagError(f"{self.path}: {name} is no image topic of it; it has {known}")
         wanted = frozenset(
             topic for topic in self._counts if topic.name in topics and topic.type in IMAGE_TYPES
         )
@@ -163,10 +164,10 @@ class Recording:
 
     def _frames(
         self, wanted: frozenset[Topic], start_ns: int, stop_ns: int | None
-    ) -> Iterator[Frame]:
+    ) -> Iterator[RecordedFrame]:
         if wanted not in self._timelines:
-            stretches = [each for file in self._opened for each in file.stretches]
-            # One at a time: it is those who look for single messages that ask again and again.
+            stretches = [stretch for file in self._opened for stretch in file.stretches]
+            # Only the last timeline is kept: a reader of single images asks for the same one.
             self._timelines = {wanted: Timeline(stretches, wanted)}
         timeline = self._timelines[wanted]
         position = timeline.before(start_ns)
@@ -180,48 +181,46 @@ class Recording:
                 position += 1
 
     def close(self) -> None:
-        """Close its files."""
+        """Close the files."""
         self._stack.close()
 
     def __enter__(self) -> Recording:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The first of many names, for a message."""
-    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return ", ".join([*names[:_SHOWN], *more])
+    """Return the first of many names, for a message."""
+    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
+    return ", ".join([*names[:_MAX_NAMES], *more])
 
 
 def name_of(path: Path) -> str:
-    """What a recording is called, whether it is there or not: its folder or its file's stem."""
+    """Return the name of a recording, which need not exist: that of its folder or file."""
     path = path.resolve()
     name = path.parent.name if path.name == METADATA else path.name
     return re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
 
 
 def header_of(data: bytes) -> tuple[int, str]:
-    """Stamp (ns) and frame of a CDR message that starts with a header; 0 and "" where it breaks."""
+    """Return stamp (ns) and frame id of a CDR message that starts with a header.
+
+    They are 0 and "" if the message is too short.
+    """
     try:
         order = "<" if data[1] & 1 else ">"
         seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", data, 4)
     except (IndexError, struct.error):
         return 0, ""
     frame_id = data[16 : 16 + length].partition(b"\0")[0]
-    return seconds * 1_000_000_000 + nanoseconds, frame_id.decode(errors="replace")
+    return seconds * NANOSECONDS + nanoseconds, frame_id.decode(errors="replace")
 
 
-def _frame(message: Message, position: int) -> Frame:
+def _frame(message: Message, position: int) -> RecordedFrame:
     stamp_ns, frame_id = header_of(message.data)
-    return Frame(
+    return RecordedFrame(
         topic=message.topic.name,
         type=message.topic.type,
         position=position,
@@ -233,7 +232,7 @@ def _frame(message: Message, position: int) -> Frame:
     )
 
 
-def _listed(topics: Sequence[Topic] | dict[Topic, int]) -> str:
+def _list_topics(topics: Sequence[Topic] | dict[Topic, int]) -> str:
     return shortened([f"{topic.name} ({topic.type})" for topic in sorted(topics)])
 
 

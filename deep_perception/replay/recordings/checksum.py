@@ -1,4 +1,4 @@
-"""Whether a file is still the same, at the cost of a few megabytes however large it is."""
+"""A checksum of files of any size that reads at most 16 MiB."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BLOCK = 1 << 16
-# At either end, where a recording says what is in it, and spread evenly between the two.
+# Blocks at each end, where a recording stores its index, and evenly spread between the two.
 AT_ENDS, BETWEEN = 16, 224
 LENGTH = 12
 
 
 def checksum(path: Path) -> str:
-    """Hexadecimal digits of a file's content, wherever it lies; of one that cannot be read, why.
+    """Return hexadecimal digits of a file's content, or the reason why it cannot be read.
 
-    A file of less than 16 MiB is read whole; of a larger one, its first and its last MiB and 14 MiB
-    in between. So a recording is noticed that was packed anew, cut, or whose pictures were changed
-    throughout, as to make faces unrecognisable. A change of single pictures of a large file, at the
-    same size, may lie between the blocks and is not seen.
+    A file of less than 16 MiB is read whole, of a larger one the first and the last MiB and 14 MiB
+    in between. This detects a recording that was compressed again or cut, or whose images were all
+    changed, for example to make faces unrecognisable. It does not detect a change of a few images
+    of a large file at the same size.
     """
     digest = hashlib.sha256()
     try:
@@ -39,5 +39,5 @@ def _starts(size: int) -> Iterator[int]:
         return
     yield from range(0, AT_ENDS * BLOCK, BLOCK)
     gap = (size - 2 * AT_ENDS * BLOCK) / (BETWEEN + 1)
-    yield from (int(AT_ENDS * BLOCK + gap * (place + 1)) for place in range(BETWEEN))
+    yield from (int(AT_ENDS * BLOCK + gap * (index + 1)) for index in range(BETWEEN))
     yield from range(size - AT_ENDS * BLOCK, size, BLOCK)

@@ -1,4 +1,4 @@
-"""Which frames of a recording are looked at: of which topics, from when to when, how many."""
+"""The choice of the frames of a recording: their topics, their times, and how many."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from deep_perception.replay.recordings.bags import Frame, shortened
+from deep_perception.replay.recordings import NANOSECONDS
+from deep_perception.replay.recordings.bags import RecordedFrame, shortened
 
-NANOSECONDS = 1_000_000_000
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-# Parts of a topic's name that say that its pictures are no photographs. What this package
-# publishes is among them: a recording of the analyzer shows the camera too.
+# Parts of a topic's name which show that its images are no photographs. They match the outputs of
+# this package, because a recording of them contains the camera's images too.
 NO_PHOTOGRAPHS = re.compile(
     r"(^|[/_])(depth|disparity|masks?|labels?|segmentation|annotated|compresseddepth)([/_]|$)",
     re.IGNORECASE,
 )
-# A frame in 31 years: times are whole nanoseconds of 64 bits.
+# One frame in 31 years; a longer period could exceed 64 bits of nanoseconds.
 SLOWEST_HZ = 1e-9
 UNREADABLE = "/compressedDepth"
 COMPRESSED = "/compressed"
 
 
 class ChoiceError(ValueError):
-    """A recording has nothing of what is chosen; the message says what it has."""
+    """A recording contains nothing of the choice; the message says what it contains."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A time of a recording: ``ns`` since its start or, ``absolute``, since 1970."""
+    """A time of a recording: ``ns`` since its start or, if ``absolute``, since 1970."""
 
     ns: int
     absolute: bool = False
 
     @classmethod
     def read(cls, text: str) -> Moment:
-        """Seconds from the start (12.5), UNIX time (@1767225600.5), or ISO 8601. ValueError.
+        """Parse seconds from the start (12.5), a UNIX time (@1767225600.5), or ISO 8601.
 
-        A date without a zone is UTC, as the stamps are.
+        A date without a zone is UTC, as the stamps are. Raises ValueError.
         """
         if (seconds := _seconds(text.removeprefix("@"))) is not None:
             return cls(seconds, absolute=text.startswith("@"))
         try:
-            # Python 3.10 does not read the Z.
+            # Python 3.10 does not parse the Z.
             moment = datetime.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
         except ValueError:
             raise ValueError(
@@ -59,7 +59,7 @@ class Moment:
         return cls(microseconds * 1000, absolute=True)
 
     def of(self, start_ns: int) -> int:
-        """Nanoseconds since 1970, of a recording that starts then."""
+        """Return nanoseconds since 1970 for a recording that starts at ``start_ns``."""
         return self.ns if self.absolute else start_ns + self.ns
 
 
@@ -75,10 +75,10 @@ def _seconds(text: str) -> int | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """No ``topics``: all that show photographs. ``start`` is the first moment, ``stop`` no more.
+    """The choice of frames, from ``start`` on and before ``stop``.
 
-    Of each topic's frames every ``every``-th is taken or, when ``rate_hz`` is not 0, at most so
-    many a second.
+    Empty ``topics`` choose all that show photographs. Of each topic every ``every``-th frame is
+    taken or, if ``rate_hz`` is not 0, at most that many a second.
     """
 
     topics: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class Choice:
     rate_hz: float = 0.0
 
     def span(self, start_ns: int, end_ns: int) -> tuple[int, int]:
-        """The first nanosecond and the one after the last, of a recording. Raises ChoiceError."""
+        """Return the first nanosecond and the one after the last. Raises ChoiceError."""
         first = self.start.of(start_ns) if self.start else start_ns
         stop = self.stop.of(start_ns) if self.stop else end_ns + 1
         first, stop = max(first, start_ns), min(stop, end_ns + 1)
@@ -109,11 +109,11 @@ def _iso(ns: int) -> str:
 def choose_topics(
     found: Mapping[str, tuple[str, int]], wanted: Sequence[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """The image topics to take, and those that are left out with the reason.
+    """Return the image topics to take, and those that are left out with the reason.
 
-    ``found``: type and number of messages of each image topic. Raises ChoiceError.
+    ``found`` is the type and number of messages of each image topic. Raises ChoiceError.
     """
-    # A recorder also notes topics on which nothing came.
+    # A recorder also lists topics without messages.
     known = [topic for topic, (_, count) in found.items() if count]
     if not known:
         raise ChoiceError("it holds no images (sensor_msgs/msg/Image or CompressedImage)")
@@ -141,8 +141,8 @@ def choose_topics(
 
 def _advice(topic: str, known: Iterable[str]) -> str:
     known = list(known)
-    # The compressed topic of the same camera before one that is only spelled alike.
-    near = [each for each in known if each.startswith(f"{topic}/")]
+    # The compressed topic of the same camera is a better guess than a similar spelling.
+    near = [name for name in known if name.startswith(f"{topic}/")]
     near = near or difflib.get_close_matches(topic, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {_list(known)}"
 
@@ -153,31 +153,31 @@ def _list(topics: Iterable[str]) -> str:
 
 @dataclass
 class Sampler:
-    """Takes every Nth frame of each topic, or so many a second by the time of recording.
+    """Takes every Nth frame of each topic, or a number of frames a second by time of recording.
 
-    Of a rate: in any time no more than its share and two.
+    Any period contains at most two frames more than its share of the rate.
     """
 
     every: int
     rate_hz: float
     start_ns: int
-    _seen: dict[str, int] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
     _due_ns: dict[str, int] = field(default_factory=dict)
 
-    def takes(self, frame: Frame) -> bool:
-        """Whether the next frame is to be looked at. Ask once for each, in order."""
+    def takes(self, frame: RecordedFrame) -> bool:
+        """Return whether to take the next frame. Call it once for each frame, in order."""
         if self.rate_hz:
             period_ns = math.ceil(NANOSECONDS / max(self.rate_hz, SLOWEST_HZ))
-            # From when the last one was due, not from when it came, and half a period early is in
-            # time: so a camera of that rate that jitters loses nothing, and one of 30 Hz has ten
-            # pictures a second for 10 Hz.
+            # The period counts from the time at which the last frame was due, not from its arrival,
+            # and a frame may be half a period early. A camera of that rate with jitter therefore
+            # loses no frame, and one of 30 Hz gives ten frames a second for 10 Hz.
             early_ns = period_ns // 2
             due_ns = self._due_ns.get(frame.topic, self.start_ns)
             taken = frame.log_ns >= due_ns - early_ns
             if taken:
-                # After a pause nothing is made up for.
+                # Frames that were missing during a pause are not made up for.
                 self._due_ns[frame.topic] = max(due_ns, frame.log_ns - early_ns) + period_ns
             return taken
-        count = self._seen.get(frame.topic, 0)
-        self._seen[frame.topic] = count + 1
+        count = self._counts.get(frame.topic, 0)
+        self._counts[frame.topic] = count + 1
         return count % self.every == 0

@@ -1,1 +1,1 @@
-"""Several recordings at once: in processes, or on a Ray cluster."""
+"""Workers that replay several recordings at once."""

@@ -1,4 +1,4 @@
-"""Many recordings at once, each in a process of its own on this machine."""
+"""Many recordings at once, each in a process of this machine."""
 
 from __future__ import annotations
 
@@ -6,69 +6,53 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
-from deep_perception.replay.events import Tell
+from deep_perception.replay.events import Emit, Event
 from deep_perception.replay.outputs.summary import Summary
-from deep_perception.replay.run import ReplayModels
+from deep_perception.replay.run import LazyAnalyzer
 from deep_perception.replay.task import Task
-from deep_perception.replay.workers.attempt import Failed, attempt, once_more
+from deep_perception.replay.workers.attempt import Failure, attempt_replay
+from deep_perception.replay.workers.pool import WorkerDied, WorkerPool
 from deep_perception.settings import Settings
 
-# Threads of this process, and CUDA, do not survive a fork.
+# The processes are spawned, because threads and CUDA do not survive a fork.
 _CONTEXT = multiprocessing.get_context("spawn")
 END_WITHIN_S = 5.0
 
 
 def replay_in_processes(
-    tasks: Sequence[Task], settings: Settings, workers: int, tell: Tell
-) -> Iterator[tuple[Task, Summary | Failed]]:
-    """Each task with what came of it, as they end; ``workers`` of them at once.
+    tasks: Sequence[Task], settings: Settings, workers: int, emit: Emit
+) -> Iterator[tuple[Task, Summary | Failure]]:
+    """Yield each task with its result as they end, ``workers`` of them at once.
 
-    A process loads the models once, for one recording after the other. The recordings of a process
-    that dies are gone on with in another one.
+    Each process loads the models once and replays one recording after another.
     """
-    waiting, deaths = deque(tasks), Counter[Path]()
-    team = [_Worker(settings) for _ in range(min(workers, len(tasks)))]
+    pool = _ProcessPool(settings, min(workers, len(tasks)))
     try:
-        while waiting or any(worker.task for worker in team):
-            for worker in team:
-                if worker.task is None and waiting:
-                    worker.give(waiting.popleft())
-            busy = [worker for worker in team if worker.task]
-            ready = wait([worker.connection for worker in busy])
-            for worker in busy:
-                task = worker.task
-                if worker.connection not in ready or task is None:
-                    continue
-                try:
-                    message = worker.connection.recv()
-                except (EOFError, OSError):
-                    worker.end()
-                    team[team.index(worker)] = _Worker(settings)
-                    deaths[task.folder] += 1
-                    again = once_more(task, deaths[task.folder], tell)
-                    if isinstance(again, Failed):
-                        yield task, again
-                    else:
-                        waiting.appendleft(again)
-                    continue
-                if isinstance(message, (Summary, Failed)):
-                    worker.task = None
-                    yield task, message
-                else:
-                    tell(message)
+        yield from pool.replay(tasks, emit)
     finally:
-        for worker in team:
-            worker.end()
+        pool.end()
 
 
-class _Worker:
-    """A process, and the recording that it is at."""
+class _ProcessPool(WorkerPool["_ProcessWorker"]):
+    def __init__(self, settings: Settings, count: int) -> None:
+        self._settings = settings
+        self.workers = [self.start_worker() for _ in range(count)]
+
+    def start_worker(self) -> _ProcessWorker:
+        return _ProcessWorker(self._settings)
+
+    def wait(self, emit: Emit) -> list[_ProcessWorker]:
+        busy = [worker for worker in self.workers if worker.task]
+        ready = wait([worker.connection for worker in busy])
+        return [worker for worker in busy if worker.connection in ready]
+
+
+class _ProcessWorker:
+    """A process, and the recording that it replays."""
 
     def __init__(self, settings: Settings) -> None:
         self.task: Task | None = None
@@ -77,14 +61,27 @@ class _Worker:
         self._process.start()
         theirs.close()
 
-    def give(self, task: Task) -> None:
+    @property
+    def idle(self) -> bool:
+        return self.task is None
+
+    def assign(self, task: Task) -> None:
         self.task = task
-        # Of one that is dead already the end of its line says so when it is read.
+        # If the process is dead already, receive() finds the end of its connection.
         with suppress(OSError):
             self.connection.send(task)
 
+    def receive(self) -> Event | Summary | Failure:
+        try:
+            message: Event | Summary | Failure = self.connection.recv()
+        except (EOFError, OSError):
+            raise WorkerDied from None
+        return message
+
+    def release(self) -> None:
+        self.task = None
+
     def end(self) -> None:
-        """At once, whatever it is at: what it had done is kept."""
         self.connection.close()
         if self.task is not None:
             self._process.terminate()
@@ -93,33 +90,33 @@ class _Worker:
             self._process.kill()
 
 
-class _Ended(BaseException):
-    """Not an Exception: whatever a frame raises costs this frame only."""
+class _Terminated(BaseException):
+    """SIGTERM; not an Exception, because an Exception would only cost the current frame."""
 
 
-def _end(*_: object) -> None:
-    # What is unpacked of a recording goes on the way out.
-    raise _Ended
+def _terminate(*_: object) -> None:
+    # An exception instead of an exit: temporary files of a recording are removed on the way.
+    raise _Terminated
 
 
 def _serve(connection: Connection, settings: Settings) -> None:
-    # Ctrl-C in a terminal reaches every process: this one is told to end by the first.
+    # Ctrl-C in a terminal reaches every process; the parent process ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    models = ReplayModels(settings)
+    signal.signal(signal.SIGTERM, _terminate)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    analyzer = LazyAnalyzer(settings)
     try:
         while True:
             task: Task = connection.recv()
-            connection.send(attempt(task, settings, models, connection.send))
-    except (EOFError, OSError, _Ended):
-        pass  # nobody wants more
+            connection.send(attempt_replay(task, settings, analyzer, connection.send))
+    except (EOFError, OSError, _Terminated):
+        pass  # the parent process wants no more results
     finally:
-        models.close()
+        analyzer.close()
 
 
-def _end_with_parent() -> None:
-    # Also of one that was killed: else its recordings would be in use by nobody's replay.
+def _exit_with_parent() -> None:
+    # A worker that outlives a killed parent would keep the folders of its recordings locked.
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

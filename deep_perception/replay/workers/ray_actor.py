@@ -1,7 +1,7 @@
-"""What works for ``ray_jobs.py`` on the machines of a Ray cluster.
+"""The actor that replays recordings on the machines of a Ray cluster.
 
-Nothing that computes is imported at the top: a library counts its threads when it is loaded, and
-``Replayer`` first takes back what Ray says of them.
+This module imports nothing that computes: such a library counts its threads when it is loaded, and
+``Replayer`` first restores the environment variable that Ray sets for them.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from typing import TYPE_CHECKING
 import ray
 
 from deep_perception import __version__
-from deep_perception.replay.events import Note, Progress, Trouble
+from deep_perception.replay.events import Event, Problem
 
 if TYPE_CHECKING:
     from deep_perception.replay.outputs.summary import Summary
     from deep_perception.replay.task import Task
-    from deep_perception.replay.workers.attempt import Failed
+    from deep_perception.replay.workers.attempt import Failure
     from deep_perception.settings import Settings
 
 THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a process runs: its working folder, its machine, and how many threads it may use."""
+class ProcessContext:
+    """The working folder of a process, its machine, and the number of threads it may use."""
 
     folder: Path
     node: str
     threads: str | None
 
     @classmethod
-    def here(cls) -> Place:
-        """Of this process, which is connected to the cluster."""
+    def current(cls) -> ProcessContext:
+        """Return the context of this process, which is connected to the cluster."""
         return cls(
             folder=Path.cwd(),
             node=ray.get_runtime_context().get_node_id(),
@@ -50,75 +50,77 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """A replayer that has started: its machine's name, whether that is another one, its version."""
+class ActorInfo:
+    """The host name of a started actor, whether that is another machine, and its version."""
 
     host: str
-    away: bool
+    remote: bool
     version: str
 
 
 class Replayer:
-    """An actor: one recording after the other, as if the command ran where it runs."""
+    """An actor that replays one recording after another, in the context of the command."""
 
-    def __init__(self, settings: Settings, home: Place) -> None:
-        # Ray allows one thread: words and masks could be others than without it.
+    def __init__(self, settings: Settings, home: ProcessContext) -> None:
+        # Ray allows one thread; results could differ from those with the default number.
         os.environ.pop(THREADS, None)
         if home.threads is not None:
             os.environ[THREADS] = home.threads
-        # Relative paths, in settings too, mean the same. They stay as they are: they are in
-        # messages, and in what must be the same to go on.
+        # Relative paths keep their meaning. They are not made absolute, because they are part of
+        # messages and of the inputs that must be the same to resume.
         with suppress(OSError):
             os.chdir(home.folder)
-        from deep_perception.replay.run import ReplayModels
+        from deep_perception.replay.run import LazyAnalyzer
 
-        self._about = About(
+        self._info = ActorInfo(
             host=socket.gethostname(),
-            away=ray.get_runtime_context().get_node_id() != home.node,
+            remote=ray.get_runtime_context().get_node_id() != home.node,
             version=__version__,
         )
         self._settings = settings
-        self._models = ReplayModels(settings)
-        # A backend finds itself in the same thread each time, as in a process.
+        self._analyzer = LazyAnalyzer(settings)
+        # A backend is always called from the same thread, as in a process.
         self._thread = ThreadPoolExecutor(1)
-        self._told: SimpleQueue[Note | Trouble | Progress | None] = SimpleQueue()
-        logging.getLogger().addHandler(_Telling(self._told))
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
+        logging.getLogger().addHandler(_EmitWarnings(self._events))
 
-    def about(self) -> About:
-        """Once this answers, everything needed is installed."""
-        return self._about
+    def info(self) -> ActorInfo:
+        """Return what the cluster needs to know; all imports have succeeded by then."""
+        return self._info
 
-    def replay(self, task: Task) -> Iterator[Note | Trouble | Progress | Summary | Failed]:
-        """What ``attempt`` tells, and in the end what it gives."""
-        from deep_perception.replay.workers.attempt import Failed, attempt
+    def replay(self, task: Task) -> Iterator[Event | Summary | Failure]:
+        """Yield the events of ``attempt_replay``, and its result at the end."""
+        from deep_perception.replay.workers.attempt import Failure, attempt_replay
 
-        about = self._about
-        if about.away and not task.folder.is_dir():
-            yield Failed(
-                f"{task.folder}: is not there on {about.host}; recordings and --output must be on "
+        info = self._info
+        if info.remote and not task.folder.is_dir():
+            yield Failure(
+                f"{task.folder}: does not exist on {info.host}; recordings and --output must be on "
                 "a disk that all machines of the cluster see under the same path"
             )
             return
-        ended = self._thread.submit(attempt, task, self._settings, self._models, self._told.put)
-        ended.add_done_callback(lambda _: self._told.put(None))
-        while (event := self._told.get()) is not None:
+        future = self._thread.submit(
+            attempt_replay, task, self._settings, self._analyzer, self._events.put
+        )
+        future.add_done_callback(lambda _: self._events.put(None))
+        while (event := self._events.get()) is not None:
             yield event
-        result = ended.result()
-        if about.away and isinstance(result, Failed):
-            result = Failed(f"{result.reason} (on {about.host})")
+        result = future.result()
+        if info.remote and isinstance(result, Failure):
+            result = Failure(f"{result.reason} (on {info.host})")
         yield result
 
     def close(self) -> None:
-        """Give the models' memory and connections back."""
-        self._thread.submit(self._models.close).result()
+        """Release the memory and the connections of the models."""
+        self._thread.submit(self._analyzer.close).result()
 
 
-class _Telling(logging.Handler):
-    """Warnings on the user's terminal: which backend is replaced by its fallback, and why."""
+class _EmitWarnings(logging.Handler):
+    """Shows logged warnings on the user's terminal, such as that a backend is replaced."""
 
-    def __init__(self, told: SimpleQueue[Note | Trouble | Progress | None]) -> None:
+    def __init__(self, events: SimpleQueue[Event | None]) -> None:
         super().__init__(logging.WARNING)
-        self._told = told
+        self._events = events
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._told.put(Trouble(record.getMessage()))
+        self._events.put(Problem(record.getMessage()))

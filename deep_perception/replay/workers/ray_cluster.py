@@ -1,4 +1,4 @@
-"""A Ray cluster to replay on: a running one, or one of this machine alone."""
+"""The Ray cluster to replay on: a running one, or a temporary one of this machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from ray.exceptions import RayError
 from deep_perception.backends import BackendUnavailable
 
 LOCAL = "local"
-# Longer than a cluster takes to answer, much shorter than Ray tries.
-ANSWERS_WITHIN_S = 30.0
+# Seconds. A cluster answers sooner, and Ray alone would try for much longer.
+ANSWER_WITHIN_S = 30.0
 REFUSED = 3
 QUIET: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-# Only messages go through it. Ray would take a third of the memory.
+# Only messages go through the object store, for which Ray would reserve a third of the memory.
 OBJECT_STORE_BYTES = 100_000_000
-# Where no cluster is, or this machine is no part of it, Ray tries for minutes or ends the process.
+# Without a cluster, or on a machine outside of it, Ray tries for minutes or ends the process.
+# Therefore another process tries first.
 PROBE = f"""
 import sys, ray
 try:
@@ -37,26 +38,26 @@ except Exception as error:
 
 
 def unavailable(address: str, reason: str) -> BackendUnavailable:
-    """What to raise when nothing can be replayed at ``address``."""
+    """Return the error for an ``address`` at which nothing can be replayed."""
     return BackendUnavailable(f"--ray {address}: {' '.join(reason.split())}")
 
 
 @contextmanager
 def cluster(address: str, cpus: int | None) -> Iterator[None]:
-    """Be in the cluster at ``address``; "local": in one that is there meanwhile, with ``cpus``.
+    """Connect to the cluster at ``address``; "local" is a temporary one with ``cpus``.
 
     Raises BackendUnavailable.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # What is wrong is said here, in one line.
+    # This package reports errors itself, in one line.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    # There is no setting that keeps what it prints of dead actors off the terminal.
+    # No setting keeps Ray from printing about dead actors on the terminal.
     ray._private.worker._worker_logs_enabled = False
     on_sigterm = signal.getsignal(signal.SIGTERM)
     with ExitStack() as stack:
         try:
             if address == LOCAL:
-                # Ray leaves there what it logs.
+                # The folder takes Ray's log files.
                 folder = stack.enter_context(
                     tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
                 )
@@ -72,43 +73,43 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
         except (RayError, RuntimeError, ValueError, OSError) as error:
             raise unavailable(address, str(error)) from None
         except SystemExit:
-            # That is what Ray makes of SIGTERM while it begins.
+            # Ray turns a SIGTERM during its start into a SystemExit.
             raise KeyboardInterrupt from None
-        # Ray's would end the process without a word.
+        # Ray's own handler would end the process without a message.
         signal.signal(signal.SIGTERM, on_sigterm)
         yield
 
 
 def _probe(address: str) -> None:
-    """Raises ValueError where ``ray.init`` would do worse.
+    """Raise ValueError if ``ray.init`` would hang or end this process.
 
-    A cluster that asks for a token gets it: `ray start` makes one, and `ray.init` sends it to an
-    address only where RAY_AUTH_MODE says so.
+    Sends the token to a cluster that requires one: `ray start` creates it, but `ray.init` sends it
+    to an address only if RAY_AUTH_MODE is set.
     """
-    done = _probed(address)
+    done = _run_probe(address)
     if done.returncode == REFUSED and "Token" in done.stderr and "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
-        # It was read when Ray was imported.
+        # Ray has read the variable at its import.
         ray._raylet.Config.initialize("")
-        done = _probed(address)
+        done = _run_probe(address)
     if done.returncode == REFUSED:
         lines = [re.sub(r"^\[.*?\] \S+: ", "", line) for line in done.stderr.splitlines()]
-        said = "; ".join(dict.fromkeys(lines[-2:]))
-        # Every machine of a cluster has it.
-        expected = "; expected its token in ~/.ray/auth_token" if "Token" in said else ""
-        raise ValueError(said + expected)
+        reason = "; ".join(dict.fromkeys(lines[-2:]))
+        # Every machine of the cluster has this file.
+        expected = "; expected its token in ~/.ray/auth_token" if "Token" in reason else ""
+        raise ValueError(reason + expected)
     if done.returncode:
-        raise ValueError("this machine is no part of that cluster; run the command on one that is")
+        raise ValueError("this machine is not part of that cluster; run the command on one that is")
 
 
-def _probed(address: str) -> subprocess.CompletedProcess[str]:
+def _run_probe(address: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             [sys.executable, "-c", PROBE, address],
-            capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=False,
+            capture_output=True, text=True, timeout=ANSWER_WITHIN_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ValueError(
-            f"no cluster answers there within {ANSWERS_WITHIN_S:.0f} s; begin one with `ray start "
-            "--head`, or take --ray local"
+            f"no cluster answers there within {ANSWER_WITHIN_S:.0f} s; start one with `ray start "
+            "--head`, or use --ray local"
         ) from None

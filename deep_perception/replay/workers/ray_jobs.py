@@ -1,23 +1,22 @@
-"""Many recordings at once on a Ray cluster, or on one that is made of this machine alone."""
+"""Many recordings at once on a Ray cluster, which may consist of this machine only."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from deep_perception import __version__
-from deep_perception.replay.events import Tell, Trouble
+from deep_perception.replay.events import Emit, Event, Problem
 from deep_perception.replay.outputs.summary import Summary
 from deep_perception.replay.task import Task
-from deep_perception.replay.workers.attempt import Failed, once_more
-from deep_perception.replay.workers.ray_actor import About, Place, Replayer
+from deep_perception.replay.workers.attempt import Failure
+from deep_perception.replay.workers.pool import WorkerDied, WorkerPool
+from deep_perception.replay.workers.ray_actor import ActorInfo, ProcessContext, Replayer
 from deep_perception.replay.workers.ray_cluster import cluster, unavailable
 from deep_perception.settings import Settings
 
@@ -27,36 +26,35 @@ END_WITHIN_S = 5.0
 
 
 def replay_on_ray(
-    tasks: Sequence[Task], settings: Settings, address: str, workers: int | None, tell: Tell
-) -> Iterator[tuple[Task, Summary | Failed]]:
-    """Each task with what came of it, as they end; ``workers`` of them at once, None: all that fit.
+    tasks: Sequence[Task], settings: Settings, address: str, workers: int | None, emit: Emit
+) -> Iterator[tuple[Task, Summary | Failure]]:
+    """Yield each task with its result as they end, ``workers`` at once (None: all that fit).
 
-    ``address`` is of a running cluster, which is left running; with "local" one is started and
-    stopped. What an actor was at that dies is gone on with by another one. Raises
-    BackendUnavailable when there is no cluster that could replay.
+    ``address`` is that of a running cluster, which is left running; "local" starts and stops one.
+    Raises BackendUnavailable if there is no cluster that can replay.
     """
     with cluster(address, workers and min(workers, len(tasks))):
-        team = _Team(tasks, settings, address, workers)
+        pool = _RayPool(tasks, settings, address, workers)
         try:
-            yield from team.replay(tasks, tell)
+            yield from pool.replay(tasks, emit)
         finally:
-            team.end()
+            pool.end()
 
 
-def _room(settings: Settings, workers: int | None, tasks: int) -> tuple[int, dict[str, Any]]:
-    """How many actors there are to be, and what each of them takes of the cluster."""
+def _resources(settings: Settings, workers: int | None, tasks: int) -> tuple[int, dict[str, Any]]:
+    """Return the number of actors, and the resources of the cluster that each of them takes."""
     total = ray.cluster_resources()
-    gpus, words = int(total.get("GPU", 0)), settings.describer
+    gpus, describer = int(total.get("GPU", 0)), settings.describer
     sam2 = settings.segmenter.backend.startswith("sam2")
-    # Whoever names one of the GPUs shares them out.
+    # A setting that names one GPU ("cuda:1") shares the GPUs out itself.
     on_gpu = (sam2 and settings.segmenter.device in ("auto", "cuda")) or (
-        words.backend == "dam" and words.dam.device == "cuda"
+        describer.backend == "dam" and describer.dam.device == "cuda"
     )
     if on_gpu and gpus:
         count = min(workers or gpus, tasks)
         return count, {"num_cpus": 1, "num_gpus": 1 / math.ceil(count / gpus)}
     if sam2:
-        # It keeps all cores of a machine busy.
+        # SAM2 on a CPU uses all cores of a machine.
         machines = sum(node["Alive"] and "CPU" in node["Resources"] for node in ray.nodes())
         count = min(workers or max(1, machines), tasks)
         return count, {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
@@ -64,118 +62,97 @@ def _room(settings: Settings, workers: int | None, tasks: int) -> tuple[int, dic
     return min(workers or max(1, cpus), tasks), {"num_cpus": 1}
 
 
-class _Team:
-    """The actors, as many as there are recordings at most."""
+class _RayPool(WorkerPool["_RayWorker"]):
+    """At most as many actors as there are recordings."""
 
     def __init__(
         self, tasks: Sequence[Task], settings: Settings, address: str, workers: int | None
     ) -> None:
-        count, takes = _room(settings, workers, len(tasks))
+        count, resources = _resources(settings, workers, len(tasks))
         self._address = address
-        self._settings, self._home = settings, Place.here()
-        self._actors = ray.remote(Replayer).options(**takes)
-        self._workers = [self._start() for _ in range(count)]
+        self._settings, self._home = settings, ProcessContext.current()
+        self._actors = ray.remote(Replayer).options(**resources)
+        self.workers = [self.start_worker() for _ in range(count)]
         self._refusals: dict[str, None] = {}
-        self._told: set[str] = set()
+        self._emitted: set[str] = set()
 
-    def _start(self) -> _Worker:
-        return _Worker(self._actors.remote(self._settings, self._home))
+    def start_worker(self) -> _RayWorker:
+        return _RayWorker(self._actors.remote(self._settings, self._home))
 
-    def replay(self, tasks: Sequence[Task], tell: Tell) -> Iterator[tuple[Task, Summary | Failed]]:
-        waiting, deaths = deque(tasks), Counter[Path]()
-        while waiting or any(worker.task for worker in self._workers):
-            for worker in self._workers:
-                if worker.idle and waiting:
-                    worker.give(waiting.popleft())
-            for worker in self._ready(tell):
-                task = worker.task
-                if task is None:
-                    self._welcome(worker, tell)
-                    continue
-                try:
-                    event = ray.get(next(worker.waits_for))
-                except RayError:
-                    worker.end()
-                    self._workers[self._workers.index(worker)] = self._start()
-                    deaths[task.folder] += 1
-                    again = once_more(task, deaths[task.folder], tell)
-                    if isinstance(again, Failed):
-                        yield task, again
-                    else:
-                        waiting.appendleft(again)
-                    continue
-                if isinstance(event, (Summary, Failed)):
-                    worker.leave()
-                    yield task, event
-                else:
-                    tell(event)
+    def wait(self, emit: Emit) -> list[_RayWorker]:
+        pending = [worker.pending for worker in self.workers if not worker.idle]
+        found, _ = ray.wait(pending, timeout=ROOM_WITHIN_S)
+        if not found and not any(worker.info for worker in self.workers):
+            self._emit_once("waiting for the cluster to have room", emit)
+        ready = [worker for worker in self.workers if worker.pending in found]
+        for worker in ready:
+            if worker.task is None:
+                self._admit(worker, emit)
+        return [worker for worker in ready if worker.task is not None]
 
-    def _ready(self, tell: Tell) -> list[_Worker]:
-        """Those that have something to say."""
-        waits = [worker.waits_for for worker in self._workers if not worker.idle]
-        ready, _ = ray.wait(waits, timeout=ROOM_WITHIN_S)
-        if not ready and not any(worker.about for worker in self._workers):
-            self._tell_once("waiting for the cluster to have room", tell)
-        return [worker for worker in self._workers if worker.waits_for in ready]
-
-    def _welcome(self, worker: _Worker, tell: Tell) -> None:
-        """To work, or out of the team."""
+    def _admit(self, worker: _RayWorker, emit: Emit) -> None:
+        """Make a started worker available, or remove it if it cannot replay."""
         try:
-            about: About = ray.get(worker.waits_for)
-            theirs = about.version
-            reason = f"{about.host} has {theirs}, here is {__version__}"
-            worker.about = about if theirs == __version__ else None
+            info: ActorInfo = ray.get(worker.pending)
+            reason = f"{info.host} has {info.version}, here is {__version__}"
+            worker.info = info if info.version == __version__ else None
         except RayError as error:
             reason = str(error).strip().rpartition("\n")[2]
-        if worker.about is None:
+        if worker.info is None:
             worker.end()
-            self._workers.remove(worker)
+            self.workers.remove(worker)
             self._refusals[f"a machine of the cluster cannot replay ({reason}); {INSTALL}"] = None
-            if not self._workers:
+            if not self.workers:
                 raise unavailable(self._address, "; ".join(self._refusals))
-        if any(each.about for each in self._workers):
+        if any(other.info for other in self.workers):
             for refusal in self._refusals:
-                self._tell_once(refusal, tell)
+                self._emit_once(refusal, emit)
 
-    def _tell_once(self, what: str, tell: Tell) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            tell(Trouble(f"--ray {self._address}: {what}"))
+    def _emit_once(self, text: str, emit: Emit) -> None:
+        if text not in self._emitted:
+            self._emitted.add(text)
+            emit(Problem(f"--ray {self._address}: {text}"))
 
     def end(self) -> None:
-        """Those that are at something at once: what they had done is kept."""
+        # Idle actors close their models; the others end at once, as their journals are consistent.
         with suppress(RayError):
-            closing = [each.actor.close.remote() for each in self._workers if each.idle]
+            closing = [worker.actor.close.remote() for worker in self.workers if worker.idle]
             if closing:
                 ray.wait(closing, num_returns=len(closing), timeout=END_WITHIN_S)
-        for worker in self._workers:
-            worker.end()
+        super().end()
 
 
-class _Worker:
-    """An actor, and the recording that it is at."""
+class _RayWorker:
+    """An actor, and the recording that it replays. ``info`` is None until it has started."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
-        self.about: About | None = None
+        self.info: ActorInfo | None = None
         self.task: Task | None = None
-        self.waits_for = actor.about.remote()
+        self.pending = actor.info.remote()
 
     @property
     def idle(self) -> bool:
-        return self.about is not None and self.task is None
+        return self.info is not None and self.task is None
 
-    def give(self, task: Task) -> None:
-        if self.about is not None and self.about.away:
-            # It looks whether it sees it.
+    def assign(self, task: Task) -> None:
+        if self.info is not None and self.info.remote:
+            # The actor checks whether its machine sees this folder.
             with suppress(OSError):
                 task.folder.mkdir(parents=True, exist_ok=True)
         self.task = task
-        self.waits_for = self.actor.replay.remote(task)
+        self.pending = self.actor.replay.remote(task)
 
-    def leave(self) -> None:
-        """The recording is done with, and the folder gone if nothing came of it."""
-        if self.task is not None and self.about is not None and self.about.away:
+    def receive(self) -> Event | Summary | Failure:
+        try:
+            message: Event | Summary | Failure = ray.get(next(self.pending))
+        except RayError:
+            raise WorkerDied from None
+        return message
+
+    def release(self) -> None:
+        # The folder that assign() created is removed if the replay wrote nothing into it.
+        if self.task is not None and self.info is not None and self.info.remote:
             with suppress(OSError):
                 self.task.folder.rmdir()
         self.task = None

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deep_perception import analyzer as analyzer_module
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.chat import Chat
@@ -408,6 +409,7 @@ def test_the_first_words_come_while_the_sweep_still_runs():
         settings.describer.url = server.url
         with Analyzer(settings) as analyzer:
             analyzer.models.segmenter = Slow()
+            describer = analyzer.models.describer = Counted(analyzer.models.describer)
             analyzer.analyze(
                 PHOTO, callbacks=Callbacks(on_region=lambda region: order.append("described"))
             )

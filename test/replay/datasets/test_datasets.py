@@ -23,10 +23,10 @@ from deep_perception.points import Point
 from deep_perception.regions import Description, Region
 from deep_perception.replay.datasets import EXPORTS, ExportError, check, export, pairs
 from deep_perception.replay.datasets.labels_csv import LabelsError, read
-from deep_perception.replay.datasets.pairs import around
-from deep_perception.replay.datasets.split import Times
+from deep_perception.replay.datasets.pairs import with_margin
+from deep_perception.replay.datasets.split import ImageTimes
 from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
-from deep_perception.replay.files import InUse, lock
+from deep_perception.replay.files import FolderInUse, lock_folder
 from support.photograph_scenes import FRONT, REAR, Photographed, with_words
 from support.yolo_reader import filled, labels_of, read_dataset, read_labels
 
@@ -47,10 +47,13 @@ class Scenes:
 
     def __init__(self, recordings):
         self.all = [
-            (bag, dataclasses.replace(seen, position=7 * number), functools.partial(picture, seen))
+            (
+                bag,
+                dataclasses.replace(record, position=7 * number),
+                functools.partial(photographed.picture, record),
+            )
             for bag, photographed in recordings.items()
-            for picture in [photographed.picture]
-            for number, seen in enumerate(photographed.scenes)
+            for number, record in enumerate(photographed.scenes)
         ]
 
     def __iter__(self):
@@ -59,7 +62,7 @@ class Scenes:
     def changed(self, change):
         """The same with other scenes."""
         other = Scenes({})
-        other.all = [(bag, change(seen), picture) for bag, seen, picture in self.all]
+        other.all = [(bag, change(record), picture) for bag, record, picture in self.all]
         return other
 
     def written(self):
@@ -69,9 +72,9 @@ class Scenes:
     def described(self):
         """Every region with words."""
         return [
-            (bag, seen, region)
-            for bag, seen, _ in self.all
-            for region in seen.scene.regions
+            (bag, record, region)
+            for bag, record, _ in self.all
+            for region in record.scene.regions
             if has_words(region)
         ]
 
@@ -118,11 +121,11 @@ def same_order(dataset):
 def labelled(scenes, labels):
     """The same scenes, their regions' labels from a list, again and again."""
 
-    def change(seen):
-        for place, region in enumerate(seen.scene.regions):
+    def change(record):
+        for place, region in enumerate(record.scene.regions):
             if region.description.label:
-                seen = with_words(seen, place, label=labels[place % len(labels)])
-        return seen
+                record = with_words(record, place, label=labels[place % len(labels)])
+        return record
 
     return scenes.changed(change)
 
@@ -134,7 +137,7 @@ def test_coco_masks_are_those_of_the_regions_to_the_pixel(made, scenes):
     dataset = opened(made / "coco/annotations/instances.json")
     found, expected = same_order(dataset), scenes.described()
     assert len(found) == len(expected) > 200
-    for annotation, (bag, seen, region) in zip(found, expected, strict=True):
+    for annotation, (bag, record, region) in zip(found, expected, strict=True):
         np.testing.assert_array_equal(dataset.annToMask(annotation), region.source_mask())
         x, y, width, height = annotation["bbox"]
         assert (x, y, x + width, y + height) == region.box
@@ -147,10 +150,11 @@ def test_coco_masks_are_those_of_the_regions_to_the_pixel(made, scenes):
         assert category["name"].casefold() == region.description.label.casefold()
         (image,) = dataset.loadImgs(annotation["image_id"])
         assert (image["bag"], image["topic"], image["stamp_ns"]) == (
-            bag, seen.topic, seen.stamp_ns,
+            bag, record.topic, record.stamp_ns,
         )  # fmt: skip
-        assert (image["width"], image["height"]) == seen.scene.size
-    statuses = {region.description.status for _, seen, _ in scenes for region in seen.scene.regions}
+        assert (image["width"], image["height"]) == record.scene.size
+    regions = [region for _, record, _ in scenes for region in record.scene.regions]
+    statuses = {region.description.status for region in regions}
     assert statuses == {"described", "reused", "failed", "pending"}
 
 
@@ -250,10 +254,10 @@ def test_yolo_boxes_are_those_of_the_regions(made, scenes, monkeypatch, tmp_path
 def test_yolo_outlines_are_near_to_the_masks(made, scenes):
     data = read_dataset(made / "yolo-seg/data.yaml")
     regions = {
-        f"{'drive' if bag == 'drive' else 'Fahrt_2_5'}_{seen.position:08d}.jpg": [
-            region for region in seen.scene.regions if has_words(region)
+        f"{'drive' if bag == 'drive' else 'Fahrt_2_5'}_{record.position:08d}.jpg": [
+            region for region in record.scene.regions if has_words(region)
         ]
-        for bag, seen, _ in scenes.written()
+        for bag, record, _ in scenes.written()
     }
     for _, path in pictures_of(data):
         _, boxes, outlines = read_labels(path, data["nc"])
@@ -271,13 +275,13 @@ def test_yolo_outlines_are_near_to_the_masks(made, scenes):
 def test_pictures_that_ultralytics_refuses_are_not_in_yolo(scenes, tmp_path, name):
     both = Scenes({})
     both.all = [*scenes.all]
-    bag, seen, _ = scenes.written()[0]
+    bag, record, _ = scenes.written()[0]
     for number, (width, height) in enumerate([(9, 40), (40, 9), (10, 10)]):
-        words = next(filter(has_words, seen.scene.regions)).description
+        words = next(filter(has_words, record.scene.regions)).description
         region = region_of(np.ones((height, width), bool)).described(words)
         size = Size(width, height)
-        scene = dataclasses.replace(seen.scene, size=size, regions=(region,))
-        small = dataclasses.replace(seen, position=90_000 + number, scene=scene)
+        scene = dataclasses.replace(record.scene, size=size, regions=(region,))
+        small = dataclasses.replace(record, position=90_000 + number, scene=scene)
         both.all.append((bag, small, lambda size=size: np.zeros((*size[::-1], 3), np.uint8)))
     said = export([name, "coco"], tmp_path, both)
     data = read_dataset(tmp_path / name / "data.yaml")
@@ -300,7 +304,7 @@ def test_neighbouring_pictures_are_never_in_both_parts(made, recordings, tmp_pat
     single = Scenes({"drive": recordings["drive"]})
     export(["yolo"], tmp_path, single)
     data = read_dataset(tmp_path / "yolo/data.yaml")
-    places = {seen.position: seen.log_ns for _, seen, _ in single}
+    places = {record.position: record.log_ns for _, record, _ in single}
     times = {
         part: [places[int(path.stem[-8:])] for path in data[part].iterdir()]
         for part in ("train", "val")
@@ -312,7 +316,7 @@ def test_neighbouring_pictures_are_never_in_both_parts(made, recordings, tmp_pat
 @given(st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 99), min_size=1, max_size=30)))
 def test_a_split_is_of_whole_recordings_or_moments(bags):
     def split_of(order):
-        times = Times()
+        times = ImageTimes()
         for bag in order:
             for time in bags[bag]:
                 times.add(bag, time)
@@ -320,7 +324,7 @@ def test_a_split_is_of_whole_recordings_or_moments(bags):
 
     split = split_of(bags)
     assert split == split_of(list(reversed(bags)))
-    parts = {(bag, time): split.part(bag, time) for bag in bags for time in bags[bag]}
+    parts = {(bag, time): split.split_of(bag, time) for bag in bags for time in bags[bag]}
     val = [bag for bag, _ in parts if parts[bag, _] == "val"]
     if len(bags) > 1:
         assert set(parts.values()) == {"train", "val"}
@@ -339,7 +343,8 @@ def test_a_split_is_of_whole_recordings_or_moments(bags):
 def test_a_part_that_is_empty_is_said_to_be(made, scenes, tmp_path, name):
     other = Scenes({})
     other.all = [
-        (bag, seen, picture if bag == "drive" else lambda: None) for bag, seen, picture in scenes
+        (bag, record, picture if bag == "drive" else lambda: None)
+        for bag, record, picture in scenes
     ]
     assert any("0 in val (YOLO has nothing" in line for line in export([name], tmp_path, other))
     said = ": val without a picture that could be used (by recording, val is "
@@ -366,10 +371,10 @@ def test_every_yolo_line_is_inside_of_the_picture(height, width, data):
     region, size = region_of(mask), Size(width, height)
     assert encode(mask) == region.rle
     for writer in (Yolo, YoloSeg):
-        places = writer.places(region, size)
-        assert ((places >= 0) & (places <= 1)).all()
-    assert len(places) >= 3
-    found = filled(np.round(places, 6), width, height)
+        coordinates = writer.coordinates(region, size)
+        assert ((coordinates >= 0) & (coordinates <= 1)).all()
+    assert len(coordinates) >= 3
+    found = filled(np.round(coordinates, 6), width, height)
     assert not (mask & ~found).any()
 
 
@@ -381,10 +386,10 @@ def shards(folder):
 
 
 def test_pairs_are_read_by_webdataset(made, scenes):
-    pictures = {id(seen): picture for _, seen, picture in scenes}
+    pictures = {id(record): picture for _, record, picture in scenes}
     dataset = webdataset.WebDataset(shards(made / "pairs"), shardshuffle=False).decode("rgb8")
     found = list(dataset)
-    for sample, (bag, seen, region) in zip(found, scenes.described(), strict=True):
+    for sample, (bag, record, region) in zip(found, scenes.described(), strict=True):
         assert sample["txt"] == region.description.text
         x1, y1, x2, y2 = sample["json"]["crop_xyxy"]
         assert x1 <= region.box.x1 < region.box.x2 <= x2
@@ -392,7 +397,7 @@ def test_pairs_are_read_by_webdataset(made, scenes):
         np.testing.assert_array_equal(
             sample["mask.png"][..., 0] > 0, region.source_mask()[y1:y2, x1:x2]
         )
-        crop = pictures[id(seen)]()[y1:y2, x1:x2, ::-1]
+        crop = pictures[id(record)]()[y1:y2, x1:x2, ::-1]
         assert np.abs(sample["jpg"].astype(int) - crop).mean() < 5
         assert sample["json"]["bag"] == bag
         assert sample["json"]["bbox_xyxy"] == list(region.box)
@@ -415,7 +420,7 @@ def test_pairs_as_lines_with_crops(made):
 
 
 def test_pairs_in_several_shards(scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(pairs, "SHARD", 50)
+    monkeypatch.setattr(pairs, "PAIRS_PER_SHARD", 50)
     export(["pairs"], tmp_path, scenes)
     members, counts = [], []
     for path in shards(tmp_path / "pairs"):
@@ -433,7 +438,7 @@ def test_a_crop_has_a_margin_inside_of_the_picture(width, height, data):
     x1, y1 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     x2, y2 = data.draw(st.integers(x1 + 1, width)), data.draw(st.integers(y1 + 1, height))
     box = pairs.Box(x1, y1, x2, y2)
-    crop = around(box, Size(width, height))
+    crop = with_margin(box, Size(width, height))
     assert 0 <= crop.x1 <= x1 < x2 <= crop.x2 <= width
     assert 0 <= crop.y1 <= y1 < y2 <= crop.y2 <= height
     assert crop.x1 == 0 or x1 - crop.x1 >= max(8, box.width // 10)
@@ -451,13 +456,13 @@ def test_a_person_reviews_the_labels(scenes, tmp_path):
         (int(row["count"]) for row in listed), reverse=True
     )
     assert all(row["class"] == row["label"] for row in listed)
-    assert not any("nobody" in line for line in said)
+    assert not any("not reviewed" in line for line in said)
 
     edited = tmp_path / "map.csv"
     edited.write_text("label;class\r\nmug;cup\r\ngray cup;cup\r\nwall;\r\nbox;box\r\n")
     said = export(["coco", "pairs", "yolo"], tmp_path, four, read(edited))
-    (unreviewed,) = [line for line in said if "nobody" in line]
-    assert re.search(r"1 labels that nobody reviewed: lamp \(\d+\)", unreviewed)
+    (unreviewed,) = [line for line in said if "not reviewed" in line]
+    assert re.search(r"1 labels that were not reviewed: lamp \(\d+\)", unreviewed)
     (unwanted,) = [line for line in said if "without a class" in line]
     assert "1 labels without a class: wall" in unwanted
     dataset = opened(tmp_path / "coco/annotations/instances.json")
@@ -482,22 +487,22 @@ def test_a_person_reviews_the_labels(scenes, tmp_path):
 
 
 def test_a_second_run_with_the_same_labels_changes_nothing(scenes, tmp_path):
-    """Also where the map is the list itself; and what nobody reviewed is no background."""
+    """Also where the map is the list itself; and an unreviewed label is no background."""
     left = iter(["mug", *["dog"] * 99])
 
-    def change(seen):
+    def change(record):
         label = next(left)
-        for place, region in enumerate(seen.scene.regions):
+        for place, region in enumerate(record.scene.regions):
             if region.description.label:
-                seen = with_words(seen, place, label=label)
-        return seen
+                record = with_words(record, place, label=label)
+        return record
 
     mixed = scenes.changed(change)
     listed = tmp_path / "labels.csv"
     listed.write_text("label,class\nmug,mug\n")
     said = export(["coco", "yolo"], tmp_path, mixed, read(listed))
     found = content(tmp_path)
-    assert any("pictures with only labels that nobody reviewed" in line for line in said)
+    assert any("images whose labels were not reviewed" in line for line in said)
     dataset = opened(tmp_path / "coco/annotations/instances.json")
     assert len(dataset.imgs) == 1
     # What is left out is not split.
@@ -562,8 +567,8 @@ def test_the_same_scenes_give_the_same_bytes(made, scenes, tmp_path):
                 if key.startswith(f"{name}/")} == expected  # fmt: skip
     assert not [path for path in ours if ".part" in path]
     assert str(len(scenes.described())) in next(line for line in said if line.startswith("pairs:"))
-    (wordless,) = [line for line in said if "without words" in line]
-    assert re.search(r"\([1-9]\d* failed, [1-9]\d* pending\)", wordless)
+    (undescribed,) = [line for line in said if "without a description" in line]
+    assert re.search(r"\([1-9]\d* failed, [1-9]\d* pending\)", undescribed)
 
 
 def test_one_scene_at_a_time_is_in_memory(scenes, tmp_path):
@@ -572,8 +577,8 @@ def test_one_scene_at_a_time_is_in_memory(scenes, tmp_path):
     class Fresh:
         def __iter__(self):
             nonlocal most
-            for bag, seen, picture in scenes:
-                fresh = dataclasses.replace(seen)
+            for bag, record, picture in scenes:
+                fresh = dataclasses.replace(record)
                 alive.add(fresh)
                 most = max(most, len(alive))
                 yield bag, fresh, picture
@@ -587,34 +592,34 @@ def test_one_scene_at_a_time_is_in_memory(scenes, tmp_path):
 def test_pictures_that_cannot_be_read_are_left_out(scenes, tmp_path):
     other = Scenes({})
     other.all = [*scenes.all]
-    bag, seen, _ = other.all[0]
-    other.all[0] = bag, seen, lambda: None
-    bag, seen, picture = other.all[1]
-    other.all[1] = bag, seen, lambda: picture()[:50]
+    bag, record, _ = other.all[0]
+    other.all[0] = bag, record, lambda: None
+    bag, record, picture = other.all[1]
+    other.all[1] = bag, record, lambda: picture()[:50]
     assert other.all[:2] == other.written()[:2]
     said = export(["coco", "yolo"], tmp_path, other)
-    assert "left out: 2 pictures that cannot be read" in said
+    assert "left out: 2 images that cannot be read" in said
     dataset = opened(tmp_path / "coco/annotations/instances.json")
     assert len(dataset.imgs) == len(other.written()) - 2
     assert len(list((tmp_path / "yolo/images").rglob("*.jpg"))) == len(dataset.imgs)
-    other.all = [(bag, seen, lambda: None) for bag, seen, _ in other.all]
-    with pytest.raises(ExportError, match=r"none of \d+ pictures can be read"):
+    other.all = [(bag, record, lambda: None) for bag, record, _ in other.all]
+    with pytest.raises(ExportError, match=r"none of \d+ images can be read"):
         export(["coco"], tmp_path, other)
 
 
 def test_a_picture_of_which_nothing_is_known_is_no_example_of_nothing(scenes, tmp_path):
     empty = dataclasses.replace(scenes.all[0][1].scene, regions=())
 
-    def change(seen):
-        if seen.position == 0:
-            return dataclasses.replace(seen, scene=empty)
-        if seen.position == 7:
+    def change(record):
+        if record.position == 0:
+            return dataclasses.replace(record, scene=empty)
+        if record.position == 7:
             regions = [
-                region.described(Description(status="pending")) for region in seen.scene.regions
+                region.described(Description(status="pending")) for region in record.scene.regions
             ]
-            scene = dataclasses.replace(seen.scene, regions=tuple(regions))
-            return dataclasses.replace(seen, scene=scene)
-        return seen
+            scene = dataclasses.replace(record.scene, regions=tuple(regions))
+            return dataclasses.replace(record, scene=scene)
+        return record
 
     export(["yolo"], tmp_path, scenes.changed(change))
     data = read_dataset(tmp_path / "yolo/data.yaml")
@@ -636,7 +641,7 @@ def test_recordings_of_nearly_the_same_name(recordings, tmp_path):
 
 def test_words_that_no_file_can_hold(scenes, tmp_path):
     odd = scenes.changed(
-        lambda seen: with_words(seen, 0, text='Half a \ud800 pair,\nand "quotes".', label="odd")
+        lambda record: with_words(record, 0, text='Half a \ud800 pair,\nand "quotes".', label="odd")
     )
     export(list(EXPORTS), tmp_path, odd)
     texts = [each["caption"] for each in same_order(
@@ -647,18 +652,18 @@ def test_words_that_no_file_can_hold(scenes, tmp_path):
 
 
 def test_no_words_at_all(scenes, tmp_path):
-    def silent(seen):
+    def silent(record):
         regions = [
             region.described(Description(status="failed", error="no server"))
-            for region in seen.scene.regions
+            for region in record.scene.regions
         ]
         return dataclasses.replace(
-            seen, scene=dataclasses.replace(seen.scene, regions=tuple(regions))
+            record, scene=dataclasses.replace(record.scene, regions=tuple(regions))
         )
 
-    with pytest.raises(ExportError, match=r"no region has words \(\d+ failed\): .* nothing to"):
+    with pytest.raises(ExportError, match=r"no region is described \(\d+ failed\): nothing can"):
         export(["coco"], tmp_path, scenes.changed(silent))
-    with pytest.raises(ExportError, match="no region has words: "):
+    with pytest.raises(ExportError, match="no region is described: "):
         export(["coco"], tmp_path, [])
     assert not (tmp_path / "coco").exists()
 
@@ -684,12 +689,8 @@ def test_what_was_there_stays_until_all_is_made(copied, scenes):
     assert content(copied) == before
     # As after kill -9.
     (copied / ".replay/coco.part/images").mkdir(parents=True)
-    taken = lock(copied / ".replay")
-    try:
-        with pytest.raises(InUse):
-            export(["coco"], copied, scenes)
-    finally:
-        taken.release()
+    with lock_folder(copied / ".replay"), pytest.raises(FolderInUse):
+        export(["coco"], copied, scenes)
     export(["coco"], copied, scenes)
     assert content(copied) == before
 

@@ -47,23 +47,23 @@ def look(path, topics=None):
         found = []
         for frame in recording.frames(topics):
             stream = streams[frame.topic]
-            selected = stream.select(frame.stamp_ns, frame.picture, settings.keyframes)
+            selected = stream.select(frame.stamp_ns, frame.image, settings.keyframes)
             if selected is None:
                 continue
             scene = stream.analyze(analyzer, selected, settings)
-            seen = SceneRecord(
+            record = SceneRecord(
                 topic=frame.topic, position=frame.position, log_ns=frame.log_ns,
                 stamp_ns=frame.stamp_ns, frame_id=frame.frame_id,
                 keyframe=next(numbers[frame.topic]), reason=selected.decision.reason, scene=scene,
             )  # fmt: skip
-            found.append(from_line(to_line(seen)))
+            found.append(from_line(to_line(record)))
         return found
 
 
-def write(path, folder, seen, *, images="all", topics=None, output=None, **limits):
+def write(path, folder, records, *, images="all", topics=None, output=None, **limits):
     with Recording(path) as recording:
         write_bag(
-            folder, recording, topics or list(recording.image_topics), seen, images=images,
+            folder, recording, topics or list(recording.image_topics), records, images=images,
             settings=output or OutputSettings(), **limits,
         )  # fmt: skip
     return folder
@@ -89,9 +89,9 @@ def drive(tmp_path_factory):
     """(recording of a camera, its scenes): the view changes twice."""
     path = tmp_path_factory.mktemp("drive") / "drive"
     bags.write(path, bags.together(bags.camera(bags.moving_scene(45)), bags.words(9)))
-    seen = look(path)
-    assert 3 <= len(seen) < 15 and all(each.scene.regions for each in seen)
-    return path, seen
+    records = look(path)
+    assert 3 <= len(records) < 15 and all(each.scene.regions for each in records)
+    return path, records
 
 
 @pytest.fixture(scope="module")
@@ -109,18 +109,18 @@ def two_cameras(tmp_path_factory):
 
 
 def test_each_scene_is_in_the_bag_field_by_field(drive, tmp_path):
-    path, seen = drive
-    found = list(decoded(write(path, tmp_path / "out", seen)))
+    path, records = drive
+    found = list(decoded(write(path, tmp_path / "out", records)))
     with Recording(path) as recording:
         frames = list(recording.frames([TOPIC]))
     assert [log_ns for _, log_ns, _ in found] == sorted(log_ns for _, log_ns, _ in found)
     images = [message for topic, _, message in found if topic == TOPIC]
-    assert len(images) == 45 and images[7].data == bytes(frames[7].picture().reshape(-1))
+    assert len(images) == 45 and images[7].data == bytes(frames[7].image().reshape(-1))
     for end in ("detections", "regions", "annotated/compressed"):
         times = [log_ns for topic, log_ns, _ in found if topic == f"/analyzer/{end}"]
-        assert times == [each.log_ns for each in seen]
+        assert times == [each.log_ns for each in records]
     detections = [message for topic, _, message in found if topic == "/analyzer/detections"]
-    for message, each in zip(detections, seen, strict=True):
+    for message, each in zip(detections, records, strict=True):
         check_header(message.header, each)
         assert len(message.detections) == len(each.scene.regions)
         for detection, region in zip(message.detections, each.scene.regions, strict=True):
@@ -131,7 +131,7 @@ def test_each_scene_is_in_the_bag_field_by_field(drive, tmp_path):
             assert detection.id == region.track_id != ""
             check_box(detection.bbox, region.box)
     regions = [message for topic, _, message in found if topic == "/analyzer/regions"]
-    for message, each in zip(regions, seen, strict=True):
+    for message, each in zip(regions, records, strict=True):
         check_header(message.header, each)
         scene = each.scene
         assert (message.camera, message.keyframe, message.reason) == (
@@ -148,9 +148,9 @@ def test_each_scene_is_in_the_bag_field_by_field(drive, tmp_path):
             check_region(ours, region, each)
 
 
-def check_header(header, seen):
-    assert header.stamp.sec * 10**9 + header.stamp.nanosec == seen.stamp_ns
-    assert header.frame_id == seen.frame_id == bags.FRAME_ID
+def check_header(header, record):
+    assert header.stamp.sec * 10**9 + header.stamp.nanosec == record.stamp_ns
+    assert header.frame_id == record.frame_id == bags.FRAME_ID
 
 
 def check_box(message, box):
@@ -159,11 +159,11 @@ def check_box(message, box):
     assert (centre.x + message.size_x / 2, centre.y + message.size_y / 2) == (box.x2, box.y2)
 
 
-def check_region(message, region, seen):
+def check_region(message, region, record):
     words = region.description
-    check_header(message.header, seen)
+    check_header(message.header, record)
     check_box(message.bbox, region.box)
-    assert (message.keyframe, message.index) == (seen.keyframe, region.index)
+    assert (message.keyframe, message.index) == (record.keyframe, region.index)
     assert (message.track_id, message.revision) == (region.track_id, region.revision)
     assert (message.source, message.point.x, message.point.y) == (
         region.point.source, region.point.x, region.point.y
@@ -187,13 +187,13 @@ def check_region(message, region, seen):
 
 @pytest.mark.parametrize("labels", ["index", "words"])
 def test_the_annotated_picture_is_the_frame_with_its_regions(drive, tmp_path, labels):
-    path, seen = drive
+    path, records = drive
     output = OutputSettings(labels=labels, jpeg_quality=100)
-    write(path, tmp_path / "out", seen, output=output)
+    write(path, tmp_path / "out", records, output=output)
     with Recording(path) as recording:
-        frames = {frame.position: frame.picture() for frame in recording.frames([TOPIC])}
+        frames = {frame.position: frame.image() for frame in recording.frames([TOPIC])}
     annotated = [m for topic, _, m in decoded(tmp_path / "out") if "annotated" in topic]
-    for message, each in zip(annotated, seen, strict=True):
+    for message, each in zip(annotated, records, strict=True):
         check_header(message.header, each)
         assert message.format == "bgr8; jpeg compressed bgr8"
         picture = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
@@ -201,40 +201,40 @@ def test_the_annotated_picture_is_the_frame_with_its_regions(drive, tmp_path, la
         _, jpeg = cv2.imencode(".jpg", expected, [cv2.IMWRITE_JPEG_QUALITY, 100])
         np.testing.assert_array_equal(picture, cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
         assert (picture != frames[each.position]).mean() > 0.5
-    write(path, tmp_path / "small", seen, output=OutputSettings(jpeg_quality=30))
+    write(path, tmp_path / "small", records, output=OutputSettings(jpeg_quality=30))
     small = [m for topic, _, m in decoded(tmp_path / "small") if "annotated" in topic]
     assert len(small[0].data) < len(annotated[0].data) / 2
 
 
 @pytest.mark.parametrize("images", ["all", "keyframes", "none"])
 def test_the_original_images_are_copied_as_one_wants(drive, tmp_path, images):
-    path, seen = drive
-    folder = write(path, tmp_path / "out", seen, images=images)
+    path, records = drive
+    folder = write(path, tmp_path / "out", records, images=images)
     with Recording(path) as recording:
         frames = list(recording.frames([TOPIC]))
     expected = {
         "all": frames,
-        "keyframes": [frames[each.position] for each in seen],
+        "keyframes": [frames[each.position] for each in records],
         "none": [],
     }[images]
     copied = [each for each in bags.mcap_messages(folder / "bag.mcap") if each[0] == TOPIC]
     assert copied == [(TOPIC, frame.log_ns, frame.data) for frame in expected]
     with AnyReader([folder]) as reader:
         assert (TOPIC in reader.topics) == (images != "none")
-        assert reader.topics["/analyzer/regions"].msgcount == len(seen)
+        assert reader.topics["/analyzer/regions"].msgcount == len(records)
 
 
 def test_only_a_part_of_the_recording_is_copied(drive, tmp_path):
-    path, seen = drive
-    start, stop = seen[1].log_ns, seen[2].log_ns + 1
-    folder = write(path, tmp_path / "out", seen[1:3], start_ns=start, stop_ns=stop)
+    path, records = drive
+    start, stop = records[1].log_ns, records[2].log_ns + 1
+    folder = write(path, tmp_path / "out", records[1:3], start_ns=start, stop_ns=stop)
     times = [log_ns for topic, log_ns, _ in decoded(folder) if topic == TOPIC]
     assert times == list(range(start, stop, 100_000_000))
 
 
 def test_several_cameras_have_names_and_ros_1_becomes_ros_2(two_cameras, tmp_path):
-    path, seen = two_cameras
-    folder = write(path, tmp_path / "out", seen)
+    path, records = two_cameras
+    folder = write(path, tmp_path / "out", records)
     with AnyReader([folder]) as reader:
         assert {name: topic.msgtype for name, topic in reader.topics.items()} == {
             LEFT: bags.IMAGE,
@@ -263,9 +263,9 @@ def test_a_header_without_a_stamp_stays_so(tmp_path):
     frame = next(bags.moving_scene(1))
     recorded = [bags.Recorded(TOPIC, bags.IMAGE, START_NS, bags.image(frame, 0, frame_id="c"))]
     path = bags.write(tmp_path / "bag", recorded)
-    (seen,) = look(path)
-    assert seen.stamp_ns == START_NS
-    for _, _, message in decoded(write(path, tmp_path / "out", [seen])):
+    (record,) = look(path)
+    assert record.stamp_ns == START_NS
+    for _, _, message in decoded(write(path, tmp_path / "out", [record])):
         assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)
         assert message.header.frame_id == "c"
 
@@ -278,10 +278,10 @@ def test_recorded_after_what_a_stamp_can_say(tmp_path, start_ns):
     ]
     path = tmp_path / "bag.mcap"
     bags.write_mcap(path, recorded)
-    seen = look(path)
-    folder = write(path, tmp_path / "out", seen)
+    records = look(path)
+    folder = write(path, tmp_path / "out", records)
     found = [message for topic, _, message in decoded(folder) if topic == "/analyzer/regions"]
-    assert len(found) == len(seen) > 1
+    assert len(found) == len(records) > 1
     for region in (region for message in found for region in message.regions):
         assert (region.first_seen.sec, region.first_seen.nanosec) == (2**31 - 1, 999_999_999)
         assert region.last_described == region.first_seen
@@ -291,20 +291,22 @@ def test_recorded_after_what_a_stamp_can_say(tmp_path, start_ns):
 @pytest.mark.parametrize("labels", ["index", "words"])
 def test_words_that_no_message_can_hold(drive, tmp_path, labels):
     half = "half a \ud800 pair"
-    path, seen = drive
+    path, records = drive
     words = Description(
         status="described", label=half, text=half, describer=half, model=half, prompt_id=half,
         attributes={"colour": "red", half: half},
     )  # fmt: skip
-    scene = seen[0].scene
+    scene = records[0].scene
     first, second, *_ = scene.regions
     failed = Description(status="failed", error=half)
     scene = dataclasses.replace(
         scene, regions=(first.described(words), second.described(failed)), warnings=(half,),
         segmenter=half, segmenter_model=half,
     )  # fmt: skip
-    odd = from_line(to_line(dataclasses.replace(seen[0], scene=scene)))
-    folder = write(path, tmp_path / "out", [odd, *seen[1:]], output=OutputSettings(labels=labels))
+    odd = from_line(to_line(dataclasses.replace(records[0], scene=scene)))
+    folder = write(
+        path, tmp_path / "out", [odd, *records[1:]], output=OutputSettings(labels=labels)
+    )
     found = {topic: message for topic, _, message in reversed(list(decoded(folder)))}
     message, whole = found["/analyzer/regions"], "half a \ufffd pair"
     assert {message.segmenter, message.segmenter_model, message.warnings[0]} == {"half a ? pair"}
@@ -332,13 +334,13 @@ def test_a_broken_image_is_copied_and_costs_nothing_else(tmp_path):
 
 
 def test_rosbag2_finds_all_that_it_needs_to_play_it(drive, tmp_path):
-    path, seen = drive
-    folder = write(path, tmp_path / "out", seen)
+    path, records = drive
+    folder = write(path, tmp_path / "out", records)
     assert sorted(contents(folder)) == ["bag.mcap", "metadata.yaml"]
     metadata = yaml.safe_load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     assert metadata["storage_identifier"] == "mcap"
     assert metadata["relative_file_paths"] == ["bag.mcap"]
-    assert metadata["message_count"] == 45 + 3 * len(seen)
+    assert metadata["message_count"] == 45 + 3 * len(records)
     # Humble reads no later version.
     assert metadata["version"] <= 8
     start = metadata["starting_time"]["nanoseconds_since_epoch"]
@@ -349,9 +351,9 @@ def test_rosbag2_finds_all_that_it_needs_to_play_it(drive, tmp_path):
     }
     assert {name: count for name, (_, count) in topics.items()} == {
         TOPIC: 45,
-        "/analyzer/detections": len(seen),
-        "/analyzer/regions": len(seen),
-        "/analyzer/annotated/compressed": len(seen),
+        "/analyzer/detections": len(records),
+        "/analyzer/regions": len(records),
+        "/analyzer/annotated/compressed": len(records),
     }
     assert {each["serialization_format"] for each, _ in topics.values()} == {"cdr"}
     # history, reliability, durability: 1 is keep last, reliable, transient local; 2 is volatile.
@@ -366,24 +368,24 @@ def test_rosbag2_finds_all_that_it_needs_to_play_it(drive, tmp_path):
 
 
 def test_rosbags_reads_back_the_same_messages(drive, tmp_path):
-    path, seen = drive
-    with AnyReader([write(path, tmp_path / "out", seen, images="none")]) as reader:
+    path, records = drive
+    with AnyReader([write(path, tmp_path / "out", records, images="none")]) as reader:
         regions = [
             reader.deserialize(data, connection.msgtype)
             for connection, _, data in reader.messages()
             if connection.topic == "/analyzer/regions"
         ]
-    for message, each in zip(regions, seen, strict=True):
+    for message, each in zip(regions, records, strict=True):
         assert [r.description for r in message.regions] == [
             r.description.text for r in each.scene.regions
         ]
 
 
 def test_the_bag_is_a_recording_itself(drive, tmp_path):
-    path, seen = drive
-    folder = write(path, tmp_path / "out", seen)
+    path, records = drive
+    folder = write(path, tmp_path / "out", records)
     again = look(folder, [TOPIC])
-    assert [to_line(each) for each in again] == [to_line(each) for each in seen]
+    assert [to_line(each) for each in again] == [to_line(each) for each in records]
     with Recording(folder) as recording:
         assert list(recording.image_topics) == ["/analyzer/annotated/compressed", TOPIC]
 
@@ -398,9 +400,9 @@ def test_a_bag_of_nothing_is_a_bag(drive, tmp_path):
 
 
 def test_the_bytes_are_the_same_wherever_and_whenever_it_is_made(drive, tmp_path):
-    path, seen = drive
-    here = contents(write(path, tmp_path / "here", seen))
-    (tmp_path / "scenes.jsonl").write_text("".join(f"{to_line(each)}\n" for each in seen))
+    path, records = drive
+    here = contents(write(path, tmp_path / "here", records))
+    (tmp_path / "scenes.jsonl").write_text("".join(f"{to_line(each)}\n" for each in records))
     script = f"""
 import pathlib
 from deep_perception.replay.outputs.bag import write_bag
@@ -419,23 +421,23 @@ with Recording(pathlib.Path({str(path)!r})) as recording, open("scenes.jsonl") a
 
 
 def test_a_bag_takes_the_place_of_the_one_before(drive, tmp_path):
-    path, seen = drive
-    folder = write(path, tmp_path / "out", seen[:1])
+    path, records = drive
+    folder = write(path, tmp_path / "out", records[:1])
     (folder / "left over").touch()
     first = contents(folder)
-    with pytest.raises(BagError, match=rf"has no image {seen[1].position} of {TOPIC} at 5 ns"):
-        write(path, folder, [seen[0], dataclasses.replace(seen[1], log_ns=5)])
+    with pytest.raises(BagError, match=rf"has no image {records[1].position} of {TOPIC} at 5 ns"):
+        write(path, folder, [records[0], dataclasses.replace(records[1], log_ns=5)])
     assert contents(folder) == first
-    write(path, folder, seen)
+    write(path, folder, records)
     assert sorted(contents(folder)) == ["bag.mcap", "metadata.yaml"]
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("position", [45, 10_000, -1])
 def test_scenes_of_another_recording_are_refused(drive, tmp_path, position):
-    path, seen = drive
+    path, records = drive
     with pytest.raises(BagError, match="the scenes are of another one, or of other topics"):
-        write(path, tmp_path / "out", [dataclasses.replace(seen[-1], position=position)])
+        write(path, tmp_path / "out", [dataclasses.replace(records[-1], position=position)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -449,12 +451,17 @@ def test_memory_does_not_grow_with_the_bag(tmp_path):
     try:
         with Recording(path) as recording:
             frames = recording.frames([TOPIC])
-            seen = (
+            records = (
                 dataclasses.replace(first, position=frame.position, log_ns=frame.log_ns)
                 for frame in itertools.islice(frames, 0, None, 20)
             )
             write_bag(
-                tmp_path / "out", recording, [TOPIC], seen, images="all", settings=OutputSettings()
+                tmp_path / "out",
+                recording,
+                [TOPIC],
+                records,
+                images="all",
+                settings=OutputSettings(),
             )
         _, peak = tracemalloc.get_traced_memory()
     finally:

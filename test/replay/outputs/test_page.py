@@ -83,7 +83,7 @@ class Page(HTMLParser):
 
 
 def write(path, made, **changes):
-    arguments = {"title": "kitchen", "seen": made.open, "picture": made.picture, **changes}
+    arguments = {"title": "kitchen", "records": made.open, "image_of": made.picture, **changes}
     write_page(path, **arguments)
     return Page(path)
 
@@ -91,14 +91,14 @@ def write(path, made, **changes):
 def test_every_keyframe_its_picture_and_its_words(made, tmp_path):
     page = write(tmp_path / "report.html", made)
     assert len(page.keyframes) == len(made.scenes) > 6
-    for number, seen in enumerate(made.scenes):
+    for number, record in enumerate(made.scenes):
         keyframe = page.keyframes[number]
-        assert keyframe["stamp_ns"] == str(seen.stamp_ns)
+        assert keyframe["stamp_ns"] == str(record.stamp_ns)
         assert keyframe["picture"] == "yes"
         data = np.frombuffer(base64.b64decode(page.named("p")[number]), np.uint8)
         shown = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        assert np.abs(shown.astype(int) - made.picture(seen)).mean() < 8
-        for region, told in zip(seen.scene.regions, page.regions(keyframe), strict=True):
+        assert np.abs(shown.astype(int) - made.picture(record)).mean() < 8
+        for region, told in zip(record.scene.regions, page.regions(keyframe), strict=True):
             said = region.description
             assert (told["index"], told["status"]) == (region.index, said.status)
             if said.status == "pending":
@@ -108,7 +108,7 @@ def test_every_keyframe_its_picture_and_its_words(made, tmp_path):
                 assert words["text"] == said.text
                 assert words["attributes"] == said.attributes
                 assert words["error"] == said.error
-    statuses = Counter(r.description.status for seen in made.scenes for r in seen.scene.regions)
+    statuses = Counter(r.description.status for record in made.scenes for r in record.scene.regions)
     assert page.index["statuses"] == statuses
     assert set(statuses) == {"described", "reused", "failed", "pending"}
 
@@ -117,9 +117,9 @@ def test_the_index_says_where_labels_and_tracks_are(made, tmp_path):
     page = write(tmp_path / "report.html", made)
     assert [camera["topic"] for camera in page.index["cameras"]] == [FRONT, REAR]
     for camera in page.index["cameras"]:
-        scenes = [seen for seen in made.scenes if seen.topic == camera["topic"]]
-        assert [row[1] for row in camera["frames"]] == [seen.keyframe for seen in scenes]
-        regions = [(at, r) for at, seen in enumerate(scenes) for r in seen.scene.regions]
+        scenes = [record for record in made.scenes if record.topic == camera["topic"]]
+        assert [row[1] for row in camera["frames"]] == [record.keyframe for record in scenes]
+        regions = [(at, r) for at, record in enumerate(scenes) for r in record.scene.regions]
         for label in camera["labels"]:
             places = [
                 at
@@ -143,7 +143,7 @@ def test_the_index_says_where_labels_and_tracks_are(made, tmp_path):
 
 
 def test_the_last_keyframe_is_the_newest_until_the_recording_ends(made, tmp_path):
-    ends = {seen.topic: seen.log_ns for seen in made.scenes}
+    ends = {record.topic: record.log_ns for record in made.scenes}
     stop_ns = max(ends.values()) + 2_500_000_000
     for camera in write(tmp_path / "report.html", made, stop_ns=stop_ns).index["cameras"]:
         assert camera["tail_s"] == round((stop_ns - ends[camera["topic"]]) / 1e9, 3) >= 2.5
@@ -180,12 +180,14 @@ def test_nothing_on_it_needs_a_network(made, tmp_path):
 
 def test_words_cannot_leave_their_block(made, tmp_path):
     plain = write(tmp_path / "plain.html", made)
-    seen = with_words(made.scenes[0], 0, label=HOSTILE, text=HOSTILE, attributes={HOSTILE: HOSTILE})
-    seen = dataclasses.replace(seen, reason=HOSTILE, frame_id=HOSTILE)
+    record = with_words(
+        made.scenes[0], 0, label=HOSTILE, text=HOSTILE, attributes={HOSTILE: HOSTILE}
+    )
+    record = dataclasses.replace(record, reason=HOSTILE, frame_id=HOSTILE)
     page = write(
         tmp_path / "hostile.html",
         made,
-        seen=lambda: iter([seen, *made.scenes[1:]]),
+        records=lambda: iter([record, *made.scenes[1:]]),
         title=HOSTILE,
         warnings=[HOSTILE],
     )
@@ -201,12 +203,12 @@ def test_words_cannot_leave_their_block(made, tmp_path):
 def test_a_long_recording_is_thinned_out_evenly(made, tmp_path):
     asked = []
 
-    def picture(seen):
-        asked.append((seen.topic, seen.keyframe))
-        return made.picture(front if seen.topic == FRONT else rear)
+    def picture(record):
+        asked.append((record.topic, record.keyframe))
+        return made.picture(front if record.topic == FRONT else rear)
 
-    front = [seen for seen in made.scenes if seen.topic == FRONT][-1]
-    rear = next(seen for seen in made.scenes if seen.topic == REAR)
+    front = [record for record in made.scenes if record.topic == FRONT][-1]
+    rear = next(record for record in made.scenes if record.topic == REAR)
 
     def long():
         for number in range(1, 61):
@@ -214,7 +216,9 @@ def test_a_long_recording_is_thinned_out_evenly(made, tmp_path):
             if number <= 3:
                 yield dataclasses.replace(rear, keyframe=number, stamp_ns=number * 10**9)
 
-    page = write(tmp_path / "long.html", made, seen=long, picture=picture, pictures=9, keyframes=23)
+    page = write(
+        tmp_path / "long.html", made, records=long, image_of=picture, max_images=9, max_keyframes=23
+    )
     front_camera, rear_camera = page.index["cameras"]
     kept = [row[1] for row in front_camera["frames"]]
     assert (front_camera["total"], rear_camera["total"]) == (60, 3)
@@ -236,7 +240,7 @@ def test_a_long_recording_is_thinned_out_evenly(made, tmp_path):
 
 
 def test_the_longest_side_of_a_picture_is_limited(made, tmp_path):
-    page = write(tmp_path / "report.html", made, picture_side=200)
+    page = write(tmp_path / "report.html", made, image_side=200)
     for text in page.named("p").values():
         data = np.frombuffer(base64.b64decode(text), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (150, 200, 3)
@@ -246,33 +250,35 @@ def test_a_picture_that_cannot_be_read_costs_only_itself(made, tmp_path):
     page = write(
         tmp_path / "report.html",
         made,
-        picture=lambda seen: None if seen.keyframe == 2 else made.picture(seen),
+        image_of=lambda record: None if record.keyframe == 2 else made.picture(record),
     )
-    lost = [number for number, seen in enumerate(made.scenes) if seen.keyframe == 2]
+    lost = [number for number, record in enumerate(made.scenes) if record.keyframe == 2]
     assert [n for n, each in page.keyframes.items() if each["picture"] == "unreadable"] == lost
     assert set(page.named("p")) == set(range(len(made.scenes))) - set(lost)
     assert [camera["unreadable"] for camera in page.index["cameras"]] == [1, 1]
 
 
 def test_words_that_are_used_again_are_there_once(made, tmp_path):
-    one = write(tmp_path / "one.html", made, seen=lambda: iter(made.scenes[:1]), pictures=0)
-    many = write(tmp_path / "many.html", made, seen=lambda: iter(made.scenes[:1] * 50), pictures=0)
+    one = write(tmp_path / "one.html", made, records=lambda: iter(made.scenes[:1]), max_images=0)
+    many = write(
+        tmp_path / "many.html", made, records=lambda: iter(made.scenes[:1] * 50), max_images=0
+    )
     assert many.blocks["w0"] == one.blocks["w0"]
     assert len(many.named("w")) == 1 and len(many.named("k")) == 50
 
 
 def test_more_words_than_a_block_takes(made, tmp_path):
-    seen = made.scenes[0]
+    record = made.scenes[0]
 
     def talkative():
         for number in range(30):
-            changed = seen
-            for place, region in enumerate(seen.scene.regions):
+            changed = record
+            for place, region in enumerate(record.scene.regions):
                 if region.description.text:
                     changed = with_words(changed, place, text=f"Words {number} {place}.")
             yield changed
 
-    page = write(tmp_path / "report.html", made, seen=talkative, pictures=0)
+    page = write(tmp_path / "report.html", made, records=talkative, max_images=0)
     assert len(page.named("w")) > 2
     for number, keyframe in page.keyframes.items():
         for place, told in enumerate(page.regions(keyframe)):
@@ -284,29 +290,29 @@ def test_a_page_is_there_whole_or_not_at_all(made, tmp_path):
     path = tmp_path / "report.html"
     before = write(path, made).bytes
 
-    def picture(seen):
-        if seen.keyframe == 3:
+    def picture(record):
+        if record.keyframe == 3:
             raise OSError("the disk is gone")
-        return made.picture(seen)
+        return made.picture(record)
 
     with pytest.raises(OSError, match="the disk is gone"):
-        write(path, made, picture=picture)
+        write(path, made, image_of=picture)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_recording_without_keyframes(made, tmp_path):
-    page = write(tmp_path / "report.html", made, seen=lambda: iter([]))
+    page = write(tmp_path / "report.html", made, records=lambda: iter([]))
     assert page.index["cameras"] == [] and page.keyframes == {}
     assert page.blocks["title"] == "kitchen"
 
 
 def test_memory_does_not_grow_with_the_recording(made, tmp_path):
-    lines = [to_line(seen) for seen in made.scenes]
-    pictures = [made.picture(seen) for seen in made.scenes]
+    lines = [to_line(record) for record in made.scenes]
+    pictures = [made.picture(record) for record in made.scenes]
 
     def peak(times):
-        def seen():
+        def records():
             for _ in range(times):
                 yield from map(from_line, lines)
 
@@ -315,8 +321,8 @@ def test_memory_does_not_grow_with_the_recording(made, tmp_path):
         write_page(
             path,
             title="kitchen",
-            seen=seen,
-            picture=lambda each: pictures[each.keyframe % len(pictures)].copy(),
+            records=records,
+            image_of=lambda record: pictures[record.keyframe % len(pictures)].copy(),
         )
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -31,8 +31,8 @@ def report(made, tmp_path_factory):
     write_page(
         path,
         title="kitchen_2026",
-        seen=made.open,
-        picture=made.picture,
+        records=made.open,
+        image_of=made.picture,
         stop_ns=made.scenes[-1].log_ns + TAIL_S * 10**9,
         warnings=["2 frames could not be decoded"],
     )
@@ -152,21 +152,21 @@ class Reader:
 
 
 def of_camera(made, topic=FRONT):
-    return [seen for seen in made.scenes if seen.topic == topic]
+    return [record for record in made.scenes if record.topic == topic]
 
 
-def described(seen, status="described"):
+def described(record, status="described"):
     """Places of regions of a status."""
     return [
         place
-        for place, region in enumerate(seen.scene.regions)
+        for place, region in enumerate(record.scene.regions)
         if region.description.status == status
     ]
 
 
-def says(reader, seen, place):
+def says(reader, record, place):
     """The words of a region are what is shown."""
-    region, shown = seen.scene.regions[place], reader.text("#words")
+    region, shown = record.scene.regions[place], reader.text("#words")
     words = region.description
     assert words.label in shown and words.text in shown
     for key, value in words.attributes.items():
@@ -180,7 +180,7 @@ def says(reader, seen, place):
 
 def test_the_header_says_what_is_there(reader, report, made):
     with reader.opened(report):
-        regions = [region for seen in made.scenes for region in seen.scene.regions]
+        regions = [region for record in made.scenes for region in record.scene.regions]
         failed = sum(region.description.status == "failed" for region in regions)
         assert reader.driver.title == reader.text("h1") == "kitchen_2026"
         assert f"{len(made.scenes)} keyframes · 2 cameras · {len(regions)} regions" in (
@@ -196,14 +196,14 @@ def test_the_header_says_what_is_there(reader, report, made):
 
 
 def test_pointing_at_a_region_shows_its_words(desktop, report, made):
-    seen = of_camera(made)[0]
+    record = of_camera(made)[0]
     with desktop.opened(report):
         pointed = 0
-        for place in described(seen)[:8]:
+        for place in described(record)[:8]:
             if at := desktop.place_of(place):
                 desktop.point(*at)
-                says(desktop, seen, place)
-                assert desktop.text("#chip") == seen.scene.regions[place].description.label
+                says(desktop, record, place)
+                assert desktop.text("#chip") == record.scene.regions[place].description.label
                 assert "active" in desktop.find(f'[data-place="{place}"]').get_attribute("class")
                 pointed += 1
         assert pointed > 4
@@ -212,14 +212,14 @@ def test_pointing_at_a_region_shows_its_words(desktop, report, made):
 
 
 def test_a_tap_chooses_a_region_until_the_next(phone, report, made):
-    seen = of_camera(made)[0]
+    record = of_camera(made)[0]
     with phone.opened(report):
-        first, second = [place for place in described(seen) if phone.place_of(place)][:2]
+        first, second = [place for place in described(record) if phone.place_of(place)][:2]
         for place in (first, second):
             phone.point(*phone.place_of(place), kind="touch", press=True)
-            says(phone, seen, place)
+            says(phone, record, place)
             phone.point(*phone.middle_of("#words"), kind="touch", press=True)
-            says(phone, seen, place)
+            says(phone, record, place)
         phone.point(*phone.place_of(second), kind="touch", press=True)
         assert "Tap a region" in phone.text("#words")
 
@@ -277,14 +277,14 @@ def test_the_keyboard_goes_everywhere(desktop, report, made):
         assert desktop.keyframe() == 0
 
 
-def says_or_failed(reader, seen, place):
-    words = seen.scene.regions[place].description
+def says_or_failed(reader, record, place):
+    words = record.scene.regions[place].description
     assert (words.text or words.error) in reader.text("#words")
 
 
 def test_the_time_line_jumps_and_steps(reader, report, made):
     scenes = of_camera(made)
-    times = [(seen.stamp_ns - scenes[0].stamp_ns) / 1e9 for seen in scenes]
+    times = [(record.stamp_ns - scenes[0].stamp_ns) / 1e9 for record in scenes]
     end = times[-1] + (made.scenes[-1].log_ns - scenes[-1].log_ns) / 1e9 + TAIL_S
     touch = "touch" if reader.run("return matchMedia('(pointer: coarse)').matches") else "mouse"
     with reader.opened(report):
@@ -299,13 +299,13 @@ def test_the_time_line_jumps_and_steps(reader, report, made):
         reader.find("#previous").click()
         reader.find("#previous").click()
         assert reader.keyframe() == 0 and not reader.find("#previous").is_enabled()
-        reasons = {seen.reason for seen in scenes}
+        reasons = {record.reason for record in scenes}
         assert len(reader.all("#legend li")) == len(reasons) > 2
 
 
 def test_labels_are_counted_and_filter(reader, report, made):
     scenes = of_camera(made)
-    regions = [(at, region) for at, seen in enumerate(scenes) for region in seen.scene.regions]
+    regions = [(at, region) for at, record in enumerate(scenes) for region in record.scene.regions]
     named = [(at, r.description.label) for at, r in regions if r.description.label]
     with reader.opened(report):
         word = named[0][1].split()[1]
@@ -356,7 +356,7 @@ def highlighted(reader, scenes, wanted):
 
 def test_tracks_show_where_a_region_was_seen(reader, report, made):
     scenes = of_camera(made)
-    tracks = {region.track_id for seen in scenes for region in seen.scene.regions}
+    tracks = {region.track_id for record in scenes for region in record.scene.regions}
     with reader.opened(report):
         assert f"{len(tracks)}, the longest-lived first" in reader.text("#track-count")
         assert len(reader.all("#track-list .track")) < len(tracks)
@@ -401,7 +401,7 @@ def test_one_camera_at_a_time(reader, report, made):
         choice.select_by_index(1)
         assert f"of {len(rear)} ·" in reader.text("#where")
         assert len(reader.all("#region-list .item")) == len(rear[0].scene.regions)
-        labels = {r.description.label for seen in rear for r in seen.scene.regions}
+        labels = {r.description.label for record in rear for r in record.scene.regions}
         listed = {item.text for item in reader.all("#label-list .item bdi")}
         assert listed - {"(failed)", "(not described yet)"} == labels - {""}
     with reader.opened(report, f"#c2k{rear[2].keyframe}"):
@@ -412,14 +412,14 @@ def test_one_camera_at_a_time(reader, report, made):
 def test_hostile_words_are_only_words(reader, made, tmp_path):
     path = tmp_path / "hostile.html"
     first = made.scenes[0]
-    seen = with_words(first, described(first)[0], label=HOSTILE, text=HOSTILE * 3)
+    record = with_words(first, described(first)[0], label=HOSTILE, text=HOSTILE * 3)
     place = described(first)[0]
-    seen = dataclasses.replace(seen, reason=HOSTILE, frame_id=HOSTILE)
+    record = dataclasses.replace(record, reason=HOSTILE, frame_id=HOSTILE)
     write_page(
         path,
         title=HOSTILE,
-        seen=lambda: iter([seen, *made.scenes[1:]]),
-        picture=made.picture,
+        records=lambda: iter([record, *made.scenes[1:]]),
+        image_of=made.picture,
         warnings=[HOSTILE],
     )
     with reader.opened(path):
@@ -467,9 +467,9 @@ def test_pictures_that_are_left_out_or_lost(reader, made, tmp_path):
     write_page(
         path,
         title="kitchen",
-        seen=lambda: iter(scenes),
-        picture=lambda seen: None if seen.keyframe == lost else made.picture(seen),
-        pictures=2,
+        records=lambda: iter(scenes),
+        image_of=lambda record: None if record.keyframe == lost else made.picture(record),
+        max_images=2,
     )
     with reader.opened(path):
         assert f"pictures of 1 of {len(scenes)} keyframes" in reader.text("#notes")
@@ -492,10 +492,10 @@ def test_stamps_that_go_back_do_not_break_the_time_line(desktop, made, tmp_path)
     path = tmp_path / "report.html"
     scenes = of_camera(made)
     turned = [
-        dataclasses.replace(seen, stamp_ns=scenes[-1 - at].stamp_ns)
-        for at, seen in enumerate(scenes)
+        dataclasses.replace(record, stamp_ns=scenes[-1 - at].stamp_ns)
+        for at, record in enumerate(scenes)
     ]
-    write_page(path, title="again", seen=lambda: iter(turned), picture=made.picture)
+    write_page(path, title="again", records=lambda: iter(turned), image_of=made.picture)
     with desktop.opened(path):
         assert desktop.text("#axis-name") == "time recorded"
         desktop.point(*desktop.middle_of("#strip", 0.999), press=True)
@@ -505,7 +505,7 @@ def test_stamps_that_go_back_do_not_break_the_time_line(desktop, made, tmp_path)
 
 def test_a_recording_without_keyframes_says_so(reader, tmp_path):
     path = tmp_path / "report.html"
-    write_page(path, title="empty", seen=lambda: iter([]), picture=lambda seen: None)
+    write_page(path, title="empty", records=lambda: iter([]), image_of=lambda record: None)
     with reader.opened(path):
         assert reader.text("#empty") == "This recording has no keyframes."
         assert not reader.find("main").is_displayed()

@@ -23,8 +23,8 @@ from rosbags import rosbag1
 
 from deep_perception.encodings import EncodingError
 from deep_perception.replay import INSTALL
-from deep_perception.replay.recordings.bags import BagError, Frame, Recording
-from deep_perception.replay.recordings.storage.mcap_parts import Part
+from deep_perception.replay.recordings.bags import BagError, RecordedFrame, Recording
+from deep_perception.replay.recordings.storage.mcap_parts import McapPart
 from support import bags
 from support.bags import START_NS, TOPIC
 
@@ -95,7 +95,7 @@ def test_every_kind_of_recording_has_the_same_frames(tmp_path, scene, storage, c
         for number, (image, stamp) in enumerate(zip(images, stamps, strict=True))
     ]
     for frame, picture in zip(frames, bags.moving_scene(12), strict=True):
-        np.testing.assert_array_equal(frame.picture(), picture)
+        np.testing.assert_array_equal(frame.image(), picture)
 
 
 @pytest.mark.parametrize("storage", ["mcap", "ros1"])
@@ -111,7 +111,7 @@ def test_compressed_images_are_pictures_too(tmp_path, storage):
     assert [frame.type for frame in frames] == [bags.COMPRESSED] * 2
     for frame, picture in zip(frames, bags.moving_scene(2), strict=True):
         jpeg = cv2.imdecode(cv2.imencode(".jpg", picture)[1], cv2.IMREAD_COLOR)
-        np.testing.assert_array_equal(frame.picture(), jpeg)
+        np.testing.assert_array_equal(frame.image(), jpeg)
 
 
 def test_the_metadata_names_the_recording_too(tmp_path):
@@ -132,7 +132,7 @@ def test_big_endian_messages_are_read(tmp_path):
     path = bags.write(tmp_path / "bag", [bags.Recorded(TOPIC, bags.IMAGE, 9, data)])
     ((frame,), _) = read(path)
     assert (frame.stamp_ns, frame.frame_id, frame.data) == (7, bags.FRAME_ID, data)
-    np.testing.assert_array_equal(frame.picture(), next(bags.moving_scene(1)))
+    np.testing.assert_array_equal(frame.image(), next(bags.moving_scene(1)))
 
 
 def test_ros_1_messages_in_an_mcap_file_are_read(tmp_path):
@@ -212,7 +212,7 @@ def test_frames_come_by_time_then_by_topic_from_where_one_wants(
     path = bags.write(folder / f"bag{SUFFIX.get(how['storage'], '')}", pixels(*values), **how)
     expected = sorted(range(len(values)), key=lambda number: (values[number][1], values[number][0]))
     frames, warnings = read(path)
-    assert [int(f.picture()[0, 0, 0]) for f in frames] == expected
+    assert [int(f.image()[0, 0, 0]) for f in frames] == expected
     assert [f.position for f in frames] == list(range(len(values)))
     assert warnings == ()
     part, _ = read(path, start_ns=START_NS + start, stop_ns=START_NS + stop)
@@ -231,7 +231,7 @@ def test_files_that_overlap_are_put_in_order(tmp_path_factory, parts, storage):
         for number, (topic, at) in enumerate(part)
     )
     frames, warnings = read(path)
-    found = [(f.log_ns - START_NS, f.topic, int(f.picture()[0, 0, 0])) for f in frames]
+    found = [(f.log_ns - START_NS, f.topic, int(f.image()[0, 0, 0])) for f in frames]
     assert found == [(at, topic, number) for at, topic, _, number in expected]
     assert warnings == ()
     shutil.rmtree(folder)
@@ -246,13 +246,13 @@ def test_a_look_up_does_not_go_through_the_whole_recording(tmp_path, monkeypatch
     path = bags.write(tmp_path / "bag.mcap", pixels(*values), storage="file", chunk_size=10)
     asked = []
     for name in ("before", "read"):
-        real = getattr(Part, name)
+        real = getattr(McapPart, name)
 
         def counted(part, *arguments, real=real):
             asked.append(part)
             return real(part, *arguments)
 
-        monkeypatch.setattr(Part, name, counted)
+        monkeypatch.setattr(McapPart, name, counted)
     with Recording(path) as recording:
         frames = list(recording.frames([TOPIC]))
         assert len({part.offset for part in asked}) == number
@@ -310,7 +310,7 @@ def test_a_file_that_is_missing_costs_only_its_own_messages(tmp_path):
     (path / "part_1.mcap").unlink()
     frames, warnings = read(path)
     assert [f.log_ns - START_NS for f in frames] == [0, 2]
-    assert warnings == ("bag: part_1.mcap of metadata.yaml is not there",)
+    assert warnings == ("bag: part_1.mcap of metadata.yaml is missing",)
 
 
 def test_names_with_digits_that_are_no_numbers(tmp_path):
@@ -386,7 +386,7 @@ def test_of_a_chunk_that_breaks_off_the_messages_before_are_read(tmp_path):
         bags.truncate(path, 0.7)
         frames, (warning,) = read(path)
         assert len(frames) >= 3 and f"{len(frames)} messages were saved" in warning
-        np.testing.assert_array_equal(frames[2].picture(), noise[2])
+        np.testing.assert_array_equal(frames[2].image(), noise[2])
 
 
 def test_a_recorder_that_is_killed_leaves_a_recording(tmp_path):
@@ -409,7 +409,7 @@ def test_a_recorder_that_is_killed_leaves_a_recording(tmp_path):
     assert len(frames) > 30 and f"{len(frames)} messages were saved" in warning
     scene = itertools.cycle(bags.moving_scene(20))
     for frame, picture in zip(frames, scene, strict=False):
-        np.testing.assert_array_equal(frame.picture(), picture)
+        np.testing.assert_array_equal(frame.image(), picture)
 
 
 @pytest.mark.parametrize("compression", ["", "lz4", "zstd"])
@@ -477,7 +477,7 @@ def test_damage_anywhere_is_said_or_changes_nothing(tmp_path_factory, kind, plac
         assert all("\n" not in warning for warning in warnings)
         for frame in frames:
             try:
-                picture = frame.picture()
+                picture = frame.image()
             except EncodingError as error:
                 assert str(error)
             else:
@@ -567,7 +567,7 @@ def test_a_ros_1_bag_that_is_damaged_everywhere_is_given_up(tmp_path):
 
 
 def frame(data, kind=bags.IMAGE):
-    return Frame(
+    return RecordedFrame(
         topic=TOPIC, type=kind, position=0, log_ns=0, stamp_ns=0, frame_id="", data=data
     )  # fmt: skip
 
@@ -575,7 +575,7 @@ def frame(data, kind=bags.IMAGE):
 @given(st.binary(max_size=200), st.sampled_from([bags.IMAGE, bags.COMPRESSED]))
 def test_bytes_that_are_no_message_raise_an_encoding_error(data, kind):
     with pytest.raises(EncodingError, match=rf"{len(data)} bytes are no {kind} \(|cannot be|is "):
-        frame(data, kind).picture()
+        frame(data, kind).image()
 
 
 @settings(max_examples=200)
@@ -588,7 +588,7 @@ def test_a_damaged_image_is_a_picture_or_an_encoding_error(data):
         message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
     message = message[: data.draw(st.integers(len(message) // 2, len(message)))]
     try:
-        picture = frame(bytes(message), kind).picture()
+        picture = frame(bytes(message), kind).image()
     except EncodingError as error:
         assert str(error)
     else:
@@ -608,8 +608,8 @@ def test_one_broken_message_costs_only_itself(tmp_path, storage):
     )
     assert len(frames) == 3 and warnings == ()
     with pytest.raises(EncodingError, match="encoding 'yuv9000' is not supported"):
-        frames[1].picture()
-    assert frames[2].picture().shape == (120, 160, 3)
+        frames[1].image()
+    assert frames[2].image().shape == (120, 160, 3)
 
 
 def test_a_ros_1_message_that_is_none_keeps_its_place(tmp_path):
@@ -623,7 +623,7 @@ def test_a_ros_1_message_that_is_none_keeps_its_place(tmp_path):
         (0, 5, len(frames[0].data)), (1, 1, 0), (2, 5, len(frames[0].data))
     ]  # fmt: skip
     with pytest.raises(EncodingError, match=r"30 bytes are no sensor_msgs/msg/Image of ROS 1 \("):
-        frames[1].picture()
+        frames[1].image()
 
 
 # -- what is no recording --------------------------------------------------------------------------
@@ -733,7 +733,7 @@ def test_a_large_attachment_is_passed_over(tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert [int(f.picture()[0, 0, 0]) for f in frames] == [0, 1]
+    assert [int(f.image()[0, 0, 0]) for f in frames] == [0, 1]
     assert warnings == () and peak < 10_000_000
 
 

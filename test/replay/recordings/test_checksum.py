@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from deep_perception.replay.events import Note
+from deep_perception.replay.events import Notice
 from deep_perception.replay.journal import JournalError
 from deep_perception.replay.recordings.bags import Recording
 from deep_perception.replay.recordings.checksum import AT_ENDS, BETWEEN, BLOCK, checksum
@@ -93,5 +93,5 @@ def test_a_recording_that_was_moved_is_the_same(tmp_path, how):
     shutil.rmtree(bag)
     path = there / name if how == "file" else there
     _, told = replay(path, tmp_path / "out", choice=choice)
-    assert [event.text for event in told if isinstance(event, Note)][-1].endswith("there already")
+    assert [event.text for event in told if isinstance(event, Notice)][-1].endswith("exist already")
     assert content(tmp_path / "out") == before

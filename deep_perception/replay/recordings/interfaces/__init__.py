@@ -1,6 +1,6 @@
-"""The message types of a replay: those of ROS 2 Jazzy, and ours from the texts in this folder.
+"""The message types of a replay: those of ROS 2 Jazzy, and those of the .msg files here.
 
-Each text is a whole definition, the types that it needs behind it, as an .mcap file holds them.
+Each .msg file is a complete definition, followed by the types that it uses, as in an .mcap file.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 REGIONS = "deep_perception_msgs/msg/DescribedRegionArray"
 REGION = "deep_perception_msgs/msg/DescribedRegion"
-# What damaged bytes make of the code that reads them.
+# The exceptions of the deserializer for damaged bytes.
 _BROKEN = (SerdeError, ValueError, LookupError, AssertionError, struct.error)
 
 
-class NoMessage(ValueError):
-    """Bytes are no message of the type that they should be; the text says why."""
+class InvalidMessage(ValueError):
+    """Bytes are no message of the expected type; the text says why."""
 
 
 @cache
 def store() -> Any:
-    """The typestore of rosbags with all types of a replay."""
+    """Return the typestore of rosbags with all types of a replay."""
     types = get_typestore(Stores.ROS2_JAZZY)
     for name in (DETECTIONS, REGIONS):
         types.register(get_types_from_msg(definition(name), name))
@@ -36,7 +36,7 @@ def store() -> Any:
 
 @cache
 def definition(name: str) -> str:
-    """The text of a type and of all that it needs."""
+    """Return the definition of a type and of all types that it uses."""
     file = Path(__file__).with_name(f"{name.rpartition('/')[2]}.msg")
     if file.exists():
         return file.read_text(encoding="utf-8")
@@ -44,20 +44,20 @@ def definition(name: str) -> str:
 
 
 def type_hash(name: str) -> str:
-    """``RIHS01_...``"""
+    """Return the hash of a type, ``RIHS01_...`` (REP 2016)."""
     return str(store().hash_rihs01(name))
 
 
 def read(data: bytes, name: str) -> Any:
-    """The message of CDR bytes. Raises NoMessage."""
+    """Return the message of CDR bytes. Raises InvalidMessage."""
     try:
         return store().deserialize_cdr(data, name)
     except _BROKEN as error:
-        raise NoMessage(f"{len(data)} bytes are no {name} ({error})") from None
+        raise InvalidMessage(f"{len(data)} bytes are no {name} ({error})") from None
 
 
 def write(message: Any) -> bytes:
-    """The CDR bytes of a message, little-endian on every machine."""
+    """Return the CDR bytes of a message, little-endian on every machine."""
     return bytes(store().serialize_cdr(message, message.__msgtype__, little_endian=True))
 
 
@@ -67,8 +67,8 @@ def make(name: str, **fields: Any) -> Any:
 
 
 def to_cdr(raw: bytes, name: str) -> bytes:
-    """The bytes of a ROS 1 message as CDR. Raises NoMessage."""
+    """Return the bytes of a ROS 1 message as CDR. Raises InvalidMessage."""
     try:
         return bytes(store().ros1_to_cdr(raw, name))
     except _BROKEN as error:
-        raise NoMessage(f"{len(raw)} bytes are no {name} of ROS 1 ({error})") from None
+        raise InvalidMessage(f"{len(raw)} bytes are no {name} of ROS 1 ({error})") from None

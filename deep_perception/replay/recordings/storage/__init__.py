@@ -1,7 +1,7 @@
-"""The files of a recording, of every format, as stretches of messages, put in order of time.
+"""The files of a recording, of every format, as stretches of messages that are merged by time.
 
-A stretch is what is read at once: a chunk of an .mcap file, or a whole file of another format. Only
-the stretches that lie at the time that is being read are in memory.
+A stretch is read as a whole: a chunk of an .mcap file, or a whole file of another format. Only the
+stretches around the current time are in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 
 class BagError(ValueError):
-    """A recording cannot be read or written: which one, what is wrong and what to do, in a line."""
+    """A recording cannot be read or written; one line says which one, why, and what to do."""
 
 
 class Topic(NamedTuple):
@@ -26,7 +26,7 @@ class Topic(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message as CDR. ``problem``: why ``data`` is none, where a ROS 1 message is broken."""
+    """A message as CDR. ``problem`` says why ``data`` is empty, for a broken message."""
 
     log_ns: int
     topic: Topic
@@ -35,7 +35,7 @@ class Message(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """So many messages were recorded here and cannot be read any more."""
+    """A number of recorded messages that cannot be read any more."""
 
     log_ns: int
     topic: Topic
@@ -45,55 +45,57 @@ class Lost(NamedTuple):
 Item: TypeAlias = "Message | Lost"
 Wanted: TypeAlias = AbstractSet[Topic]
 
-# Of a folder of rosbag2.
+# This file describes a folder of rosbag2.
 METADATA = "metadata.yaml"
-NOWHERE = Topic("", "")
+# The topic of lost messages, which is unknown.
+UNKNOWN_TOPIC = Topic("", "")
 EARLIEST_NS = -(2**63)
 
 
 class Stretch(Protocol):
-    """Messages that are read at once, from ``start_ns`` to ``end_ns``."""
+    """Messages that are read as a whole, from ``start_ns`` to ``end_ns``."""
 
     @property
     def start_ns(self) -> int:
-        """When the first message was recorded."""
+        """The time of the first message."""
 
     @property
     def end_ns(self) -> int:
-        """When the last message was recorded."""
+        """The time of the last message."""
 
     def before(self, wanted: Wanted, from_ns: int) -> int:
-        """How many messages were recorded before a time, lost ones too."""
+        """Return the number of messages before a time, lost ones included."""
 
     def read(self, wanted: Wanted, from_ns: int) -> Iterator[Item]:
-        """The messages from a time on, by time, then by the topic's name."""
+        """Yield the messages from a time on, by time, then by the topic's name."""
 
 
 class StorageFile(Protocol):
-    """One open file. Its warnings, in order, may become more while it is read."""
+    """An open file. ``warnings`` are its keys in order; reading may add more."""
 
     warnings: dict[str, None]
 
     @property
     def counts(self) -> Mapping[Topic, int]:
-        """How many messages of each topic it has."""
+        """The number of messages of each topic."""
 
     @property
     def stretches(self) -> Sequence[Stretch]:
-        """In the order of the file."""
+        """The stretches in the order of the file."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the file."""
 
 
 class Timeline:
-    """The wanted messages of stretches, from any time on: only the stretches there are looked at.
+    """The wanted messages of many stretches, by time, then by topic, then by stretch.
 
-    They come by time, then by topic, then in the order of the stretches.
+    Reading from a time on only reads the stretches that reach it.
     """
 
     def __init__(self, stretches: Sequence[Stretch], wanted: Wanted) -> None:
         self._wanted = wanted
-        by_start = sorted(enumerate(stretches), key=lambda each: (each[1].start_ns, each[0]))
+        by_start = sorted(enumerate(stretches), key=lambda item: (item[1].start_ns, item[0]))
         self._by_start = by_start
         self._starts = [stretch.start_ns for _, stretch in by_start]
         self._latest_ends = list(accumulate((stretch.end_ns for _, stretch in by_start), max))
@@ -103,15 +105,15 @@ class Timeline:
         self._ended = list(accumulate(whole, initial=0))
 
     def before(self, from_ns: int) -> int:
-        """How many messages were recorded before a time, lost ones too."""
+        """Return the number of messages before a time, lost ones included."""
         ended = self._ended[bisect_left(self._ends, from_ns)]
         begun = (stretch.before(self._wanted, from_ns) for _, stretch in self._begun(from_ns))
         return ended + sum(begun)
 
     def read(self, from_ns: int) -> Iterator[Item]:
-        """The messages from a time on."""
+        """Yield the messages from a time on."""
         later = range(bisect_left(self._starts, from_ns), len(self._by_start))
-        waiting = chain(self._begun(from_ns), (self._by_start[place] for place in later))
+        waiting = chain(self._begun(from_ns), (self._by_start[index] for index in later))
         coming = next(waiting, None)
         heads: list[tuple[int, Topic, int, Item, Iterator[Item]]] = []
         while heads or coming:
@@ -128,12 +130,12 @@ class Timeline:
                 heapq.heappush(heads, head)
 
     def _begun(self, from_ns: int) -> list[tuple[int, Stretch]]:
-        """The stretches that began before a time and did not end before it."""
+        """Return the stretches that began before a time and did not end before it."""
         first, end = bisect_left(self._latest_ends, from_ns), bisect_left(self._starts, from_ns)
-        return [each for each in self._by_start[first:end] if each[1].end_ns >= from_ns]
+        return [item for item in self._by_start[first:end] if item[1].end_ns >= from_ns]
 
 
 def ros2_name(name: str) -> str:
-    """``sensor_msgs/Image`` as ``sensor_msgs/msg/Image``; other names as they are."""
+    """Return ``sensor_msgs/Image`` as ``sensor_msgs/msg/Image``, and other names unchanged."""
     package, slash, rest = name.partition("/")
     return f"{package}/msg/{rest}" if slash and "/" not in rest else name

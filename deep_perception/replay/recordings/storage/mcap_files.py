@@ -1,4 +1,4 @@
-"""An .mcap file: by its index, or where that is missing, after a crash say, by its records."""
+"""An .mcap file, read by its index or, if that is missing as after a crash, by its records."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from mcap.reader import SeekingReader
 from mcap.records import Channel, ChunkIndex, Schema
 from mcap.summary import Summary
 
+from deep_perception.replay.recordings import NANOSECONDS
 from deep_perception.replay.recordings.storage import Topic, ros2_name
-from deep_perception.replay.recordings.storage.mcap_parts import Found, Part
+from deep_perception.replay.recordings.storage.mcap_parts import McapPart, TopicChannel
 from deep_perception.replay.recordings.storage.mcap_records import (
     BROKEN,
     MAGIC,
     MESSAGE,
     RECORD,
     Damaged,
+    decompress_chunk,
     index_is_whole,
     records,
-    unpack,
 )
 
-# A message index: its record's head, a channel, a length; then a time and an offset a message.
+# A message index consists of a record head, a channel and a length, then of a time and an offset
+# for each message.
 _INDEX_HEAD, _INDEX_ENTRY = RECORD.size + 2 + 4, 16
 # Messages outside of chunks are read in runs of about this many bytes.
 _RUN = 1 << 20
-# What else there is, attachments say, may be large, and is passed over.
+# Other records, such as attachments, may be large and are skipped.
 _IN_RUNS = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
 
 
 class McapFile:
-    """See StorageFile. ``called``: the file of the recording, where ``path`` is a copy of it."""
+    """A StorageFile. ``original`` is the file of the recording of which ``path`` may be a copy."""
 
-    def __init__(self, path: Path, called: Path) -> None:
-        self._name = called.name
+    def __init__(self, path: Path, original: Path) -> None:
+        self._name = original.name
         self.warnings: dict[str, None] = {}
-        self.channels: dict[int, Found] = {}
-        self.stretches: list[Part] = []
+        self.channels: dict[int, TopicChannel] = {}
+        self.stretches: list[McapPart] = []
         self._schemas: dict[int, str] = {}
         self._file: BinaryIO = path.open("rb")
         if not self._by_index():
@@ -50,26 +52,26 @@ class McapFile:
         for part in self.stretches:
             for channel, count in part.counts.items():
                 self.counts[self.channels[channel].topic] += count
-        for found in self.channels.values():
-            self.counts.setdefault(found.topic, 0)
+        for topic_channel in self.channels.values():
+            self.counts.setdefault(topic_channel.topic, 0)
 
     def close(self) -> None:
         self._file.close()
 
-    def warn(self, what: str) -> None:
-        """Say once what is wrong with this file."""
-        self.warnings[f"{self._name}: {what}"] = None
+    def warn(self, text: str) -> None:
+        """Add a warning; a repeated one is kept once."""
+        self.warnings[f"{self._name}: {text}"] = None
 
-    def bytes_of(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
-        """The records of a chunk, or of a run. Raises Damaged."""
+    def read_records(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
+        """Return the records of a chunk, or of a run. Raises Damaged."""
         self._file.seek(offset)
         raw = memoryview(self._file.read(size))
         if len(raw) < size:
             raise Damaged("the file ends in it")
-        return unpack(raw, cut) if packed else raw
+        return decompress_chunk(raw, cut) if packed else raw
 
     def _by_index(self) -> bool:
-        """Take over the index. False: there is none, or none that knows every message."""
+        """Read the index; return False if there is none, or if it is incomplete."""
         try:
             summary = SeekingReader(self._file).get_summary()
             if summary is None or summary.statistics is None or not index_is_whole(self._file):
@@ -87,7 +89,7 @@ class McapFile:
             pass
         return False
 
-    def _indexed(self, index: ChunkIndex) -> Part:
+    def _indexed(self, index: ChunkIndex) -> McapPart:
         offsets = index.message_index_offsets
         starts = sorted((offset, channel) for channel, offset in offsets.items())
         after_chunk = index.chunk_start_offset + index.chunk_length
@@ -98,7 +100,7 @@ class McapFile:
         }
         if any(count < 0 or channel not in self.channels for channel, count in counts.items()):
             raise ValueError("an index that contradicts itself")
-        return Part(
+        return McapPart(
             self,
             index.chunk_start_offset + RECORD.size,
             index.chunk_length - RECORD.size,
@@ -109,33 +111,33 @@ class McapFile:
         )
 
     def _by_records(self, size: int) -> None:
-        """Read the whole file to find out what is in it."""
+        """Read the whole file to find its chunks and runs."""
         self.channels.clear()
         self.stretches = []
-        at, run, ended = len(MAGIC), len(MAGIC), False
+        start, run, ended = len(MAGIC), len(MAGIC), False
         while not ended:
-            self._file.seek(at)
+            self._file.seek(start)
             head = self._file.read(RECORD.size)
             code, length = RECORD.unpack(head) if len(head) == RECORD.size else (0, size)
-            body, end = at + RECORD.size, at + RECORD.size + length
+            body, end = start + RECORD.size, start + RECORD.size + length
             ended = code in (0, Opcode.DATA_END, Opcode.FOOTER) or end > size
             if ended or code not in _IN_RUNS or end - run > _RUN:
-                self._add_part(run, at - run, packed=False)
-                run = at if code in _IN_RUNS else end
+                self._add_part(run, start - run, packed=False)
+                run = start if code in _IN_RUNS else end
             if code == Opcode.CHUNK:
                 self._add_part(body, min(end, size) - body, packed=True, cut=end > size)
             if ended and code not in (Opcode.DATA_END, Opcode.FOOTER):
-                self._warn_of_the_end(at, size)
-            at = end
+                self._warn_of_truncation(start, size)
+            start = end
 
     def _add_part(self, offset: int, size: int, *, packed: bool, cut: bool = False) -> None:
-        """Count what is in a stretch of the file, and learn its channels."""
+        """Count the messages of a part of the file, and read its channels."""
         if size <= 0:
             return
         counts: Counter[int] = Counter()
         times: list[int] = []
         try:
-            for code, body in records(self.bytes_of(offset, size, packed, cut), cut):
+            for code, body in records(self.read_records(offset, size, packed, cut), cut):
                 if code == Opcode.SCHEMA:
                     self._add_schema(Schema.read(ReadDataStream(BytesIO(body))))
                 elif code == Opcode.CHANNEL:
@@ -151,18 +153,20 @@ class McapFile:
             return
         if times:
             self.stretches.append(
-                Part(self, offset, size, packed, min(times), max(times), counts, cut)
+                McapPart(self, offset, size, packed, min(times), max(times), counts, cut)
             )
 
-    def _warn_of_the_end(self, at: int, size: int) -> None:
+    def _warn_of_truncation(self, start: int, size: int) -> None:
         saved = sum(sum(part.counts.values()) for part in self.stretches)
-        what = f"breaks off at byte {at} of {size}, as after a crash; {saved} messages were saved"
+        text = (
+            f"breaks off at byte {start} of {size}, as after a crash; {saved} messages were saved"
+        )
         if self.stretches:
             seconds = max(part.end_ns for part in self.stretches) - min(
                 part.start_ns for part in self.stretches
             )
-            what += f", the last of them {seconds / 1e9:.1f} s after the first"
-        self.warn(what)
+            text += f", the last of them {seconds / NANOSECONDS:.1f} s after the first"
+        self.warn(text)
 
     def _add_schema(self, schema: Schema) -> None:
         self._schemas[schema.id] = ros2_name(schema.name)
@@ -172,7 +176,7 @@ class McapFile:
         if channel.message_encoding not in ("cdr", "ros1"):
             kind = f"{kind} as {channel.message_encoding or 'unknown encoding'}"
         topic = Topic(channel.topic, kind)
-        self.channels[channel.id] = Found(topic, channel.message_encoding == "ros1")
+        self.channels[channel.id] = TopicChannel(topic, channel.message_encoding == "ros1")
 
 
 def _has_schemas(summary: Summary) -> bool:

@@ -1,92 +1,111 @@
-"""What of an .mcap file is read at once: a chunk, or a run of records outside of chunks."""
+"""The parts of an .mcap file that are read as a whole: chunks, and runs of records outside them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import zstandard
 from mcap.opcode import Opcode
 
-from deep_perception.replay.recordings.interfaces import NoMessage, to_cdr
-from deep_perception.replay.recordings.storage import NOWHERE, Item, Lost, Message, Topic, Wanted
+from deep_perception.replay.recordings.interfaces import InvalidMessage, to_cdr
+from deep_perception.replay.recordings.storage import (
+    UNKNOWN_TOPIC,
+    Item,
+    Lost,
+    Message,
+    Topic,
+    Wanted,
+)
 from deep_perception.replay.recordings.storage.mcap_records import MESSAGE, Damaged, records
-from deep_perception.replay.recordings.storage.packing import unpacked
-
-if TYPE_CHECKING:
-    from deep_perception.replay.recordings.storage.mcap_files import McapFile
+from deep_perception.replay.recordings.storage.packing import decompress_message
 
 
-class Found(NamedTuple):
-    """A channel: its topic, and whether its messages are those of ROS 1."""
+class TopicChannel(NamedTuple):
+    """The topic of a channel, and whether its messages have the ROS 1 format."""
 
     topic: Topic
     ros1: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A stretch: a chunk, or a run of records. ``offset``, ``size``: of its bytes in the file."""
+class PartReader(Protocol):
+    """The file that a part reads from."""
 
-    file: McapFile
+    @property
+    def channels(self) -> Mapping[int, TopicChannel]:
+        """The channels by their number."""
+
+    def read_records(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
+        """Return the records of a part. Raises Damaged."""
+
+    def warn(self, text: str) -> None:
+        """Add a warning about the file."""
+
+
+@dataclass(frozen=True, eq=False)
+class McapPart:
+    """A stretch: a chunk, or a run of records. ``offset`` and ``size`` are in bytes of the file."""
+
+    file: PartReader
     offset: int
     size: int
     packed: bool
     start_ns: int
     end_ns: int
     counts: Mapping[int, int]
-    # The end of the file cuts it off.
     cut: bool = False
+    """Whether the file ends within it."""
 
     def before(self, wanted: Wanted, from_ns: int) -> int:
-        ours = self._ours(wanted)
-        if not ours or from_ns <= self.start_ns:
+        channels = self._channels(wanted)
+        if not channels or from_ns <= self.start_ns:
             return 0
         if from_ns <= self.end_ns:
             try:
-                return sum(log_ns < from_ns for _, log_ns, _ in self._messages(ours))
+                return sum(log_ns < from_ns for _, log_ns, _ in self._messages(channels))
             except Damaged:
                 pass
-        return sum(self.counts[channel] for channel in ours)
+        return sum(self.counts[channel] for channel in channels)
 
     def read(self, wanted: Wanted, from_ns: int) -> Iterator[Item]:
-        ours = self._ours(wanted)
-        if not ours:
+        channels = self._channels(wanted)
+        if not channels:
             return
         try:
-            found = [each for each in self._messages(ours) if each[1] >= from_ns]
+            found = [message for message in self._messages(channels) if message[1] >= from_ns]
         except Damaged as error:
-            count = sum(self.counts[channel] for channel in ours)
+            count = sum(self.counts[channel] for channel in channels)
             if from_ns <= self.start_ns:
                 self.file.warn(
                     f"the chunk at byte {self.offset} is damaged ({error}); {count} messages in it "
                     "are lost"
                 )
-                yield Lost(self.start_ns, NOWHERE, count)
+                yield Lost(self.start_ns, UNKNOWN_TOPIC, count)
             return
-        found.sort(key=lambda each: (each[1], ours[each[0]].topic))
+        found.sort(key=lambda message: (message[1], channels[message[0]].topic))
         for channel, log_ns, data in found:
-            topic, ros1 = ours[channel]
+            topic, ros1 = channels[channel]
             yield _message(log_ns, topic, bytes(data), ros1)
 
-    def _ours(self, wanted: Wanted) -> dict[int, Found]:
-        found = ((channel, self.file.channels[channel]) for channel in self.counts)
-        return {channel: each for channel, each in found if each.topic in wanted}
+    def _channels(self, wanted: Wanted) -> dict[int, TopicChannel]:
+        found = ((number, self.file.channels[number]) for number in self.counts)
+        return {number: channel for number, channel in found if channel.topic in wanted}
 
-    def _messages(self, ours: Mapping[int, Found]) -> list[tuple[int, int, memoryview]]:
-        raw = self.file.bytes_of(self.offset, self.size, self.packed, self.cut)
-        return [
-            (channel, log_ns, body[MESSAGE.size :])
-            for code, body in records(raw, self.cut)
-            if code == Opcode.MESSAGE
-            for channel, _, log_ns, _ in [MESSAGE.unpack_from(body)]
-            if channel in ours
-        ]
+    def _messages(
+        self, channels: Mapping[int, TopicChannel]
+    ) -> Iterator[tuple[int, int, memoryview]]:
+        raw = self.file.read_records(self.offset, self.size, self.packed, self.cut)
+        for code, body in records(raw, self.cut):
+            if code == Opcode.MESSAGE:
+                channel, _, log_ns, _ = MESSAGE.unpack_from(body)
+                if channel in channels:
+                    yield channel, log_ns, body[MESSAGE.size :]
 
 
 def _message(log_ns: int, topic: Topic, data: bytes, ros1: bool) -> Message:
     try:
-        return Message(log_ns, topic, to_cdr(data, topic.type) if ros1 else unpacked(data))
-    except (NoMessage, zstandard.ZstdError) as error:
+        cdr = to_cdr(data, topic.type) if ros1 else decompress_message(data)
+    except (InvalidMessage, zstandard.ZstdError) as error:
         return Message(log_ns, topic, b"", str(error))
+    return Message(log_ns, topic, cdr)

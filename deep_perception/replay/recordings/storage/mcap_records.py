@@ -1,4 +1,4 @@
-"""The bytes of an .mcap file as records, as far as they are whole."""
+"""The records of an .mcap file, as far as they are complete."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mcap.opcode import Opcode
 MAGIC = b"\x89MCAP0\r\n"
 RECORD, MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
 _CHUNK, _FOOTER = struct.Struct("<QQQII"), struct.Struct("<QQI")
-# What damaged bytes make of the code that reads them.
+# The exceptions of the libraries for damaged bytes.
 BROKEN = (McapError, OSError, ValueError, RuntimeError, struct.error, zstandard.ZstdError)
 
 
 class Damaged(Exception):
-    """Bytes that are not what they should be."""
+    """The bytes of a part of a file are damaged."""
 
 
 def index_is_whole(file: BinaryIO) -> bool:
-    """Whether the index at the end of a file has the checksum that it should have, if any."""
+    """Return whether the index at the end of a file matches its checksum, if it has one."""
     footer_at = file.seek(-len(MAGIC) - RECORD.size - _FOOTER.size, os.SEEK_END)
     summary_at, _, crc = _FOOTER.unpack(file.read()[RECORD.size : -len(MAGIC)])
     file.seek(summary_at)
@@ -33,22 +33,22 @@ def index_is_whole(file: BinaryIO) -> bool:
 
 
 def records(raw: memoryview, cut: bool) -> Iterator[tuple[int, memoryview]]:
-    """Opcode and body of each record. Raises Damaged, unless the rest is ``cut`` off."""
-    at = 0
-    while at < len(raw):
-        end = at + RECORD.size
-        code, length = RECORD.unpack_from(raw, at) if end <= len(raw) else (0, len(raw))
+    """Yield opcode and body of each record. Raises Damaged, unless the rest is ``cut`` off."""
+    start = 0
+    while start < len(raw):
+        end = start + RECORD.size
+        code, length = RECORD.unpack_from(raw, start) if end <= len(raw) else (0, len(raw))
         end += length
         if end > len(raw) or (code == Opcode.MESSAGE and length < MESSAGE.size):
             if cut:
                 return
             raise Damaged(f"a record of {length} bytes does not fit")
-        yield code, raw[at + RECORD.size : end]
-        at = end
+        yield code, raw[start + RECORD.size : end]
+        start = end
 
 
-def unpack(raw: memoryview, cut: bool) -> memoryview:
-    """The records in the body of a chunk. Raises Damaged."""
+def decompress_chunk(raw: memoryview, cut: bool) -> memoryview:
+    """Return the records in the body of a chunk. Raises Damaged."""
     try:
         _, _, size, crc, name_length = _CHUNK.unpack_from(raw)
         start = _CHUNK.size + name_length
@@ -67,7 +67,7 @@ def unpack(raw: memoryview, cut: bool) -> memoryview:
 
 
 def _decompressed(compression: str, data: memoryview) -> memoryview:
-    """Works for the first part of compressed data too, as far as it goes."""
+    """Return the decompressed data; truncated data give as much as is complete."""
     if compression == "":
         return data
     if compression == "zstd":

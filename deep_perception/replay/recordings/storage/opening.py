@@ -1,4 +1,4 @@
-"""Which files a recording consists of, and each of them opened by what its first bytes say."""
+"""The files of a recording, each opened by the format that its first bytes show."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ EXPECTED = "expected a folder of rosbag2, or an .mcap, .db3 or .bag file"
 
 
 def files_of(path: Path, warn: Callable[[str], None]) -> list[Path]:
-    """The files that hold the messages of a recording. Raises BagError."""
+    """Return the files that contain the messages of a recording. Raises BagError."""
     if not path.exists():
         raise BagError(f"{path}: there is no such file or folder; {EXPECTED}")
     if not path.is_dir():
         return [path]
-    named = _named(path / METADATA, warn)
-    there = [path / name for name in named if (path / name).is_file()]
-    if missing := [name for name in named if path / name not in there]:
-        warn(f"{', '.join(missing)} of {METADATA} {'is' if len(missing) == 1 else 'are'} not there")
-    there = there or _stored(path)
-    if not there:
+    names = _read_metadata(path / METADATA, warn)
+    existing = [path / name for name in names if (path / name).is_file()]
+    if missing := [name for name in names if path / name not in existing]:
+        warn(f"{', '.join(missing)} of {METADATA} {'is' if len(missing) == 1 else 'are'} missing")
+    existing = existing or _stored(path)
+    if not existing:
         raise BagError(f"{path}: there is no recording in this folder; {EXPECTED}")
-    return there
+    return existing
 
 
-def _named(metadata: Path, warn: Callable[[str], None]) -> list[str]:
-    """The files that the metadata names, relative to its folder, as rosbag2 finds them."""
+def _read_metadata(metadata: Path, warn: Callable[[str], None]) -> list[str]:
+    """Return the files that the metadata names, relative to its folder, as rosbag2 finds them."""
     if not metadata.exists():
         if stored := _stored(metadata.parent):
             files = "the file" if len(stored) == 1 else f"the {len(stored)} files"
@@ -50,7 +50,7 @@ def _named(metadata: Path, warn: Callable[[str], None]) -> list[str]:
     try:
         content = yaml.safe_load(metadata.read_text(encoding="utf-8"))
         names = content["rosbag2_bagfile_information"]["relative_file_paths"]
-        # Bags before Foxy named their folder too, and a renamed folder keeps its files.
+        # Bags before Foxy include the name of the folder, which may have been renamed since.
         return [PurePosixPath(str(name).replace("\\", "/")).name for name in names]
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
@@ -59,33 +59,33 @@ def _named(metadata: Path, warn: Callable[[str], None]) -> list[str]:
 
 
 def _stored(folder: Path) -> list[Path]:
-    """Files of rosbag2 in a folder, in the order of their numbers."""
+    """Return the files of rosbag2 in a folder, in the order of their numbers."""
     files = (file for file in folder.iterdir() if _STORED.fullmatch(file.name))
     return sorted((file for file in files if file.is_file()), key=_in_natural_order)
 
 
-def open_file(path: Path, scratch: Callable[[], Path], called: Path | None = None) -> StorageFile:
-    """One file, whatever its name; ``scratch`` gives a folder for copies. Raises BagError.
+def open_file(path: Path, scratch: Callable[[], Path], original: Path | None = None) -> StorageFile:
+    """Open a file of any name; ``scratch`` creates a folder for copies. Raises BagError.
 
-    ``called``: the file of the recording that it is a copy of.
+    ``original`` is the file of the recording of which ``path`` is a copy.
     """
-    called = called or path
+    original = original or path
     try:
         with path.open("rb") as opened:
             start = opened.read(16)
     except OSError as error:
-        raise BagError(f"{called}: cannot be read ({error.strerror or error})") from None
+        raise BagError(f"{original}: cannot be read ({error.strerror or error})") from None
     if not start:
-        raise BagError(f"{called}: the file is empty")
+        raise BagError(f"{original}: the file is empty")
     if start.startswith(packing.MAGIC):
-        return open_file(packing.unpacked_file(path, scratch()), scratch, called)
+        return open_file(packing.decompress_file(path, scratch()), scratch, original)
     if start.startswith(mcap_records.MAGIC):
-        return McapFile(path, called)
+        return McapFile(path, original)
     if start.startswith(sqlite_files.MAGIC):
-        return sqlite_files.SqliteFile(path, called, scratch)
+        return sqlite_files.SqliteFile(path, original, scratch)
     if start.startswith(ros1_files.MAGIC):
-        return ros1_files.Ros1File(path, called)
-    raise BagError(f"{called}: this file is no recording; {EXPECTED}")
+        return ros1_files.Ros1File(path, original)
+    raise BagError(f"{original}: this file is no recording; {EXPECTED}")
 
 
 def _in_natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:

@@ -110,7 +110,7 @@ def _links(names: Sequence[str]) -> Iterator[str]:
     for group, members in groups.items():
         whole = members <= set(names)
         for name in [f"{group}.*"] if whole else sorted(members & set(names)):
-            yield f"[`--{name}`](parameters.md#{group.replace('.', '')})"
+            yield f"[`{name}`](parameters.md#{group.replace('.', '')})"
 
 
 def _invocation(action: argparse.Action) -> str:

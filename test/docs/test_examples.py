@@ -15,7 +15,13 @@ from deep_perception.cli import main as command_line
 from deep_perception.settings.options import find, settings_from
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "checkpoints/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+SETTING = r"(points|sweep|segmenter|describer|keyframes|identity|ros)\.(?!py$)\w[\w.]*"
 COMPILED_ONLY = "<!-- compiled only -->"
 # The page on custom backends names the module of the exception that a backend raises.
 DEEP_IMPORTS = {"custom_backends.md": {"deep_perception.backends"}}
@@ -30,7 +36,7 @@ def blocks(kind):
                 continue
             above = text[: found.start()].rstrip().rpartition("\n")[2]
             line = text.count("\n", 0, found.start()) + 2
-            name = f"{page.name}:{line}"
+            name = f"{page.relative_to(ROOT)}:{line}"
             yield pytest.param(page, line, found[2], above == COMPILED_ONLY, id=name)
 
 
@@ -45,6 +51,12 @@ def test_python_examples_run_and_import_only_the_public_names(
     if compiled_only:
         return
     shutil.copy(ROOT / "test/data/coffee.jpg", tmp_path / "photo.jpg")
+    if "scenes.jsonl" in text:
+        pytest.importorskip("rosbags")
+        from support import bags, replays
+
+        bags.write_bag(tmp_path / "drive1", bags.moving_scene(2))
+        replays.replay(tmp_path / "drive1", tmp_path / "results/drive1")
     monkeypatch.chdir(tmp_path)
     exec(code, {"__name__": "__main__"})
 
@@ -70,7 +82,11 @@ def test_commands_are_accepted_by_the_argument_parser(page, line, text, compiled
             assert end.code == 0, f"{arguments}: {capsys.readouterr().err}"  # --help
         else:
             settings_from(
-                {name: value for name, value in vars(chosen).items() if "." in name and value is not None}
+                {
+                    name: value
+                    for name, value in vars(chosen).items()
+                    if "." in name and value is not None
+                }
             )
 
 
@@ -80,7 +96,7 @@ def test_ros_parameters_in_commands_exist(page, line, text, compiled_only):
         find(name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_options_and_settings_named_in_the_text_exist(page):
     known = set(known_options(command_line._parser()))
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
@@ -88,9 +104,7 @@ def test_options_and_settings_named_in_the_text_exist(page):
         if span.startswith(("--", "deep_perception ", "tools/with_ros deep_perception ")):
             options = re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", span)
             assert set(options) <= known | OPTIONS_OF_OTHER_PROGRAMS, span
-        if re.fullmatch(
-            r"(points|sweep|segmenter|describer|keyframes|identity|ros)\.\w[\w.]*", span
-        ):
+        if re.fullmatch(SETTING, span):
             find(span)
 
 
@@ -105,7 +119,7 @@ def known_options(parser):
                 yield from known_options(command)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_to_files_of_the_repository_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):

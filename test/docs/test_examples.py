@@ -127,5 +127,13 @@ def test_links_to_files_of_the_repository_lead_somewhere(page):
             assert (page.parent / target).exists(), target
 
 
+def test_the_modules_that_the_architecture_page_names_exist():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    places = [ROOT, ROOT / "deep_perception"]
+    for name in re.findall(r"`([\w/]+(?:\.py|/))`", text):
+        found = [*(place / name for place in places), *(ROOT / "deep_perception").rglob(name)]
+        assert any(path.exists() for path in found), name
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 180

@@ -53,10 +53,11 @@ def test_python_examples_run_and_import_only_the_public_names(
     shutil.copy(ROOT / "test/data/coffee.jpg", tmp_path / "photo.jpg")
     if "scenes.jsonl" in text:
         pytest.importorskip("rosbags")
-        from support import bags, replays
+        from support import bags
 
         bags.write_bag(tmp_path / "drive1", bags.moving_scene(2))
-        replays.replay(tmp_path / "drive1", tmp_path / "results/drive1")
+        output = str(tmp_path / "results")
+        assert command_line.main(["replay", str(tmp_path / "drive1"), "--output", output]) == 0
     monkeypatch.chdir(tmp_path)
     exec(code, {"__name__": "__main__"})
 

@@ -1,15 +1,20 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 NAME = "deep_perception"
 REPLAY = ["rosbags>=0.11", "mcap>=1.2.1", "filelock>=3.13", "pycocotools>=2.0.7"]
+README = Path("README.md").read_text(encoding="utf-8")
+# PyPI has no files beside the README: pictures and links into the repository would lead nowhere.
+README = re.sub(r"!\[[^\]]*\]\((?!\w+://)[^)]*\)\n\n", "", README)
+README = re.sub(r"\[([^\]]*)\]\((?!\w+://)[^)]*\)", r"\1", README)
 
 setup(
     name=NAME,
     version="0.1.0",
-    description="Every part of a camera's view as a mask, a box and words (ROS 2)",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    description="A mask, a box and a description of every region in a camera's view (ROS 2)",
+    long_description=README,
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),

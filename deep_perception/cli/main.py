@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A file name that the terminal cannot show must not stop the files after it.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    parser = _parser()
+    parser = make_parser()
     chosen = parser.parse_args(arguments)
     try:
         return int(chosen.run(chosen))
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _error("interrupted; what was finished is kept")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
         prog="deep_perception",
         allow_abbrev=False,

@@ -104,11 +104,15 @@ def test_yaml_that_is_none_is_refused(text):
 
 def test_the_parameter_file_is_what_the_code_would_write_and_means_the_defaults():
     text = (ROOT / "config" / "analyzer.yaml").read_text(encoding="utf-8")
-    assert text == to_ros_yaml(), "run: deep_perception settings > config/analyzer.yaml"
+    assert text == to_ros_yaml(), "run: python tools/generate_docs.py"
     assert settings_from(load_yaml(text)) == Settings()
     assert yaml.safe_load(text)["/**"]["ros__parameters"]["points"]["grid_rows"] == 12
 
 
-def test_the_readme_has_the_table_that_the_code_would_write():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert to_markdown() in readme, "paste: deep_perception settings --markdown"
+def test_the_parameter_page_has_every_row_that_the_code_would_write():
+    page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    head, rule, *rows = to_markdown().splitlines()
+    assert len(rows) == len(options())
+    assert f"{head}\n{rule}\n" in page
+    written = [line for line in page.splitlines() if line.startswith("| `")]
+    assert written == rows, "run: python tools/generate_docs.py"

@@ -58,6 +58,10 @@ test-browser: ## the tests of the page of a replay in Chromium
 test-ray: ## the tests of replays on Ray
 	@$(EXTRAS) tools/with_ros $(PYTEST) -m ray $(ARGS)
 
+.PHONY: test-extras
+test-extras: ## the tests of these three
+	@$(EXTRAS) tools/with_ros $(PYTEST) -m "sam2 or serve or browser or ray" $(ARGS)
+
 .PHONY: test-dam
 test-dam: ## the tests of the DAM server, which runs in an environment of its own
 	@$(call PLAIN,dam); DEEP_PERCEPTION_DAM_PYTHON="$${environment%/*}/bin/python" \

@@ -104,6 +104,7 @@ def test_sourced_ros_without_its_python(checkout, tmp_path):
     assert "cannot import rclpy" in said
 
 
+@pytest.mark.slow
 def test_half_made_environment_is_made_anew_and_a_whole_one_is_left_alone(checkout):
     (checkout / "requirements" / "none.txt").write_text("# nothing\n")
     leftover = checkout / ".venv-none" / "lib" / "half-unpacked"

@@ -1,7 +1,7 @@
 """Groups of tests (GROUPS below) are skipped, with the reason, if they cannot run.
 
-DEEP_PERCEPTION_REQUIRE=ros,colcon,hub makes each such skip a failure, and their absence too: that
-is how the CI knows that they ran.
+DEEP_PERCEPTION_REQUIRE=ros,colcon,hub turns each such skip into a failure, and fails a run without
+a test of one of these groups. `files` in that list fails a run that leaves out a whole test file.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from hypothesis import settings
 pytest.register_assert_rewrite("support")
 
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
-ROS_TESTS = Path(__file__).parent / "ros"
-# The DAM server's environment: its transformers cannot be in the one of the tests.
+TESTS = Path(__file__).parent
+ROS_TESTS = TESTS / "ros"
+# The Python of the DAM server's environment, whose transformers clash with those of the tests.
 DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
 GROUPS = ("ros", "colcon", "hub", "chat", "sam2", "serve", "dam", "browser", "ray")
@@ -29,7 +31,7 @@ HINTS = {
     "serve": "run with: make test-sam2",
 }
 BROWSER = ("chromium", "chromedriver")
-# A name is asked for too: the folder deep_perception_msgs/ imports as a namespace.
+# An attribute is checked too, because the folder deep_perception_msgs/ imports as a namespace.
 NEEDED = {
     "ros": (("rclpy", "init"), ("deep_perception_msgs.msg", "RegionMask")),
     "hub": (("huggingface_hub", "__version__"),),
@@ -39,17 +41,18 @@ NEEDED = {
     "ray": (("ray", "init"),),
     "serve": (("transformers", "__version__"), ("fastapi", "FastAPI"), ("uvicorn", "run")),
 }
-# Speed is measured in benchmarks/; a slow moment of the machine is no failure.
+# Speed is measured in benchmarks/. A slow moment of the machine must not fail a test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+# A background job of a shell ignores SIGINT, and every process that a test starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-ran = dict.fromkeys(REQUIRED, 0)
+groups_that_ran = Counter()
+files_that_ran = set()
 
 
 def why_not(group):
-    """The reason why a group cannot run here, or nothing."""
+    """Return the reason why a group cannot run here, or an empty text."""
     if group == "colcon" and not shutil.which("colcon"):
         return f"there is no colcon; {HINT}"
     if group == "dam" and not Path(DAM_PYTHON).is_file():
@@ -81,9 +84,10 @@ def required_groups(item):
 
 
 def free_domain():
-    """A domain id from 1 to 100 and the socket that keeps it ours, as ros-domain-coordinator does.
+    """Return a domain id from 1 to 100 and the socket that reserves it.
 
-    The search starts at a place of this process's own, and the kernel settles the rest.
+    A bound port marks a domain as taken, as in ros-domain-coordinator. The process id only spreads
+    the searches of several processes, such as the workers of pytest-xdist.
     """
     for step in range(100):
         domain = (os.getpid() + step) % 100 + 1
@@ -118,7 +122,7 @@ def pytest_report_header():
 
 
 class CannotRun(pytest.File):
-    """Stands for a file under test/ros, which cannot be imported without ROS."""
+    """A stand-in for a file under test/ros, which cannot be imported without ROS."""
 
     def collect(self):
         item = CannotRunItem.from_parent(self, name="all_of_it")
@@ -150,14 +154,19 @@ def pytest_runtest_setup(item):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    required = required_groups(item)
-    if report.skipped and required and not hasattr(report, "wasxfail"):
+    # Workers of pytest-xdist send their reports, with all attributes, to the process that counts.
+    report.required_groups = required_groups(item)
+    if report.skipped and report.required_groups and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        required = ", ".join(report.required_groups)
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid}: required ({', '.join(required)}) but {reason}"
-    elif report.when == "call":
-        for group in required:
-            ran[group] += 1
+        report.longrepr = f"{item.nodeid}: required ({required}) but {reason}"
+
+
+def pytest_runtest_logreport(report):
+    files_that_ran.add(report.nodeid.partition("::")[0])
+    if report.when == "call":
+        groups_that_ran.update(getattr(report, "required_groups", ()))
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -168,15 +177,23 @@ def pytest_make_collect_report(collector):
         report.longrepr = f"{collector.nodeid}: required (ros) but skipped: {report.longrepr}"
 
 
+def absences():
+    """Return what was required and did not run."""
+    for group in sorted(REQUIRED - {"files"} - set(groups_that_ran)):
+        yield f"no test of the required group `{group}` ran"
+    if "files" in REQUIRED:
+        files = {path.relative_to(TESTS.parent).as_posix() for path in TESTS.rglob("test_*.py")}
+        for name in sorted(files - files_that_ran):
+            yield f"no test of {name} ran"
+
+
 def pytest_sessionfinish(session, exitstatus):
-    absent = [group for group, count in ran.items() if not count]
-    if absent and exitstatus == pytest.ExitCode.OK:
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and exitstatus == pytest.ExitCode.OK and any(absences()):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        session.config.absent_groups = absent
+        session.config.absences = list(absences())
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    for group in getattr(config, "absent_groups", []):
-        terminalreporter.write_line(
-            f"FAILED: no test of the required group `{group}` ran", red=True
-        )
+    for absence in getattr(config, "absences", []):
+        terminalreporter.write_line(f"FAILED: {absence}", red=True)

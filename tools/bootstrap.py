@@ -3,7 +3,7 @@
 
 tools/bootstrap.py                      ROS 2 (from wheels, or the sourced one) and the interfaces
 tools/bootstrap.py requirements/x.txt   only these requirements, in .venv-x, without ROS
-DEEP_PERCEPTION_WITH=sam2               with requirements/sam2.txt too, in an environment of its own
+DEEP_PERCEPTION_WITH=sam2,ray           with requirements/sam2.txt and ray.txt too, in another one
 """
 
 # This file must run in an old Python too, to say that it is one.

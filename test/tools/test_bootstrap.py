@@ -1,10 +1,11 @@
-"""What the bootstrap says when it cannot work, in copies of the checkout's files."""
+"""The bootstrap in copies of the checkout's files: what it reports, and what it installs with."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,12 @@ def checkout(tmp_path):
 
 
 def start(checkout, *arguments, python=sys.executable, **variables):
-    """Run as if nothing was sourced; a variable of None is taken away."""
+    """Run the bootstrap as if no ROS was sourced; return its exit code and what it reported."""
     away = re.compile(r"ROS|AMENT|PYTHON|PIP_|.*_PROXY$|.*_proxy$|DEEP_PERCEPTION|LD_LIBRARY|_ROS")
     env = {name: value for name, value in os.environ.items() if not away.match(name)}
     env |= {name: str(value) for name, value in variables.items()}
     command = [python, "-S", str(checkout / "tools" / "bootstrap.py"), *arguments]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stderr
 
 
@@ -103,6 +104,7 @@ def test_sourced_ros_without_its_python(checkout, tmp_path):
     assert "cannot import rclpy" in said
 
 
+@pytest.mark.slow
 def test_half_made_environment_is_made_anew_and_a_whole_one_is_left_alone(checkout):
     (checkout / "requirements" / "none.txt").write_text("# nothing\n")
     leftover = checkout / ".venv-none" / "lib" / "half-unpacked"
@@ -115,6 +117,59 @@ def test_half_made_environment_is_made_anew_and_a_whole_one_is_left_alone(checko
     status, said = start(checkout, "requirements/none.txt")
     assert status == 0
     assert "[" not in said
+
+
+def write_wheel(folder):
+    """Write a package of one module, which can be installed without an index."""
+    folder.mkdir()
+    information = "tiny_package-1.0.dist-info"
+    with zipfile.ZipFile(folder / "tiny_package-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tiny_package.py", "")
+        wheel.writestr(
+            f"{information}/METADATA", "Metadata-Version: 2.1\nName: tiny-package\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            f"{information}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr(f"{information}/RECORD", "")
+    return folder
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip"])
+def test_packages_are_installed_with_uv_and_with_pip_where_there_is_no_uv(
+    checkout, tmp_path, installer
+):
+    """Without an index uv cannot be installed, so that its place decides whether it is used."""
+    have = sorted(ROOT.glob(".ros/uv-*"))
+    if installer == "uv":
+        if not have:
+            pytest.skip("this checkout was set up without uv")
+        shutil.copytree(have[0], checkout / ".ros" / have[0].name)
+    (checkout / "requirements" / "tiny.txt").write_text("tiny-package==1.0\n")
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": write_wheel(tmp_path / "wheels")}
+    status, reported = start(checkout, "requirements/tiny.txt", **index)
+    assert status == 0, reported
+    python = checkout / ".venv-tiny" / "bin" / "python"
+    subprocess.run([python, "-c", "import tiny_package"], check=True)
+    records = (checkout / ".venv-tiny").rglob("tiny_package-1.0.dist-info/INSTALLER")
+    assert [path.read_text().strip() for path in records] == [installer]
+
+
+def test_several_lists_make_one_environment(checkout):
+    status, reported = start(checkout, DEEP_PERCEPTION_WITH="sam2,none")
+    assert status == 1
+    assert "DEEP_PERCEPTION_WITH=sam2,none: there is no requirements/none.txt" in reported
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        from rosenv.plan import pins
+    finally:
+        sys.path.pop(0)
+    lists = ("dev", "hub", "chat", "browser", "ray", "sam2")
+    files = [ROOT / "requirements" / f"{name}.txt" for name in lists]
+    for minor in range(10, 14):
+        found = pins([ROOT / "tools" / "ros" / "jazzy.txt", *files], (3, minor))
+        assert {"ros-rclpy", "torch", "ray", "selenium"} <= found.keys()
 
 
 def test_pins_agree_and_a_version_is_named_for_every_python():

@@ -1,7 +1,8 @@
-"""Is the package index there? pip would try for a minute before it says so."""
+"""Check that the package index can be reached: pip would try for a minute before it fails."""
 
 from __future__ import annotations
 
+import ast
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,8 @@ from urllib.request import getproxies, proxy_bypass
 from .terminal import Problem, output
 
 
-def check_index(python: Path, env: Mapping[str, str]) -> None:
+def check_index(options: Mapping[str, str]) -> None:
     """Connect to the index that pip is set to use, or to its proxy."""
-    options = _pip_options(python, env)
     index = options.get("index-url", "https://pypi.org/simple")
     proxy = options.get("proxy") or _proxy(index)
     target = urlsplit(index if not proxy else proxy if "//" in proxy else f"http://{proxy}")
@@ -30,14 +30,15 @@ def check_index(python: Path, env: Mapping[str, str]) -> None:
         ) from error
 
 
-def _pip_options(python: Path, env: Mapping[str, str]) -> dict[str, str]:
+def pip_options(python: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that pip reads from its files and from its environment variables."""
     listing = output([python, "-m", "pip", "config", "list"], env) or ""
     lines = [line.split("=", 1) for line in listing.splitlines() if "=" in line]
     found = {}
-    for section in ("global", "install", ":env:"):  # the later wins
+    for section in ("global", "install", ":env:"):  # a later section wins
         for key, value in lines:
             if key.startswith(f"{section}."):
-                found[key[len(section) + 1 :]] = value.strip("'\"")
+                found[key[len(section) + 1 :]] = str(ast.literal_eval(value))
     return found
 
 

@@ -78,12 +78,13 @@ def choose(requirements: str | None) -> Plan:
         if not path.is_file() or ROOT not in path.parents:
             raise Problem(f"{requirements} is no file of this folder")
         return Plan("plain", "", ROOT / f".venv-{path.stem}", (path,))
-    names = ("dev", "hub", "chat", *filter(None, [os.environ.get("DEEP_PERCEPTION_WITH")]))
-    lists = tuple(ROOT / "requirements" / f"{name}.txt" for name in names)
+    wanted = os.environ.get("DEEP_PERCEPTION_WITH", "")
+    extras = sorted(set(filter(None, wanted.split(","))))
+    lists = tuple(ROOT / "requirements" / f"{name}.txt" for name in ["dev", "hub", "chat", *extras])
     absent = [path.name for path in lists if not path.is_file()]
     if absent:
-        raise Problem(f"DEEP_PERCEPTION_WITH={names[-1]}: there is no requirements/{absent[0]}")
-    suffix = "".join(f"-{name}" for name in names[3:])
+        raise Problem(f"DEEP_PERCEPTION_WITH={wanted}: there is no requirements/{absent[0]}")
+    suffix = "".join(f"-{name}" for name in extras)
     sourced = os.environ.get("ROS_DISTRO", "")
     distro = os.environ.get("ROS_WHEELS", "")
     if os.environ.get(OWN_ENV, "") == f"{ROOT}:wheels":

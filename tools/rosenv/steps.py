@@ -9,13 +9,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import installers
 from . import plan as plans
-from .network import check_index
+from .network import check_index, pip_options
 from .plan import ROOT, STATE, TOOLS, Interpreter, Plan
 from .sourced import SourcedRos
 from .terminal import Problem, run
-
-EMPY = ["--no-binary", "empy", "--no-build-isolation", "--use-pep517"]
 
 
 class Setup:
@@ -108,23 +107,34 @@ class Setup:
 
     def wheels(self) -> None:
         if self.pins:
-            check_index(self.python, self._env())
-            # pip stopped in the middle of a package leaves one that looks whole.
+            options = pip_options(self.python, self._env())
+            check_index(options)
+            # An installer that was killed in the middle of a package leaves one that looks whole.
             self._write_stamp("begun", "a start that finds this makes the environment anew")
+            uv = installers.find_uv(self.python, options, self._status)
             # empy has no wheel. With setuptools there first, its build downloads nothing.
             first = [self.pins[name] for name in ("setuptools",) if name in self.pins]
-            self._pip(first, [])
-            self._pip(sorted(set(self.pins.values()) - set(first)), EMPY if first else [])
+            self._install(first, uv, options, build_empy=False)
+            rest = sorted(set(self.pins.values()) - set(first))
+            self._install(rest, uv, options, build_empy=bool(first))
         self._write_stamp("wheels", self.pins_key)
         (self.plan.venv / ".stamps" / "begun").unlink(missing_ok=True)
 
-    def _pip(self, requirements: list[str], options: list[str]) -> None:
-        if requirements:
-            listed = self.log.with_suffix(".txt")
-            listed.parent.mkdir(parents=True, exist_ok=True)
-            plans.write_whole(listed, "\n".join(requirements) + "\n")
-            pip = [str(self.python), "-m", "pip", "install", "--no-deps", "--no-input"]
-            self._run("pip", [*pip, "--only-binary", ":all:", *options, "-r", listed])
+    def _install(
+        self, requirements: list[str], uv: Path | None, options: Mapping[str, str], build_empy: bool
+    ) -> None:
+        if not requirements:
+            return
+        listed = self.log.with_suffix(".txt")
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        plans.write_whole(listed, "\n".join(requirements) + "\n")
+        pip = installers.with_pip(self.python, listed, build_empy=build_empy)
+        if uv:
+            command = installers.with_uv(uv, self.python, listed, options, build_empy=build_empy)
+            if self._status(command, installers.variables_of_uv(options)) == 0:
+                return
+            pip.append("--force-reinstall")  # uv may have left half of a package
+        self._run("pip", pip)
 
     def paths(self) -> None:
         """Two folders of the machine that built the wheels are baked into their CMake files."""
@@ -184,8 +194,13 @@ class Setup:
         kept = {name: value for name, value in os.environ.items() if name not in strange}
         return {**kept, "PIP_USER": "0"}
 
+    def _status(
+        self, command: Sequence[str | Path], variables: Mapping[str, str] | None = None
+    ) -> int:
+        return run(command, self.log, {**self._env(), **(variables or {})}, self.lock)
+
     def _run(self, what: str, command: Sequence[str | Path]) -> None:
-        if run(command, self.log, self._env(), self.lock) != 0:
+        if self._status(command) != 0:
             tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
             errors = [line for line in tail if re.search(r"\berror\b", line, re.IGNORECASE)]
             reason = (errors or tail or [""])[-1].strip()

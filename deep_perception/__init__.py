@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from deep_perception._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from deep_perception.analyzer import Analyzer, Callbacks
     from deep_perception.images import load
     from deep_perception.regions import Description, Region, Scene
     from deep_perception.settings import Settings
 
-__version__ = "0.1.0"
 __all__ = ["Analyzer", "Callbacks", "Description", "Region", "Scene", "Settings", "load"]
 
 _MODULES = {

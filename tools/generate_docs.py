@@ -3,6 +3,8 @@
 With --check nothing is written; the exit code is 1 if a file differs from what the code would give.
 """
 
+# argparse has no public interface to the actions of a parser.
+
 from __future__ import annotations
 
 import argparse
@@ -64,13 +66,24 @@ def command_line_page() -> str:
 
     ``format_help`` is not used, since it depends on the terminal's width and on Python's version.
     """
-    parser = command_line.make_parser()
-    sections = [section for command in _commands(parser) for section in _section(command)]
+    sections = [section for command in _commands(parser()) for section in _section(command)]
     return "\n\n".join([NOTE + "\n" + COMMAND_LINE.rstrip(), *sections]) + "\n"
 
 
-def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    for action in parser._actions:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    return command_line.make_parser()
+
+
+def option_strings() -> Iterator[str]:
+    """Yield every option of every command, such as ``--output``."""
+    for command in _commands(parser()):
+        for action in command._actions:
+            yield from action.option_strings
+
+
+def _commands(group: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    for action in group._actions:
         if isinstance(action, argparse._SubParsersAction):
             for command in action.choices.values():
                 if any(isinstance(a, argparse._SubParsersAction) for a in command._actions):
@@ -154,9 +167,9 @@ def generated() -> Mapping[Path, str]:
 
 def main() -> int:
     """Write the stale files, or only name them."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; 1 if a file is stale")
-    check = parser.parse_args().check
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    arguments.add_argument("--check", action="store_true", help="1 if a file is stale; no writing")
+    check = arguments.parse_args().check
     stale = {
         path: text
         for path, text in generated().items()

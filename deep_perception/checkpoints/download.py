@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.checkpoints.catalog import Model, ModelError, ModelFile, megabytes
 from deep_perception.checkpoints.errors import hub_errors, os_reason, resume_hint
 from deep_perception.checkpoints.on_disk import OnDisk, inspect, matches, parts, remove_empty

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.backends import BackendUnavailable
 from deep_perception.cli.dam import add_dam_server, run_server
 from deep_perception.cli.models import add_models_command

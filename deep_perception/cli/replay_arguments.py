@@ -37,7 +37,9 @@ def add_replay_command(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG")
-    parser.add_argument("--preset", choices=PRESETS, help="settings of one of the old scripts")
+    parser.add_argument(
+        "--preset", choices=PRESETS, help="the settings of one of the three original scripts"
+    )
     parser.add_argument("--output", metavar="DIR", help="short for --output.folder")
     _add_choice(parser)
     again = parser.add_mutually_exclusive_group()

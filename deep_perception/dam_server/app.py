@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.dam_server import images, requests
 from deep_perception.dam_server.batcher import Batcher, Job
 from deep_perception.dam_server.errors import OutOfMemory, RequestError

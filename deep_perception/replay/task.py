@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.replay.events import Emit, Problem
 from deep_perception.replay.journal import Mode
 from deep_perception.replay.outputs.bag import Images

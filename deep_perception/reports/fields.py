@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.masks import Box, Mask, Rle
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region, Scene

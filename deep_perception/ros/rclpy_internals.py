@@ -8,8 +8,7 @@
 - ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
   raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.
 
-All four were looked up in rclpy 7.1.6 (Jazzy) and 9.1.2 (Kilted), and in the repository up to
-8.0.0. The source of Lyrical's rclpy was not at hand.
+All four were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyrical).
 """
 
 from __future__ import annotations

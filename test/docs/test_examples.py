@@ -3,7 +3,6 @@
 A ```python block that needs a server or ROS has `<!-- compiled only -->` in the line before it.
 """
 
-import argparse
 import re
 import shlex
 import shutil
@@ -74,8 +73,10 @@ def commands(text):
 
 
 @pytest.mark.parametrize(("page", "line", "text", "compiled_only"), list(blocks("bash")))
-def test_commands_are_accepted_by_the_argument_parser(page, line, text, compiled_only, capsys):
-    parser = command_line.make_parser()
+def test_commands_are_accepted_by_the_argument_parser(
+    page, line, text, compiled_only, generator, capsys
+):
+    parser = generator.parser()
     for arguments in commands(text):
         try:
             chosen = parser.parse_args(arguments)
@@ -98,8 +99,8 @@ def test_ros_parameters_in_commands_exist(page, line, text, compiled_only):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_options_and_settings_named_in_the_text_exist(page):
-    known = set(known_options(command_line.make_parser()))
+def test_options_and_settings_named_in_the_text_exist(page, generator):
+    known = {*generator.option_strings(), "--version"}
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for span in re.findall(r"`([^`\n]+)`", text):
         if span.startswith(("--", "deep_perception ", "tools/with_ros deep_perception ")):
@@ -110,14 +111,6 @@ def test_options_and_settings_named_in_the_text_exist(page):
 
 
 OPTIONS_OF_OTHER_PROGRAMS = {"--base-paths", "--clock", "--show-args", "--check", "--strict"}
-
-
-def known_options(parser):
-    for action in parser._actions:
-        yield from action.option_strings
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                yield from known_options(command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

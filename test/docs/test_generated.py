@@ -8,16 +8,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def generator(monkeypatch):
-    pytest.importorskip("rosbags")
-    monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    import generate_docs
-
-    return generate_docs
-
-
 @pytest.mark.parametrize("columns", ["20", "200"])
 def test_no_generated_file_is_stale_whatever_the_width_of_the_terminal(
     generator, monkeypatch, columns

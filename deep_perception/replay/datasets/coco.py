@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.replay.datasets.polygons import polygons
 from deep_perception.replay.datasets.split import SplitRule
 from deep_perception.replay.datasets.writer import LabelledRegion, Sample, to_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.replay.events import Emit, Progress
 from deep_perception.replay.journal import BAG, PAGE, SCENES, SUMMARY, Journal
 from deep_perception.replay.journal.scenes import SceneRecord

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.replay.journal import JournalError
 from deep_perception.settings import DescriberSettings
 

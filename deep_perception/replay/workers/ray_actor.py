@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.replay.events import Event, Problem
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from deep_perception import __version__
+from deep_perception._version import __version__
 from deep_perception.replay.events import Emit, Event, Problem
 from deep_perception.replay.outputs.summary import Summary
 from deep_perception.replay.task import Task

@@ -1,4 +1,4 @@
-"""Publishing a 1920x1080 annotated image, against handing rclpy the bytes of the picture."""
+"""Publishing a 1920x1080 annotated image, against passing the bytes of the image to rclpy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAMES = 10
 
 
 def run() -> Measurement:
-    """Milliseconds a picture: conversion and publish(), with a subscriber in the same process."""
+    """Milliseconds per image to convert and publish, with a subscription in the same process."""
     rclpy.init()
     node = rclpy.create_node("bench")
     publisher = node.create_publisher(Image, "annotated", 1)

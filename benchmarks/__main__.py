@@ -1,4 +1,4 @@
-"""``make bench`` runs all benchmarks, ``make bench BENCH=<name>`` one; results go to results.json."""
+"""``make bench`` runs all benchmarks, ``make bench BENCH=<name>`` one; see results.json."""
 
 from __future__ import annotations
 

@@ -92,25 +92,34 @@ class TrackEvaluation:
 
 def overlap_ids(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> list[list[str]]:
     """The ids of the baseline: best one-to-one overlaps of masks with those of the last frame."""
-    before: list[tuple[str, Mask]] = []
+    before: Sequence[Region] = ()
+    before_names: list[str] = []
     given: list[list[str]] = []
     count = 0
     for regions in frames:
-        overlap = np.array(
-            [[_iou(region.mask, mask) for _, mask in before] for region in regions], float
-        ).reshape(len(regions), len(before))
+        overlap = _iou(regions, before)
         names = [""] * len(regions)
         for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
             if overlap[row, column] >= at_least:
-                names[row] = before[column][0]
+                names[row] = before_names[column]
         for row, name in enumerate(names):
             if not name:
                 count += 1
                 names[row] = f"b{count}"
-        before = [(name, region.mask) for name, region in zip(names, regions, strict=True)]
+        before, before_names = regions, names
         given.append(names)
     return given
 
 
-def _iou(one: Mask, other: Mask) -> float:
-    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+def _iou(regions: Sequence[Region], others: Sequence[Region]) -> NDArray[np.float64]:
+    """The IoU of every region (rows) with every other one (columns)."""
+    if not regions or not others:
+        return np.zeros((len(regions), len(others)))
+    # A matrix product of float32 counts exactly up to 16 megapixels.
+    one, other = (
+        np.stack([region.mask.ravel() for region in group]).astype(np.float32)
+        for group in (regions, others)
+    )
+    shared = (one @ other.T).astype(np.float64)
+    iou: NDArray[np.float64] = shared / (one.sum(1)[:, None] + other.sum(1) - shared)
+    return iou

@@ -97,7 +97,9 @@ def overlap_ids(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> li
     given: list[list[str]] = []
     count = 0
     for regions in frames:
-        overlap = _iou(regions, before)
+        overlap = np.array(
+            [[_iou(region, other) for other in before] for region in regions], float
+        ).reshape(len(regions), len(before))
         names = [""] * len(regions)
         for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
             if overlap[row, column] >= at_least:
@@ -111,15 +113,12 @@ def overlap_ids(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> li
     return given
 
 
-def _iou(regions: Sequence[Region], others: Sequence[Region]) -> NDArray[np.float64]:
-    """The IoU of every region (rows) with every other one (columns)."""
-    if not regions or not others:
-        return np.zeros((len(regions), len(others)))
-    # A matrix product of float32 counts exactly up to 16 megapixels.
-    one, other = (
-        np.stack([region.mask.ravel() for region in group]).astype(np.float32)
-        for group in (regions, others)
-    )
-    shared = (one @ other.T).astype(np.float64)
-    iou: NDArray[np.float64] = shared / (one.sum(1)[:, None] + other.sum(1) - shared)
-    return iou
+def _iou(region: Region, other: Region) -> float:
+    """The IoU of the masks of two regions of images of the same size."""
+    x1, y1 = max(region.box.x1, other.box.x1), max(region.box.y1, other.box.y1)
+    x2, y2 = min(region.box.x2, other.box.x2), min(region.box.y2, other.box.y2)
+    if x1 >= x2 or y1 >= y2:
+        return 0.0
+    window = slice(y1, y2), slice(x1, x2)
+    shared = np.count_nonzero(region.mask[window] & other.mask[window])
+    return shared / (region.area + other.area - shared)

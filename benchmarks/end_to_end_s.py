@@ -30,7 +30,7 @@ def run() -> Measurement:
     subscription = node.create_subscription(
         Detection2DArray, "/analyzer/detections", detections.append, 10
     )
-    picture = photograph(640, 480)
+    image = photograph(640, 480)
     publisher = node.create_publisher(Image, "/image", 1)
     every_frame = ("-p", "keyframes.min_interval_s:=0.0", "-p", "keyframes.mode:=interval")
     arguments = ["--ros-args", *every_frame]
@@ -40,14 +40,14 @@ def run() -> Measurement:
             rclpy.spin_once(node, timeout_sec=0.05)
         # A best-effort reader drops messages until it has matched the writer on its side.
         time.sleep(1.0)
-        latencies = [_round_trip(node, publisher, detections, picture) for _ in range(FRAMES)]
+        latencies = [_round_trip(node, publisher, detections, image) for _ in range(FRAMES)]
     finally:
         process.terminate()
         process.wait(timeout=PATIENCE_S)
         node.destroy_node()
         rclpy.shutdown()
     analyzer = Analyzer()
-    alone = [analyzer.analyze(picture).timings.total_s for _ in range(FRAMES)]
+    alone = [analyzer.analyze(image).timings.total_s for _ in range(FRAMES)]
     # The first two frames include discovery and warm-up.
     ours, baseline = statistics.median(latencies[2:]), statistics.median(alone[2:])
     return {
@@ -61,9 +61,9 @@ def run() -> Measurement:
 
 
 def _round_trip(
-    node: Node, publisher: Publisher, detections: list[Detection2DArray], picture: BgrImage
+    node: Node, publisher: Publisher, detections: list[Detection2DArray], image: BgrImage
 ) -> float:
-    message = messages.to_image(picture, Detection2DArray().header)
+    message = messages.to_image(image, Detection2DArray().header)
     message.header.stamp = node.get_clock().now().to_msg()
     started = time.monotonic()
     publisher.publish(message)

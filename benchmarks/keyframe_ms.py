@@ -54,8 +54,8 @@ def run() -> Measurement:
     }
 
 
-def _frame(picture: BgrImage, number: int) -> BgrImage:
-    drawn = picture.copy()
+def _frame(image: BgrImage, number: int) -> BgrImage:
+    drawn = image.copy()
     cv2.ellipse(drawn, (16 * number, 300), (35, 110), 0, 0, 360, (60, 40, 140), -1)
     light = 1.0 + 0.25 * math.sin(number / 4)
     return np.clip(drawn * light, 0, 255).astype(np.uint8)

@@ -47,11 +47,11 @@ def run() -> Measurement:
         segmenter = Sam2(
             settings=settings_from({"segmenter.checkpoint": folder, "segmenter.device": "cpu"})
         )
-    picture = photograph(640, 480)
-    points = propose(picture, PointSettings())
+    image = photograph(640, 480)
+    points = propose(image, PointSettings())
     claims = Superpixels()
-    regions = claims.embed(picture)
-    ours, baseline = _Optimised(segmenter, picture, regions), _Baseline(model, picture, regions)
+    regions = claims.embed(image)
+    ours, baseline = _Optimised(segmenter, image, regions), _Baseline(model, image, regions)
     pair = turn_by_turn(lambda: ours.sweep(points), lambda: baseline.sweep(points), runs=RUNS)
     if ours.found != baseline.found:
         raise AssertionError("the two sides claimed different regions")
@@ -70,11 +70,11 @@ class _Optimised:
 
     name, model = "sam2", "random"
 
-    def __init__(self, segmenter: Sam2, picture: BgrImage, regions: Regions) -> None:
+    def __init__(self, segmenter: Sam2, image: BgrImage, regions: Regions) -> None:
         self.chunk_size = segmenter.chunk_size
         self.found: list[Point] = []
         self._segmenter = segmenter
-        self._embedding = segmenter.embed(picture)
+        self._embedding = segmenter.embed(image)
         self._regions = regions
 
     def sweep(self, points: list[Point]) -> None:
@@ -104,12 +104,12 @@ class _Optimised:
 class _Baseline:
     """The loop of the scripts: one point after the other."""
 
-    def __init__(self, model: Any, picture: BgrImage, regions: Regions) -> None:
+    def __init__(self, model: Any, image: BgrImage, regions: Regions) -> None:
         self.found: list[Point] = []
         self._model = model
         self._regions = regions
         with torch.inference_mode():
-            pixels = normalise(resize(picture, SIDE), torch.device("cpu"))
+            pixels = normalise(resize(image, SIDE), torch.device("cpu"))
             self._features = model.get_image_embeddings(pixels)
 
     def sweep(self, points: list[Point]) -> None:

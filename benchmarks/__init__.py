@@ -1,1 +1,1 @@
-"""Measured claims: one file a claim, each against a baseline in the same run."""
+"""Measured claims: one file per claim, each against a baseline in the same run."""

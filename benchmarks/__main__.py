@@ -1,4 +1,4 @@
-"""``make bench`` runs all, ``make bench BENCH=<name>`` one; results.json keeps the last numbers."""
+"""``make bench`` runs all benchmarks, ``make bench BENCH=<name>`` one; see results.json."""
 
 from __future__ import annotations
 
@@ -13,26 +13,16 @@ from benchmarks.harness import Measurement
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
-NOT_A_CLAIM = {
-    "__init__",
-    "__main__",
-    "calls",
-    "harness",
-    "identity_scripts",
-    "moving_scenes",
-    "recordings",
-    "track_metrics",
-    "words",
-}
+HELPERS = {"__init__", "__main__", "calls", "harness", "words"}
 
 
 def main() -> int:
-    """2 for an unknown name."""
-    names = sorted({path.stem for path in FOLDER.glob("*.py")} - NOT_A_CLAIM)
+    """Run the benchmarks that are named, or all; returns 2 for an unknown name."""
+    names = sorted({path.stem for path in FOLDER.glob("*.py")} - HELPERS)
     wanted = sys.argv[1:] or names
     unknown = set(wanted) - set(names)
     if unknown:
-        sys.stderr.write(f"no benchmark {sorted(unknown)}; there is {', '.join(names)}\n")
+        sys.stderr.write(f"no benchmark {sorted(unknown)}; expected {', '.join(names)}\n")
         return 2
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for name in wanted:
@@ -44,14 +34,14 @@ def main() -> int:
             )
             continue
         measured: Measurement = run()
-        _say(measured)
+        _print(measured)
         results[name] = {key: _rounded(value) for key, value in measured.items() if key != "name"}
         results[name]["machine"] = _machine()
         RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     return 0
 
 
-def _say(measured: Measurement) -> None:
+def _print(measured: Measurement) -> None:
     ours, baseline = measured["ours"], measured["baseline"]
     ratio = f"{baseline / ours:.1f} x less" if ours and baseline > ours else ""
     ratio = ratio or (f"{ours / baseline:.1f} x more" if baseline else "")

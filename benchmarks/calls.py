@@ -1,4 +1,4 @@
-"""How many regions need a describer, as the node works: keyframes, identity, and what changed."""
+"""How many regions the node has described, with keyframe selection and tracking."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from synthetic.moving_scenes import Script, frames
 
 
 class Counting:
-    """A describer that counts what it is asked for, and takes no time."""
+    """A describer that counts the regions it is given, and takes no time."""
 
     name, model = "counting", ""
-    asked = 0
+    described = 0
 
     def describe(
         self, image: BgrImage, regions: Iterable[Region]
     ) -> Iterator[tuple[Region, Description]]:
-        """Words that say nothing."""
+        """The same description for all regions."""
         for region in regions:
-            Counting.asked += 1
+            Counting.described += 1
             words = Description(
                 status="described", label="thing", text="A thing.", describer=self.name
             )
             yield region, words
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to free."""
 
 
 def measure(name: str, script: Script) -> Measurement:
-    """Calls after the first keyframe; one frame a second, each described afresh, is the baseline.
+    """Count the descriptions after the first keyframe, with one frame per second.
 
-    The view is swept again every 10 s, whatever it shows.
+    In the baseline every frame is described anew. An unchanged view is swept every 10 s.
     """
     settings = settings_from(
         {
@@ -47,22 +47,22 @@ def measure(name: str, script: Script) -> Measurement:
             "keyframes.max_interval_s": 10.0,
         }
     )
-    stream, asked, afresh, shown = Stream(), 0, 0, 0
+    stream, described, baseline, shown = Stream(), 0, 0, 0
     with Analyzer(settings) as analyzer, Analyzer(settings) as each_time:
         for frame in frames(dataclasses.replace(script, segment=False)):
             shown += 1
-            Counting.asked = 0
+            Counting.described = 0
             selected = stream.select(frame.stamp_ns, frame.image.copy, settings.keyframes)
             if selected is not None:
                 stream.analyze(analyzer, selected, settings)
             if shown > 1:
-                asked += Counting.asked
-                afresh += len(each_time.analyze(frame.image).regions)
+                described += Counting.described
+                baseline += len(each_time.analyze(frame.image).regions)
     return {
         "name": name,
-        "value": asked / afresh,
+        "value": described / baseline,
         "unit": "calls",
-        "baseline": float(afresh),
-        "ours": float(asked),
+        "baseline": float(baseline),
+        "ours": float(described),
         "runs": shown,
     }

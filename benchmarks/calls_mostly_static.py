@@ -1,4 +1,4 @@
-"""Describer calls while people-sized things cross a static view: at most a quarter of all."""
+"""Described regions while objects of the size of people cross a static view: at most a quarter."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from synthetic.tracking_scripts import walkers
 
 
 def run() -> Measurement:
-    """Regions described after the first keyframe."""
+    """The regions described after the first keyframe."""
     return measure("calls_mostly_static", walkers(frames=40))

@@ -1,4 +1,4 @@
-"""Describer calls while the camera turns there and back by 60 pixels a keyframe."""
+"""Described regions while the camera turns there and back by up to 50 pixels per keyframe."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from synthetic.tracking_scripts import pan
 
 
 def run() -> Measurement:
-    """Regions described after the first keyframe."""
+    """The regions described after the first keyframe."""
     return measure("calls_moving", pan())

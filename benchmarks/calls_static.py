@@ -1,4 +1,4 @@
-"""Describer calls of a view in which nothing moves, the camera's noise included: none."""
+"""Described regions of a static view with the noise of a camera: none."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from synthetic.tracking_scripts import still
 
 
 def run() -> Measurement:
-    """Regions described after the first keyframe."""
+    """The regions described after the first keyframe."""
     return measure("calls_static", still(frames=60))

@@ -1,6 +1,6 @@
 """Camera stamp to detections over DDS with 4 cameras at 640x480 in one node, against 1 camera.
 
-Each camera sends one picture at a time, all at once: the last of four waits for three others.
+All cameras send one image at the same time, so the last of four waits for the three others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROUNDS, PATIENCE_S = 8, 30.0
 
 
 def run() -> Measurement:
-    """Median seconds of a camera's round trip."""
+    """Median seconds of the round trip of a camera."""
     rclpy.init()
     medians = {count: _median(count) for count in (1, 2, 4)}
     rclpy.shutdown()
@@ -55,7 +55,7 @@ def _median(count: int) -> float:
             sys.executable, "-m", "deep_perception.ros", "--ros-args",
             "-p", f"ros.cameras:={','.join(names)}",
             "-p", "keyframes.min_interval_s:=0.0", "-p", "keyframes.mode:=interval",
-            # Each picture is sent once, and four at a time overrun the buffers of the loopback.
+            # Each image is sent once, and four at once overflow the buffers of the loopback.
             "-p", "ros.reliability:=reliable",
         ]
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""A 640x480 photograph, described by the embedded backends, against GrabCut for every point.
+"""Analysis of a 640x480 photograph with the embedded backends, against GrabCut for every point.
 
-GrabCut is what OpenCV offers to turn a point into a mask without weights.
+GrabCut is OpenCV's method to turn a point into a mask without learned weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEED_RADIUS = 12
 
 
 def run() -> Measurement:
-    """Median over the test photographs of the medians."""
+    """The median, over the test photographs, of the median seconds."""
     analyzer = Analyzer()
     pairs = []
     for number in range(len(PHOTOGRAPHS)):
@@ -44,7 +44,7 @@ def run() -> Measurement:
 def _grabcut_sweep(image: BgrImage) -> int:
     claimed = np.zeros(image.shape[:2], bool)
     regions = 0
-    # At a quarter of the size: at full size one sweep takes a minute.
+    # GrabCut gets a quarter of the size, because one sweep at full size takes a minute.
     small = cv2.resize(image, (160, 120), interpolation=cv2.INTER_AREA)
     for point in propose(image, PointSettings()):
         if claimed[point.y, point.x]:

@@ -23,14 +23,14 @@ FRAMES, PATIENCE_S = 12, 20.0
 
 
 def run() -> Measurement:
-    """Median seconds; the node runs in a process of its own."""
+    """Median seconds, with the node in its own process."""
     rclpy.init()
     node = rclpy.create_node("bench")
     detections: list[Detection2DArray] = []
     subscription = node.create_subscription(
         Detection2DArray, "/analyzer/detections", detections.append, 10
     )
-    picture = photograph(640, 480)
+    image = photograph(640, 480)
     publisher = node.create_publisher(Image, "/image", 1)
     every_frame = ("-p", "keyframes.min_interval_s:=0.0", "-p", "keyframes.mode:=interval")
     arguments = ["--ros-args", *every_frame]
@@ -38,17 +38,17 @@ def run() -> Measurement:
     try:
         while not (publisher.get_subscription_count() and subscription.get_publisher_count()):
             rclpy.spin_once(node, timeout_sec=0.05)
-        # A best-effort reader drops what comes before it has matched the writer in its turn.
+        # A best-effort reader drops messages until it has matched the writer on its side.
         time.sleep(1.0)
-        latencies = [_round_trip(node, publisher, detections, picture) for _ in range(FRAMES)]
+        latencies = [_round_trip(node, publisher, detections, image) for _ in range(FRAMES)]
     finally:
         process.terminate()
         process.wait(timeout=PATIENCE_S)
         node.destroy_node()
         rclpy.shutdown()
     analyzer = Analyzer()
-    alone = [analyzer.analyze(picture).timings.total_s for _ in range(FRAMES)]
-    # The first two frames carry discovery and warming up.
+    alone = [analyzer.analyze(image).timings.total_s for _ in range(FRAMES)]
+    # The first two frames include discovery and warm-up.
     ours, baseline = statistics.median(latencies[2:]), statistics.median(alone[2:])
     return {
         "name": "end_to_end_s",
@@ -61,14 +61,14 @@ def run() -> Measurement:
 
 
 def _round_trip(
-    node: Node, publisher: Publisher, detections: list[Detection2DArray], picture: BgrImage
+    node: Node, publisher: Publisher, detections: list[Detection2DArray], image: BgrImage
 ) -> float:
-    message = messages.to_image(picture, Detection2DArray().header)
+    message = messages.to_image(image, Detection2DArray().header)
     message.header.stamp = node.get_clock().now().to_msg()
     started = time.monotonic()
     publisher.publish(message)
-    while not any(each.header == message.header for each in detections):
+    while not any(received.header == message.header for received in detections):
         if time.monotonic() - started > PATIENCE_S:
-            raise TimeoutError("no detections came back")
+            raise TimeoutError("no detections were received")
         rclpy.spin_once(node, timeout_sec=0.01)
     return time.monotonic() - started

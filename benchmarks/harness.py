@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing turn by turn."""
+"""The result of a benchmark, and alternating time measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RUNS = 7
 
 
 class Measurement(TypedDict):
-    """One claim: ``value`` in ``unit``; ``ours`` and ``baseline`` are the two sides, medians."""
+    """The result: ``value`` in ``unit``; ``ours`` and ``baseline`` are medians of the two sides."""
 
     name: str
     value: float
@@ -27,7 +27,10 @@ def turn_by_turn(
     runs: int = RUNS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, float]:
-    """Median seconds of both, run alternately so that noise hits both; the first turn is free."""
+    """Median seconds of two functions that run alternately, so that noise affects both alike.
+
+    The first turn is not measured.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     for turn in range(runs + 1):
         for side, function in enumerate((ours, baseline)):

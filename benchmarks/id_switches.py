@@ -1,7 +1,7 @@
-"""Id switches over eight known sequences on two photographs, against mask overlap without motion.
+"""Id switches in eight synthetic sequences on two photographs, against mask overlap without motion.
 
-Prints switches, fragmentation and IDF1 of every sequence, both sides from the same regions.
-Fragmentation counts the gaps that the imitated segmenter leaves: it is the same on both sides.
+Prints switches, fragmentation and IDF1 of every sequence; both sides get the same regions.
+Fragmentation counts the gaps that the imitated segmenter leaves, so it is the same on both sides.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PHOTOGRAPHS = (0, 1)
 
 
 def run() -> Measurement:
-    """Sums over the sequences."""
+    """The sums over all sequences."""
     ours, baseline = [], []
     for name, script in ALL.items():
         for number in PHOTOGRAPHS:
             pair = compare(script(number))
             ours.append(pair[0])
             baseline.append(pair[1])
-            sys.stdout.write(f"  {name + ' ' + str(number):12} {_say(*pair)}\n")
+            sys.stdout.write(f"  {name + ' ' + str(number):12} {_summary(*pair)}\n")
     total = Score.total(ours), Score.total(baseline)
-    sys.stdout.write(f"  {'all':12} {_say(*total)}\n")
+    sys.stdout.write(f"  {'all':12} {_summary(*total)}\n")
     return {
         "name": "id_switches",
         "value": float(total[0].id_switches),
@@ -40,22 +40,22 @@ def run() -> Measurement:
 
 
 def compare(script: Script) -> tuple[Score, Score]:
-    """Ours and the baseline's, of the same frames."""
+    """The scores of the tracker and of the baseline for the same frames."""
     sequence = list(frames(script))
     return ours_on(sequence), baseline_on(sequence)
 
 
 def ours_on(sequence: list[Frame]) -> Score:
-    """Score of ``Tracker``."""
+    """The score of ``Tracker``."""
     tracker, evaluation = Tracker(), TrackEvaluation()
     for frame in sequence:
-        followed = tracker.update(frame.regions, frame.image, frame.stamp_ns, IdentitySettings())
-        evaluation.add(frame.truth, [(region.track_id, region.mask) for region in followed])
+        tracked = tracker.update(frame.regions, frame.image, frame.stamp_ns, IdentitySettings())
+        evaluation.add(frame.truth, [(region.track_id, region.mask) for region in tracked])
     return evaluation.score()
 
 
 def baseline_on(sequence: list[Frame]) -> Score:
-    """Score of ``overlap_ids``."""
+    """The score of ``overlap_ids``."""
     evaluation = TrackEvaluation()
     given = overlap_ids([frame.regions for frame in sequence])
     for frame, names in zip(sequence, given, strict=True):
@@ -64,7 +64,7 @@ def baseline_on(sequence: list[Frame]) -> Score:
     return evaluation.score()
 
 
-def _say(ours: Score, baseline: Score) -> str:
+def _summary(ours: Score, baseline: Score) -> str:
     return (
         f"switches {ours.id_switches:4} against {baseline.id_switches:4}, "
         f"fragments {ours.fragments:4} / {baseline.fragments:4}, "

@@ -1,7 +1,7 @@
-"""Is a 640x480 frame worth a sweep: the two-level test, against SSIM with the last keyframe.
+"""Keyframe selection for a 640x480 frame, against SSIM with the last keyframe.
 
-SSIM is the usual signal, as its paper computes it: 11x11 Gaussian windows over the grey picture. On
-the same frames: a photograph under a light that flickers by a quarter, with something that moves.
+SSIM is the usual measure, computed as in its paper with 11x11 Gaussian windows over the grey image.
+The frames are a photograph in light that flickers by a quarter, with a moving object.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WIDTH, HEIGHT, FRAMES, RUNS = 640, 480, 40, 200
 
 
 def run() -> Measurement:
-    """Milliseconds a frame, of frames that are all looked at."""
+    """Milliseconds per frame, all of which are compared."""
     last = photograph(WIDTH, HEIGHT)
     grey = cv2.cvtColor(last, cv2.COLOR_BGR2GRAY).astype(np.float32)
     frames = [_frame(last, number) for number in range(FRAMES)]
@@ -36,7 +36,7 @@ def run() -> Measurement:
     ours_next, baseline_next = itertools.cycle(frames), itertools.cycle(frames)
 
     def ours() -> None:
-        # Nothing is decided, so all are compared with the first.
+        # A preview decides nothing, so all frames are compared with the first one.
         keyframes.preview(next(ours_next), next(numbers) * NANOSECONDS // 30, settings)
 
     def baseline() -> None:
@@ -54,8 +54,8 @@ def run() -> Measurement:
     }
 
 
-def _frame(picture: BgrImage, number: int) -> BgrImage:
-    drawn = picture.copy()
+def _frame(image: BgrImage, number: int) -> BgrImage:
+    drawn = image.copy()
     cv2.ellipse(drawn, (16 * number, 300), (35, 110), 0, 0, 360, (60, 40, 140), -1)
     light = 1.0 + 0.25 * math.sin(number / 4)
     return np.clip(drawn * light, 0, 255).astype(np.uint8)
@@ -70,6 +70,6 @@ def _ssim(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     variance_other = blurred(other * other) - mean_other * mean_other
     covariance = blurred(one * other) - mean * mean_other
     light, contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    likeness = (2 * mean * mean_other + light) * (2 * covariance + contrast)
+    similarity = (2 * mean * mean_other + light) * (2 * covariance + contrast)
     scale = (mean**2 + mean_other**2 + light) * (variance + variance_other + contrast)
-    return float((likeness / scale).mean())
+    return float((similarity / scale).mean())

@@ -1,4 +1,4 @@
-"""Publishing a 1920x1080 annotated image, against handing rclpy the bytes of the picture."""
+"""Publishing a 1920x1080 annotated image, against passing the bytes of the image to rclpy."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ FRAMES = 10
 
 
 def run() -> Measurement:
-    """Milliseconds a picture: conversion and publish(), with a subscriber in the same process."""
+    """Milliseconds per image to convert and publish, with a subscription in the same process."""
     rclpy.init()
     node = rclpy.create_node("bench")
     publisher = node.create_publisher(Image, "annotated", 1)
     node.create_subscription(Image, "annotated", lambda _: None, 1)
-    picture = photograph(1920, 1080)
+    image = photograph(1920, 1080)
     header = Image().header
 
     def ours() -> None:
         for _ in range(FRAMES):
-            publisher.publish(messages.to_image(picture, header))
+            publisher.publish(messages.to_image(image, header))
 
     def baseline() -> None:
         for _ in range(FRAMES):
             message = Image(header=header, height=1080, width=1920, encoding="bgr8", step=5760)
-            message.data = picture.tobytes()
+            message.data = image.tobytes()
             publisher.publish(message)
 
     seconds, naive = turn_by_turn(ours, baseline)

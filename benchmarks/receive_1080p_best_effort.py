@@ -1,5 +1,7 @@
-"""1080p rgb8 at 30 Hz, best effort, into the node: fraction received with our Fast DDS profile,
-against the middleware as it comes."""
+"""Fraction of 1080p rgb8 frames received at 30 Hz, best effort, with config/fastdds_shm.xml.
+
+The baseline is the middleware with its default configuration.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from benchmarks.harness import Measurement
 FRAMES, RATE_HZ = 120, 30.0
 PROFILE = Path(__file__).parents[1] / "config" / "fastdds_shm.xml"
 VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-# A process of its own for each side: the profile is read once, when the first node starts.
+# Sender and receiver are processes, because the profile is read only when the first node starts.
 SENDER = """
 import sys, time, rclpy
 from rclpy.qos import qos_profile_sensor_data
@@ -39,10 +41,11 @@ time.sleep(1.0)
 RECEIVER = """
 import json, sys, rclpy
 from rclpy.executors import ExternalShutdownException
-from deep_perception.ros.image_input import Camera
+from deep_perception.ros.image_input import ImageInput
+from deep_perception.ros.latest import Latest
 from deep_perception.settings import RosSettings
 rclpy.init(); node = rclpy.create_node('receiver')
-camera = Camera(node, RosSettings())
+camera = ImageInput(node, "", RosSettings(), Latest())
 try:
     rclpy.spin(node)
 except (KeyboardInterrupt, ExternalShutdownException):
@@ -52,7 +55,7 @@ print(json.dumps(camera.received))
 
 
 def run() -> Measurement:
-    """Fraction of the frames that reach the subscription callback."""
+    """The fraction of the frames that reach the subscription callback."""
     ours, baseline = _received(str(PROFILE)), _received("")
     return {
         "name": "receive_1080p_best_effort",

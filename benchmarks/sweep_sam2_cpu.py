@@ -1,12 +1,13 @@
-"""A sweep with SAM2 tiny on a CPU, after the encoder, against one full decode for every point.
+"""A sweep with SAM2 tiny on a CPU, without the encoder, against one full decode for every point.
 
-The original prompts SAM2 with one point after the other. Meta's code cannot be part of this
-repository, so the baseline is transformers' ``Sam2Model`` with the same weights, one by one, and
-only the mask that is kept upsampled (Meta's code also upsamples the three to 1024 x 1024).
+The scripts that preceded this package prompted SAM2 with one point after the other. Meta's code
+cannot be part of this repository, so the baseline is transformers' ``Sam2Model`` with the same
+weights, point by point, which upsamples only the best mask (Meta's code also upsamples all three to
+1024 x 1024).
 
-Random weights claim nonsense. Both sides therefore compute SAM2's mask of every point that is not
-claimed yet and throw it away; what is claimed is the region of the embedded segmenter there, so
-that about as many points are decoded as with trained weights, and the same ones on both sides.
+The masks of random weights are meaningless. Both sides therefore compute SAM2's mask of every point
+that is not claimed yet, but claim the region of the embedded segmenter instead. So about as many
+points are decoded as with trained weights, and the same ones on both sides.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MIN_AREA = SweepSettings().min_mask_area
 
 
 def run() -> Measurement:
-    """Median seconds of one sweep of a 640x480 photograph."""
+    """The median seconds of one sweep of a 640x480 photograph."""
     from transformers import Sam2Config
 
     model = random_model(Sam2Config())
@@ -46,11 +47,11 @@ def run() -> Measurement:
         segmenter = Sam2(
             settings=settings_from({"segmenter.checkpoint": folder, "segmenter.device": "cpu"})
         )
-    picture = photograph(640, 480)
-    points = propose(picture, PointSettings())
+    image = photograph(640, 480)
+    points = propose(image, PointSettings())
     claims = Superpixels()
-    regions = claims.embed(picture)
-    ours, baseline = _Ours(segmenter, picture, regions), _OneByOne(model, picture, regions)
+    regions = claims.embed(image)
+    ours, baseline = _Optimised(segmenter, image, regions), _Baseline(model, image, regions)
     pair = turn_by_turn(lambda: ours.sweep(points), lambda: baseline.sweep(points), runs=RUNS)
     if ours.found != baseline.found:
         raise AssertionError("the two sides claimed different regions")
@@ -64,16 +65,16 @@ def run() -> Measurement:
     }
 
 
-class _Ours:
-    """The product's sweep and segmenter, with another mask claimed than was computed."""
+class _Optimised:
+    """The sweep and the segmenter of the package, but claiming another mask than was computed."""
 
     name, model = "sam2", "random"
 
-    def __init__(self, segmenter: Sam2, picture: BgrImage, regions: Regions) -> None:
+    def __init__(self, segmenter: Sam2, image: BgrImage, regions: Regions) -> None:
         self.chunk_size = segmenter.chunk_size
         self.found: list[Point] = []
         self._segmenter = segmenter
-        self._embedding = segmenter.embed(picture)
+        self._embedding = segmenter.embed(image)
         self._regions = regions
 
     def sweep(self, points: list[Point]) -> None:
@@ -94,21 +95,21 @@ class _Ours:
         return Superpixels().masks(self._regions, points)
 
     def embed(self, image: BgrImage) -> Any:
-        raise NotImplementedError("the picture is embedded already")
+        raise NotImplementedError("the image is already embedded")
 
     def close(self) -> None:
         self._segmenter.close()
 
 
-class _OneByOne:
-    """The original's loop."""
+class _Baseline:
+    """The loop of the scripts: one point after the other."""
 
-    def __init__(self, model: Any, picture: BgrImage, regions: Regions) -> None:
+    def __init__(self, model: Any, image: BgrImage, regions: Regions) -> None:
         self.found: list[Point] = []
         self._model = model
         self._regions = regions
         with torch.inference_mode():
-            pixels = normalise(resize(picture, SIDE), torch.device("cpu"))
+            pixels = normalise(resize(image, SIDE), torch.device("cpu"))
             self._features = model.get_image_embeddings(pixels)
 
     def sweep(self, points: list[Point]) -> None:
@@ -126,11 +127,11 @@ class _OneByOne:
 
     def _decode(self, point: Point) -> NDArray[np.bool_]:
         height, width = self._regions.labels.shape
-        place = torch.tensor([point.x / width, point.y / height]) * SIDE
+        coordinates = torch.tensor([point.x / width, point.y / height]) * SIDE
         with torch.inference_mode():
             output = self._model(
                 image_embeddings=self._features,
-                input_points=place.view(1, 1, 1, 2),
+                input_points=coordinates.view(1, 1, 1, 2),
                 input_labels=torch.ones(1, 1, 1, dtype=torch.int32),
                 multimask_output=True,
             )

@@ -92,25 +92,33 @@ class TrackEvaluation:
 
 def overlap_ids(frames: Iterable[Sequence[Region]], at_least: float = 0.3) -> list[list[str]]:
     """The ids of the baseline: best one-to-one overlaps of masks with those of the last frame."""
-    before: list[tuple[str, Mask]] = []
+    before: Sequence[Region] = ()
+    before_names: list[str] = []
     given: list[list[str]] = []
     count = 0
     for regions in frames:
         overlap = np.array(
-            [[_iou(region.mask, mask) for _, mask in before] for region in regions], float
+            [[_iou(region, other) for other in before] for region in regions], float
         ).reshape(len(regions), len(before))
         names = [""] * len(regions)
         for row, column in zip(*linear_sum_assignment(overlap, maximize=True), strict=True):
             if overlap[row, column] >= at_least:
-                names[row] = before[column][0]
+                names[row] = before_names[column]
         for row, name in enumerate(names):
             if not name:
                 count += 1
                 names[row] = f"b{count}"
-        before = [(name, region.mask) for name, region in zip(names, regions, strict=True)]
+        before, before_names = regions, names
         given.append(names)
     return given
 
 
-def _iou(one: Mask, other: Mask) -> float:
-    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+def _iou(region: Region, other: Region) -> float:
+    """The IoU of the masks of two regions of images of the same size."""
+    x1, y1 = max(region.box.x1, other.box.x1), max(region.box.y1, other.box.y1)
+    x2, y2 = min(region.box.x2, other.box.x2), min(region.box.y2, other.box.y2)
+    if x1 >= x2 or y1 >= y2:
+        return 0.0
+    window = slice(y1, y2), slice(x1, x2)
+    shared = np.count_nonzero(region.mask[window] & other.mask[window])
+    return shared / (region.area + other.area - shared)

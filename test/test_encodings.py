@@ -1,4 +1,4 @@
-"""sensor_msgs encodings: what a camera meant by its bytes is what comes out."""
+"""Images in all encodings of sensor_msgs are decoded to the colours that were encoded."""
 
 import struct
 import sys
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from deep_perception.encodings import ENCODINGS, EncodingError, compressed_to_bgr, to_bgr
 
 WIDTH, HEIGHT = 8, 6
-# Four flat quarters: colour conversion and subsampling cannot blur what is flat.
+# Four quarters of one colour each, inside which subsampling of colours has no effect.
 SCENE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 SCENE[:3, :4], SCENE[:3, 4:], SCENE[3:, :4], SCENE[3:, 4:] = (
     (200, 40, 30),
@@ -24,7 +24,7 @@ SCENE[:3, :4], SCENE[:3, 4:], SCENE[3:, :4], SCENE[3:, 4:] = (
 
 
 def to_message(pixels, encoding, *, padding=0, is_bigendian=False):
-    """The fields of a sensor_msgs/Image, laid out row by row."""
+    """The fields of a sensor_msgs/Image with these pixels."""
     swapped = pixels.astype(pixels.dtype.newbyteorder(">" if is_bigendian else "<"))
     rows = [row.tobytes() + b"\xa5" * padding for row in swapped]
     return {
@@ -38,7 +38,7 @@ def to_message(pixels, encoding, *, padding=0, is_bigendian=False):
 
 
 def yuv_planes(scene, second):
-    """NV21 (V first) or NV12: OpenCV's I420 with its colour planes interleaved."""
+    """NV21 (V first) or NV12, made from OpenCV's I420 by interleaving its colour planes."""
     i420 = cv2.cvtColor(scene, cv2.COLOR_BGR2YUV_I420).reshape(-1)
     luma, quarter = WIDTH * HEIGHT, WIDTH * HEIGHT // 4
     u, v = i420[luma : luma + quarter], i420[luma + quarter :]
@@ -60,7 +60,7 @@ def packed_yuv(scene, order):
     return packed
 
 
-# The quarters meet between row 2 and 3, where 4:2:0 colour is shared: compare their insides.
+# The quarters meet between rows 2 and 3, which share colour in 4:2:0, so the insides are compared.
 INSIDE = (slice(None), (0, 1, 4, 5))
 
 
@@ -77,7 +77,7 @@ def alpha(scene):
         ("rgb8", SCENE[..., ::-1], 0),
         ("bgra8", alpha(SCENE), 0),
         ("rgba8", alpha(SCENE[..., ::-1]), 0),
-        # YUV loses a little in rounding
+        # The conversion to YUV rounds.
         ("nv21", yuv_planes(SCENE, "u"), 6),
         ("nv12", yuv_planes(SCENE, "v"), 6),
         ("uyvy", packed_yuv(SCENE, "uyvy"), 6),
@@ -98,7 +98,7 @@ BAYER = {"rggb": "RGGB", "bggr": "BGGR", "gbrg": "GBRG", "grbg": "GRBG"}
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("pattern", BAYER)
 def test_bayer_patterns_are_named_by_their_first_row(pattern, depth):
-    color = np.array([30, 90, 220], np.uint8)  # a flat BGR picture seen through the filter
+    color = np.array([30, 90, 220], np.uint8)  # The colour of an image before the Bayer filter.
     mosaic = np.zeros((HEIGHT, WIDTH), np.uint8)
     for position, letter in enumerate(pattern):
         mosaic[position // 2 :: 2, position % 2 :: 2] = color["bgr".index(letter)]
@@ -113,9 +113,9 @@ def test_bayer_patterns_are_named_by_their_first_row(pattern, depth):
     [
         ("mono8", np.array([0, 10, 255], np.uint8), [0, 10, 255]),
         ("8UC1", np.array([0, 10, 255], np.uint8), [0, 10, 255]),
-        # a grey camera has a fixed range
+        # A grey camera has a fixed range.
         ("mono16", np.array([0, 257, 65535], np.uint16), [0, 1, 255]),
-        # depth has none: nearest 1, farthest 255, 0 is "no measurement"
+        # Depth has none: the nearest is 1, the farthest 255, and 0 means "no measurement".
         ("16UC1", np.array([0, 700, 4500], np.uint16), [0, 1, 255]),
         ("32FC1", np.array([np.nan, 0.7, 4.5], np.float32), [0, 1, 255]),
         ("32FC1", np.array([np.inf, 0.7, 4.5], np.float32), [0, 1, 255]),
@@ -150,7 +150,7 @@ BASE = to_message(SCENE.reshape(HEIGHT, -1), "bgr8")
         ({"encoding": "nv21", "height": 5}, r"nv21 needs even sizes, the image is 8x5"),
     ],
 )
-def test_a_message_that_cannot_be_right_is_refused(change, message):
+def test_an_inconsistent_message_is_refused(change, message):
     with pytest.raises(EncodingError, match=message):
         to_bgr(**{**BASE, **change})
 
@@ -163,7 +163,7 @@ def test_a_message_that_cannot_be_right_is_refused(change, message):
     st.binary(max_size=4000),
     st.booleans(),
 )
-def test_any_bytes_give_a_picture_or_an_encoding_error(encoding, width, height, step, data, big):
+def test_any_bytes_give_an_image_or_an_encoding_error(encoding, width, height, step, data, big):
     try:
         image = to_bgr(
             data, width=width, height=height, encoding=encoding, step=step, is_bigendian=big
@@ -179,7 +179,7 @@ def encoded(extension, pixels):
     return data.tobytes()
 
 
-# JPEG works on blocks of 8 or 16 pixels: here each holds one colour.
+# JPEG encodes blocks of 8 or 16 pixels, each of which has one colour here.
 LARGE = SCENE.repeat(16, axis=0).repeat(16, axis=1)
 
 
@@ -191,7 +191,7 @@ LARGE = SCENE.repeat(16, axis=0).repeat(16, axis=1)
         ("png", encoded(".png", alpha(SCENE)), 0),
         ("jpeg", encoded(".jpg", LARGE), 6),
         ("rgb8; jpeg compressed bgr8", encoded(".jpg", LARGE), 6),
-        # what is in the bytes counts, not what the field says
+        # The bytes determine the format, not the field.
         ("jpeg", encoded(".png", SCENE), 0),
     ],
 )
@@ -201,7 +201,7 @@ def test_compressed_formats(format_, data, tolerance):
     assert np.abs(found[step // 2 :: step, step // 2 :: step] - SCENE).max() <= tolerance
 
 
-def test_a_16_bit_png_is_grey_or_depth_as_its_format_says():
+def test_the_format_determines_whether_a_16_bit_png_is_grey_or_depth():
     pixels = np.full((4, 4), 700, np.uint16)
     pixels[0, 0], pixels[1, 1] = 0, 4500
     data = encoded(".png", pixels)
@@ -209,8 +209,8 @@ def test_a_16_bit_png_is_grey_or_depth_as_its_format_says():
     assert compressed_to_bgr(data, "mono16; png compressed ")[1, 1].tolist() == [4500 // 257] * 3
 
 
-def claims_to_be(width, height):
-    """A PNG whose header says that it is larger than OpenCV takes."""
+def png_with_size(width, height):
+    """A PNG file whose header has a size that OpenCV does not accept."""
     data = bytearray(encoded(".png", SCENE))
     data[16:24] = struct.pack(">II", width, height)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
@@ -223,7 +223,7 @@ def claims_to_be(width, height):
         ("h264", b"\0\0\0\1gB"),
         ("jpeg", b""),
         ("jpeg", encoded(".jpg", SCENE)[:20]),
-        ("png", claims_to_be(60000, 60000)),
+        ("png", png_with_size(60000, 60000)),
         ("16UC1; compressedDepth", encoded(".png", SCENE)),
     ],
 )
@@ -233,7 +233,7 @@ def test_compressed_bytes_that_cannot_be_decoded_are_refused(format_, data):
 
 
 @pytest.mark.skipif(sys.byteorder != "little", reason="needs a little-endian machine")
-def test_a_bgr8_picture_shares_the_messages_memory():
+def test_a_bgr8_image_shares_the_memory_of_the_message():
     data = bytearray(BASE["data"])
     image = to_bgr(**{**BASE, "data": data})
     assert np.shares_memory(image, np.frombuffer(data, np.uint8))

@@ -1,4 +1,4 @@
-"""Image files as people have them: each gives the right picture or one line that says why not."""
+"""Image files of many kinds: each gives the right image or an error of one line."""
 
 import struct
 import zlib
@@ -13,10 +13,11 @@ from PIL import Image
 from deep_perception import images
 from deep_perception.images import ImageError
 
-LEFT, RIGHT = (220, 40, 30), (30, 90, 200)  # RGB halves of a 40 x 20 picture
+LEFT, RIGHT = (220, 40, 30), (30, 90, 200)  # RGB values of the halves of a 40 x 20 image.
 
 
 def halves():
+    """An image of two colours."""
     rgb = np.zeros((20, 40, 3), np.uint8)
     rgb[:, :20], rgb[:, 20:] = LEFT, RIGHT
     return Image.fromarray(rgb)
@@ -33,7 +34,7 @@ def assert_halves(image, tolerance=0):
     ("name", "tolerance"),
     [("a.png", 0), ("a.bmp", 0), ("a.tif", 0), ("a.jpg", 6), ("a.webp", 40), ("a.ppm", 0)],
 )
-def test_formats(tmp_path, name, tolerance):
+def test_every_format_is_read(tmp_path, name, tolerance):
     path = tmp_path / name
     halves().save(path)
     assert_halves(images.load(path), tolerance)
@@ -51,11 +52,13 @@ def test_a_palette_keeps_its_colours(tmp_path):
     assert_halves(images.load(path), tolerance=4)
 
 
-def test_transparency_is_laid_over_white(tmp_path):
+def test_transparency_is_composited_over_white(tmp_path):
     path = tmp_path / "a.png"
-    picture = halves().convert("RGBA")
-    picture.putalpha(Image.fromarray(np.repeat([[255] * 20 + [0] * 20], 20, 0).astype(np.uint8)))
-    picture.save(path)
+    transparent = halves().convert("RGBA")
+    transparent.putalpha(
+        Image.fromarray(np.repeat([[255] * 20 + [0] * 20], 20, 0).astype(np.uint8))
+    )
+    transparent.save(path)
     image = images.load(path)
     assert image[10, 5].tolist() == list(LEFT[::-1])
     assert image[10, 35].tolist() == [255, 255, 255]
@@ -88,7 +91,7 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path, extension):
     assert images.load(path)[0, :, 0].tolist() == [0, 100, 255]
 
 
-def test_a_16_bit_picture_that_uses_12_bits_is_stretched(tmp_path):
+def test_a_16_bit_image_that_uses_12_bits_is_stretched(tmp_path):
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.array([[0, 300, 2340]], np.uint16))
     assert images.load(path)[0, :, 0].tolist() == [0, 1, 255]
@@ -102,20 +105,20 @@ def test_16_bit_colour_is_scaled(tmp_path, extension):
     assert images.load(path)[0, 0].tolist() == [10, 100, 255]
 
 
-def test_of_an_animation_the_first_frame_is_taken(tmp_path):
+def test_the_first_frame_of_an_animation_is_used(tmp_path):
     path = tmp_path / "a.gif"
     halves().save(path, save_all=True, append_images=[Image.new("RGB", (40, 20), "green")])
     assert_halves(images.load(path), tolerance=12)
 
 
-def test_one_pixel(tmp_path):
+def test_an_image_of_one_pixel(tmp_path):
     path = tmp_path / "a.png"
     Image.new("RGB", (1, 1), (1, 2, 3)).save(path)
     assert images.load(path).tolist() == [[[3, 2, 1]]]
 
 
 def png_header_of(width, height):
-    """A PNG that only claims its size."""
+    """A PNG file that has a header only."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
     return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + b"\0\0\0\0"
@@ -126,12 +129,12 @@ def png_header_of(width, height):
     [
         (None, r"a\.png: cannot be read \(No such file or directory\)"),
         (b"", r"a\.png: is empty \(0 bytes\)"),
-        (b"no picture", r"a\.png: not an image, or of an unknown format"),
+        (b"no image", r"a\.png: not an image, or of an unknown format"),
         (b"\x89PNG\r\n\x1a\n\0\0", r"a\.png: "),
         (png_header_of(30_000, 20_000), r"a\.png: too large \(30000x20000 pixels, at most"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_with_the_name(tmp_path, content, message):
+def test_an_unreadable_file_gives_an_error_of_one_line_with_its_name(tmp_path, content, message):
     path = tmp_path / "a.png"
     if content is not None:
         path.write_bytes(content)
@@ -140,7 +143,7 @@ def test_what_cannot_be_read_is_one_line_with_the_name(tmp_path, content, messag
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_off_file_is_a_broken_image(tmp_path):
+def test_a_truncated_file_is_a_broken_image(tmp_path):
     path = tmp_path / "a.jpg"
     Image.effect_noise((200, 200), 80).save(path)
     path.write_bytes(path.read_bytes()[:3000])
@@ -148,14 +151,14 @@ def test_a_cut_off_file_is_a_broken_image(tmp_path):
         images.load(path)
 
 
-def test_broken_metadata_do_not_spoil_a_picture_or_the_terminal(tmp_path, recwarn):
+def test_an_image_with_broken_metadata_is_read_without_a_warning(tmp_path, recwarn):
     path = tmp_path / "a.jpg"
     halves().save(path, quality=95, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x99\x99")
     assert images.load(path).shape == (20, 40, 3)
     assert not recwarn.list
 
 
-def test_a_header_that_claims_too_much_is_refused_in_one_line(tmp_path):
+def test_a_header_with_a_huge_size_gives_an_error_of_one_line(tmp_path):
     path = tmp_path / "a.hdr"
     path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n")
     with pytest.raises(ImageError) as caught:
@@ -163,7 +166,7 @@ def test_a_header_that_claims_too_much_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_is_said_to_be_one(tmp_path):
+def test_the_error_for_a_folder_says_so(tmp_path):
     with pytest.raises(ImageError, match="is a folder"):
         images.load(tmp_path)
 
@@ -171,13 +174,13 @@ def test_a_folder_is_said_to_be_one(tmp_path):
 @pytest.mark.parametrize(
     ("size", "fitted"),
     [
-        # never enlarged
+        # An image is never enlarged.
         ((100, 50), (100, 50)),
         ((640, 480), (640, 480)),
-        # the tighter side decides
+        # The tighter side determines the scale.
         ((1920, 1080), (640, 360)),
         ((1000, 2000), (240, 480)),
-        # a line stays one pixel high
+        # A side has at least one pixel.
         ((20_000, 3), (640, 1)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Masks against pycocotools and against the scaled array itself."""
+"""Masks, compared with pycocotools and with arrays that are scaled."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ MASKS = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=2
 GROWTH = st.tuples(st.integers(0, 60), st.integers(0, 60))
 
 
-def grown(mask, growth):
-    """A source size at least as large as the mask's."""
+def source_size(mask, growth):
+    """A size of the source image at least as large as the mask."""
     return Size(mask.shape[1] + growth[0], mask.shape[0] + growth[1])
 
 
@@ -31,7 +31,7 @@ def test_decode_gives_the_encoded_mask(mask):
 
 @given(MASKS, GROWTH)
 def test_rle_at_source_size_is_byte_equal_to_pycocotools_of_the_scaled_mask(mask, growth):
-    source = grown(mask, growth)
+    source = source_size(mask, growth)
     scaled = masks.scale_mask(mask, source)
     reference = coco.encode(np.asfortranarray(scaled.astype(np.uint8)))
     ours = masks.encode(mask, source)
@@ -42,7 +42,7 @@ def test_rle_at_source_size_is_byte_equal_to_pycocotools_of_the_scaled_mask(mask
 
 @given(MASKS.filter(lambda mask: mask.any()), GROWTH)
 def test_box_is_the_tight_box_of_the_scaled_mask(mask, growth):
-    source = grown(mask, growth)
+    source = source_size(mask, growth)
     box = masks.scale_box(masks.box_of(mask), masks.size_of(mask), source)
     assert box == masks.box_of(masks.scale_mask(mask, source))
     x, y, width, height = coco.toBbox(to_coco(masks.encode(mask, source)))
@@ -51,7 +51,7 @@ def test_box_is_the_tight_box_of_the_scaled_mask(mask, growth):
 
 @given(MASKS, GROWTH, st.data())
 def test_a_window_is_a_cut_of_the_whole_scaled_mask(mask, growth, data):
-    source = grown(mask, growth)
+    source = source_size(mask, growth)
     x1, x2 = sorted(data.draw(st.tuples(*[st.integers(0, source.width)] * 2)))
     y1, y2 = sorted(data.draw(st.tuples(*[st.integers(0, source.height)] * 2)))
     window = masks.scale_mask(mask, source, Box(x1, y1, x2, y2))
@@ -67,14 +67,14 @@ def test_a_window_of_an_rle_is_a_cut_of_the_whole_mask(mask, data):
 
 
 @given(MASKS.filter(np.any))
-def test_what_is_cut_off_is_empty(mask):
+def test_a_cut_keeps_all_pixels_of_the_mask(mask):
     inside, box, size = masks.cut(mask)
     assert inside.sum() == mask.sum()
     assert (box, size) == (masks.box_of(mask), masks.size_of(mask))
 
 
 @given(st.text(max_size=40) | st.text(st.characters(min_codepoint=48, max_codepoint=111)))
-def test_any_text_is_a_mask_or_a_value_error(text):
+def test_any_text_is_decoded_or_raises_a_value_error(text):
     try:
         mask = masks.decode(Rle(Size(6, 4), text))
     except ValueError:
@@ -83,7 +83,7 @@ def test_any_text_is_a_mask_or_a_value_error(text):
 
 
 @given(st.integers(1, 500), st.integers(0, 3000), st.data())
-def test_a_scaled_position_falls_back_into_its_own_pixel(working, growth, data):
+def test_a_scaled_position_lies_in_its_working_pixel(working, growth, data):
     position = data.draw(st.integers(0, working - 1))
     source = working + growth
     scaled = masks.to_source(position, working, source)
@@ -97,7 +97,7 @@ def test_an_empty_mask_has_an_rle_but_no_box():
         masks.box_of(empty)
 
 
-def test_runs_that_do_not_fill_the_picture_are_refused():
+def test_runs_that_do_not_fill_the_image_are_refused():
     rle = masks.encode(np.eye(4, dtype=bool))
     with pytest.raises(ValueError, match="16 pixels, expected 5x4"):
         masks.decode(Rle(Size(5, 4), rle.counts))

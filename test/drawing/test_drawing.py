@@ -1,4 +1,4 @@
-"""Labels that do not cover each other and stay inside; pictures that leave their input alone."""
+"""Annotated images: labels do not overlap and stay inside, and the input is not changed."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def apart(one, other):
         max_size=40,
     ),
 )
-def test_labels_never_cover_each_other_and_stay_inside(canvas, wanted):
+def test_labels_never_overlap_and_stay_inside(canvas, wanted):
     placed = []
     for anchor, label in wanted:
         box = labels.place(anchor, label, canvas, placed)
@@ -42,19 +42,19 @@ def test_labels_never_cover_each_other_and_stay_inside(canvas, wanted):
         placed.append(box)
 
 
-def test_a_label_lies_beside_its_point_when_there_is_room():
+def test_a_label_is_beside_its_point_if_there_is_room():
     box = labels.place((50, 50), Size(30, 10), Size(200, 100), [])
     assert box.x1 - 50 <= 10
     assert box.y1 <= 50 <= box.y2
 
 
-def test_a_label_moves_when_its_place_is_taken():
+def test_a_label_moves_if_its_position_is_taken():
     first = labels.place((50, 50), Size(30, 10), Size(200, 100), [])
     second = labels.place((50, 50), Size(30, 10), Size(200, 100), [first])
     assert apart(first, second)
 
 
-def test_a_full_picture_has_no_place():
+def test_a_full_image_has_no_position_for_a_label():
     whole = labels.place((5, 5), Size(30, 10), Size(30, 10), [])
     assert labels.place((5, 5), Size(30, 10), Size(30, 10), [whole]) is None
     assert labels.place((5, 5), Size(31, 10), Size(30, 10), []) is None
@@ -67,7 +67,7 @@ def shapes(width=320, height=240):
     return image
 
 
-def test_annotating_draws_on_a_copy_of_the_same_size():
+def test_annotate_draws_on_a_copy_of_the_same_size():
     image = shapes()
     before = image.copy()
     scene = Analyzer().analyze(image)
@@ -94,24 +94,24 @@ def test_the_prompt_point_has_the_colour_of_its_source():
 @pytest.mark.parametrize(
     ("size", "max_side", "expected"),
     [
-        # enlarged for a person's eye
+        # Small images are enlarged.
         ((320, 240), 1920, (960, 720)),
-        # as it is
+        # Other images keep their size.
         ((1280, 720), 1920, (1280, 720)),
-        # shrunk, also where the limit is below what is comfortable
+        # Large images are reduced, also below the minimum size if the limit is smaller.
         ((4000, 1000), 1920, (1920, 480)),
         ((320, 240), 640, (640, 480)),
         ((20_000, 10), 1000, (1000, 1)),
     ],
 )
-def test_size_of_pictures_for_people(size, max_side, expected):
+def test_size_of_images_for_people(size, max_side, expected):
     image = np.zeros((size[1], size[0], 3), np.uint8)
     shown = drawing.for_people(image, max_side)
     assert (shown.shape[1], shown.shape[0]) == expected
     assert not np.shares_memory(shown, image)
 
 
-def test_a_tracked_region_keeps_its_colour_whatever_its_number():
+def test_the_colour_of_a_tracked_region_does_not_depend_on_its_index():
     scene = Analyzer().analyze(np.full((48, 64, 3), 90, np.uint8))
     region = scene.regions[0]
     tracked = dataclasses.replace(region, track_id="t1f")

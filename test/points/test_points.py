@@ -1,4 +1,4 @@
-"""The rules of the points (design.md section 4, rule 2)."""
+"""The prompt points (docs/design.md, "The rules of the sweep")."""
 
 import cv2
 import numpy as np
@@ -29,17 +29,17 @@ def centroids(image, limit=500, inside=False):
 @pytest.mark.parametrize(
     ("size", "columns", "rows", "expected"),
     [
-        # x = int(i * W / (columns + 1)), column by column
+        # x = int(i * W / (columns + 1)), column by column.
         ((100, 60), 2, 2, [(33, 20), (33, 40), (66, 20), (66, 40)]),
-        # one point is in the middle
+        # A single point is in the middle.
         ((101, 61), 1, 1, [(50, 30)]),
-        # truncated, not rounded: 1 * 5 / 3 = 1.67
+        # Coordinates are truncated: 1 * 5 / 3 = 1.67 becomes 1.
         ((5, 5), 2, 1, [(1, 2), (3, 2)]),
-        # more columns than pixels: duplicates are dropped, order kept
+        # With more columns than pixels, duplicates are dropped and the order is kept.
         ((2, 1), 3, 1, [(0, 0), (1, 0)]),
     ],
 )
-def test_grid_rule(size, columns, rows, expected):
+def test_the_positions_of_grid_points(size, columns, rows, expected):
     points = grid_points(Size(*size), columns=columns, rows=rows)
     assert [(point.x, point.y) for point in points] == expected
 
@@ -51,7 +51,7 @@ def test_the_default_grid_has_14_columns_and_12_rows():
     assert points[0] == Point(int(640 / 15), int(480 / 13), "grid")
 
 
-def test_contours_come_largest_first_at_their_centroids():
+def test_contour_points_are_centroids_with_the_largest_contour_first():
     image = canvas()
     cv2.rectangle(image, (20, 20), (39, 39), (0, 0, 0), -1)
     cv2.rectangle(image, (100, 100), (219, 179), (0, 0, 0), -1)
@@ -63,7 +63,7 @@ def test_contours_come_largest_first_at_their_centroids():
         assert abs(point.y - centre[1]) <= 1
 
 
-def test_a_limit_keeps_the_largest():
+def test_a_limit_keeps_the_largest_contour():
     image = canvas()
     cv2.rectangle(image, (20, 20), (39, 39), (0, 0, 0), -1)
     cv2.rectangle(image, (100, 100), (219, 179), (0, 0, 0), -1)
@@ -78,7 +78,7 @@ def crescent():
     return image
 
 
-def test_inside_moves_a_crescents_centroid_into_the_crescent():
+def test_inside_moves_the_centroid_of_a_crescent_into_it():
     image = crescent()
     outside = centroids(image)[0]
     inside = centroids(image, inside=True)[0]
@@ -86,7 +86,7 @@ def test_inside_moves_a_crescents_centroid_into_the_crescent():
     assert image[inside.y, inside.x, 0] == 0
 
 
-def test_inside_leaves_a_convex_contour_alone():
+def test_inside_does_not_change_the_centroid_of_a_convex_contour():
     image = canvas()
     cv2.circle(image, (160, 120), 60, (0, 0, 0), -1)
     assert centroids(image, inside=True) == centroids(image)
@@ -105,13 +105,13 @@ def test_a_pixel_is_proposed_once_and_keeps_its_first_source():
         ("grid", ["grid"]),
     ],
 )
-def test_sources(sources, expected):
+def test_points_have_the_sources_of_the_setting(sources, expected):
     points = propose(crescent(), PointSettings(sources=sources))
     assert list(dict.fromkeys(point.source for point in points)) == expected
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**32 - 1))
-def test_points_lie_inside_any_picture_and_never_twice(width, height, seed):
+def test_points_lie_inside_any_image_and_are_unique(width, height, seed):
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     points = propose(noise, PointSettings(inside=bool(seed % 2)))
     assert all(0 <= point.x < width and 0 <= point.y < height for point in points)

@@ -1,4 +1,4 @@
-"""Which points come first."""
+"""The order of the prompt points."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from deep_perception.stream import Stream
 
 
 def stripes(width=320, height=240):
-    """Fine stripes everywhere: regular, so nothing stands out."""
+    """An image of fine, regular stripes, in which nothing is salient."""
     image = np.full((height, width, 3), 120, np.uint8)
     image[:, ::8] = 160
     return image
@@ -31,14 +31,14 @@ def near(point, x, y, distance=40):
     return abs(point.x - x) <= distance and abs(point.y - y) <= distance
 
 
-def test_area_is_the_rule_of_the_sweep():
+def test_area_keeps_the_order_of_the_points():
     image = with_disc(stripes(), 240, 60)
     points = propose(image, PointSettings())
     assert prioritize(points, image, None, PointSettings(order="area")) == points
 
 
 @pytest.mark.parametrize(("x", "y"), [(60, 60), (240, 60), (160, 190)])
-def test_saliency_asks_first_where_something_stands_out(x, y):
+def test_saliency_puts_salient_points_first(x, y):
     image = with_disc(stripes(), x, y)
     points = propose(image, PointSettings(sources="grid"))
     ordered = prioritize(points, image, None, PointSettings(order="saliency"))
@@ -47,7 +47,7 @@ def test_saliency_asks_first_where_something_stands_out(x, y):
 
 
 @pytest.mark.parametrize(("x", "y"), [(60, 60), (240, 60), (160, 190)])
-def test_novelty_asks_first_where_something_changed(x, y):
+def test_novelty_puts_changed_points_first(x, y):
     before = with_disc(stripes(), 100, 120)
     now = with_disc(before, x, y)
     points = propose(now, PointSettings(sources="grid"))
@@ -56,7 +56,7 @@ def test_novelty_asks_first_where_something_changed(x, y):
 
 
 @pytest.mark.parametrize("previous", [None, np.zeros((10, 10, 3), np.uint8)])
-def test_novelty_without_a_comparable_picture_keeps_the_order(previous):
+def test_novelty_without_a_comparable_image_keeps_the_order(previous):
     image = stripes()
     points = propose(image, PointSettings(sources="grid"))
     assert prioritize(points, image, previous, PointSettings(order="novelty")) == points
@@ -70,7 +70,7 @@ def test_exposure_alone_is_no_novelty():
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32 - 1))
-def test_any_picture_has_finite_priorities(width, height, seed):
+def test_any_image_has_finite_priorities(width, height, seed):
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     for image in (noise, np.zeros_like(noise)):
         for found in (saliency(image), novelty(image, noise)):
@@ -78,7 +78,7 @@ def test_any_picture_has_finite_priorities(width, height, seed):
             assert np.isfinite(found).all()
 
 
-def test_a_limited_sweep_finds_what_is_new():
+def test_a_sweep_with_a_limit_finds_the_new_object():
     settings = settings_from({"points.order": "novelty", "sweep.max_regions": 1})
     background = np.full((240, 320, 3), (190, 190, 190), np.uint8)
     background[30:200, 20:120] = (40, 160, 40)
@@ -86,15 +86,15 @@ def test_a_limited_sweep_finds_what_is_new():
     changed[80:150, 200:280] = (30, 30, 200)
     stream = Stream()
     with Analyzer(settings) as analyzer:
-        for stamp_ns, picture in ((1, background), (2, changed)):
+        for stamp_ns, image in ((1, background), (2, changed)):
             stream.keyframes.request()
-            selected = stream.select(stamp_ns, picture.copy, settings.keyframes)
+            selected = stream.select(stamp_ns, image.copy, settings.keyframes)
             scene = stream.analyze(analyzer, selected, settings)
     (region,) = scene.regions
     assert changed[region.point.y, region.point.x].tolist() == [30, 30, 200]
 
 
-def test_points_stay_the_same_set():
+def test_every_order_has_the_same_points():
     points = [Point(3, 4, "grid"), Point(30, 40, "contour"), Point(9, 9, "grid")]
     image = stripes(64, 48)
     for order in ("saliency", "novelty", "area"):

@@ -1,4 +1,4 @@
-"""The embedded segmenter: what holds for any picture, and how it does on photographs."""
+"""The embedded segmenter: properties for any image, and results on photographs."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket")
 KINDS = ("flat", "noise", "ramp", "blocks", "dots")
 
 
-def picture(kind, width, height, seed):
+def random_image(kind, width, height, seed):
     rng = np.random.default_rng(seed)
     colours = rng.integers(0, 256, (2, 3), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]
@@ -45,8 +45,8 @@ def iou(one, other):
     return (one & other).sum() / (one | other).sum()
 
 
-def claimed(image, points):
-    """Distinct regions in the order of the points, each at least 50 px, and the share covered."""
+def swept(image, points):
+    """The regions of a simple sweep, each of at least 50 px, and the covered share."""
     segmenter = Superpixels()
     masks, _ = segmenter.masks(segmenter.embed(image), points)
     covered = np.zeros(image.shape[:2], bool)
@@ -65,8 +65,8 @@ def claimed(image, points):
     height=st.integers(1, 150),
     seed=st.integers(0, 2**16),
 )
-def test_every_mask_is_one_piece_around_its_point(kind, width, height, seed):
-    image = picture(kind, width, height, seed)
+def test_every_mask_is_connected_and_contains_its_point(kind, width, height, seed):
+    image = random_image(kind, width, height, seed)
     before = image.copy()
     points = grid(width, height)
     segmenter = Superpixels()
@@ -82,8 +82,8 @@ def test_every_mask_is_one_piece_around_its_point(kind, width, height, seed):
 
 @settings(deadline=None, max_examples=20)
 @given(kind=st.sampled_from(KINDS), seed=st.integers(0, 2**16), data=st.data())
-def test_a_mask_depends_on_its_point_alone(kind, seed, data):
-    image = picture(kind, 90, 70, seed)
+def test_a_mask_depends_only_on_its_point(kind, seed, data):
+    image = random_image(kind, 90, 70, seed)
     points = grid(90, 70)
     order = data.draw(st.permutations(range(len(points))))[: data.draw(st.integers(1, 9))]
     masks, scores = Superpixels().masks(Superpixels().embed(image), points)
@@ -96,9 +96,9 @@ def test_a_mask_depends_on_its_point_alone(kind, seed, data):
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 2), (3, 3), (500, 3), (3, 500), (641, 7)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_odd_sizes(kind, size):
+def test_images_of_unusual_sizes(kind, size):
     width, height = size
-    image = picture(kind, width, height, 1)
+    image = random_image(kind, width, height, 1)
     point = np.array([[width - 1, height - 1]], np.int64)
     segmenter = Superpixels()
     masks, _ = segmenter.masks(segmenter.embed(image), point)
@@ -109,7 +109,7 @@ def test_odd_sizes(kind, size):
 
 def test_no_points_give_no_masks():
     segmenter = Superpixels()
-    image = picture("blocks", 60, 40, 0)
+    image = random_image("blocks", 60, 40, 0)
     masks, scores = segmenter.masks(segmenter.embed(image), np.empty((0, 2), np.int64))
     assert masks.shape == (0, 40, 60)
     assert scores.shape == (0,)
@@ -117,7 +117,7 @@ def test_no_points_give_no_masks():
 
 @pytest.mark.parametrize("grey", [0, 127, 255])
 @pytest.mark.parametrize("size", [(640, 480), (31, 200), (5, 4)])
-def test_a_flat_picture_is_one_region(grey, size):
+def test_an_image_of_one_colour_is_one_region(grey, size):
     width, height = size
     image = np.full((height, width, 3), grey, np.uint8)
     segmenter = Superpixels()
@@ -132,13 +132,13 @@ def test_a_noisy_wall_and_a_smooth_ramp_are_one_region():
     column = np.linspace(90, 180, 480)[:, None, None]
     ramp = np.broadcast_to(column, (480, 640, 3)).astype(np.uint8)
     for image in (wall, ramp):
-        regions, covered = claimed(image, grid(640, 480))
+        regions, covered = swept(image, grid(640, 480))
         assert len(regions) == 1
         assert covered == 1
 
 
 @pytest.mark.parametrize(("noise", "brightness"), [(0, 1.0), (6, 1.0), (0, 0.5), (6, 0.6)])
-def test_shapes_on_a_plain_ground(noise, brightness):
+def test_shapes_on_a_plain_background_are_found(noise, brightness):
     canvas = np.full((480, 640, 3), (190, 180, 170), np.uint8)
     shapes = []
     for number in range(3):
@@ -164,10 +164,10 @@ def test_shapes_on_a_plain_ground(noise, brightness):
 
 
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS)
-def test_photographs_come_apart_into_some_dozens_of_regions(photograph):
+def test_photographs_have_some_dozens_of_regions(photograph):
     image = cv2.imread(str(DATA / f"{photograph}.jpg"))
     height, width = image.shape[:2]
-    regions, covered = claimed(image, grid(width, height, 15, 13))
+    regions, covered = swept(image, grid(width, height, 15, 13))
     assert 10 <= len(regions) <= 50
     assert covered >= 0.95
     assert max(region.mean() for region in regions) < 0.7
@@ -188,7 +188,7 @@ def box_mask(image, left, top, right, bottom):
     ],
     ids=["face", "sky", "table"],
 )
-def test_known_things_come_out(photograph, point, box, share):
+def test_known_objects_are_found(photograph, point, box, share):
     image = cv2.imread(str(DATA / f"{photograph}.jpg"))
     segmenter = Superpixels()
     masks, _ = segmenter.masks(segmenter.embed(image), np.array([point], np.int64))
@@ -198,7 +198,7 @@ def test_known_things_come_out(photograph, point, box, share):
 
 
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS)
-def test_most_of_a_photograph_stays_the_same_when_it_darkens(photograph):
+def test_most_regions_are_the_same_in_a_darker_photograph(photograph):
     image = cv2.imread(str(DATA / f"{photograph}.jpg"))
     darker = (image * 0.8).astype(np.uint8)
     points = grid(image.shape[1], image.shape[0], 15, 13)
@@ -210,7 +210,7 @@ def test_most_of_a_photograph_stays_the_same_when_it_darkens(photograph):
 
 
 def random_tree(seed, side=3):
-    """A tree over side x side square pieces of 2 x 2 px, with random costs of every join."""
+    """A tree over side x side pieces of 2 x 2 px with random costs of every merge."""
     rng = np.random.default_rng(seed)
     labels = np.arange(side * side, dtype=np.int32).reshape(side, side)
     labels = labels.repeat(2, axis=0).repeat(2, axis=1)
@@ -224,7 +224,7 @@ def random_tree(seed, side=3):
 
 
 def cuts(tree, node, whole):
-    """Every set of nodes that covers the node once."""
+    """Yield every set of nodes that partitions the node."""
     yield (node,)
     if node >= tree.leaves and not whole[node]:
         for one in cuts(tree, tree.left[node], whole):
@@ -241,7 +241,7 @@ def test_borders_count_pixel_pairs():
 
 
 @given(seed=st.integers(0, 2**16))
-def test_heights_never_fall_towards_the_root(seed):
+def test_heights_never_decrease_towards_the_root(seed):
     tree = random_tree(seed, side=5)
     assert tree.leaves == 25
     assert np.all(tree.height <= tree.deaths())
@@ -251,7 +251,7 @@ def test_heights_never_fall_towards_the_root(seed):
 
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 2**16))
-def test_no_other_cut_is_better(seed):
+def test_the_best_cut_has_the_greatest_utility_of_all_cuts(seed):
     tree = random_tree(seed)
     rng = np.random.default_rng(seed)
     utility = rng.random(tree.height.size) * tree.area**0.8

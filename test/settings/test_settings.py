@@ -1,4 +1,4 @@
-"""One tree of settings: what it accepts, how it refuses, and that nothing generated is stale."""
+"""The settings: valid and invalid values, YAML, and that generated files are up to date."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("name", "default"),
     [
-        # the constants of the original scripts
+        # These were the constants of the scripts that preceded the package.
         ("sweep.max_width", 640),
         ("sweep.max_height", 480),
         ("points.grid_columns", 14),
@@ -25,18 +25,18 @@ ROOT = Path(__file__).parents[2]
         ("sweep.overlap", "allow"),
     ],
 )
-def test_defaults_are_the_originals(name, default):
+def test_defaults_are_those_of_the_original_scripts(name, default):
     assert flatten(Settings())[name] == default
 
 
-def test_every_option_says_what_it_is_and_what_is_allowed():
+def test_every_option_has_a_help_text_and_valid_values():
     for option in options():
         assert option.help, option.name
         assert option.expected, option.name
         assert option.kind in (bool, int, float, str), option.name
 
 
-def test_a_change_keeps_the_rest():
+def test_other_settings_keep_their_values():
     base = settings_from({"points.grid_rows": 3})
     changed = settings_from({"sweep.overlap": "trim"}, base)
     assert (changed.points.grid_rows, changed.sweep.overlap) == (3, "trim")
@@ -46,45 +46,45 @@ def test_a_change_keeps_the_rest():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        # out of range, below and above
+        # Below and above the range.
         ({"points.grid_rows": 0}, r"points.grid_rows: 0 is not allowed; .* from 1 to 200"),
         ({"output.jpeg_quality": 101}, r"output.jpeg_quality: 101 .* from 1 to 100"),
-        # of another kind, also where Python would convert
+        # Another type, also if Python would convert it.
         ({"points.grid_rows": "3"}, r"'3' is not allowed; expected a whole number"),
         ({"points.grid_rows": 3.7}, r"3.7 is not allowed"),
         ({"points.grid_rows": True}, r"True is not allowed"),
         ({"points.inside": 1}, r"1 is not allowed; expected true or false"),
         ({"sweep.min_score": float("nan")}, r"nan is not allowed"),
-        # not one of the choices
+        # Not one of the choices.
         ({"sweep.overlap": "clip"}, r"'clip' is not allowed; expected one of allow, trim, skip"),
-        # misspelt
+        # Misspelt names.
         ({"points.grid_row": 3}, r"there is no such setting; did you mean points.grid_rows\?"),
         ({"grid_rows": 3}, r"grid_rows: there is no such setting"),
     ],
 )
-def test_refusals_name_the_value_and_what_is_allowed(changes, message):
+def test_errors_name_the_value_and_the_valid_ones(changes, message):
     with pytest.raises(SettingsError, match=message):
         settings_from(changes)
 
 
-def test_a_whole_number_is_fine_where_a_fraction_is_expected():
+def test_a_whole_number_is_valid_for_a_float():
     assert settings_from({"sweep.deadline_s": 2}).sweep.deadline_s == 2.0
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        # nested, dotted, a ROS parameter file with a wildcard, and one with a node name
+        # Nested, dotted, a ROS parameter file with a wildcard, and one with a node name.
         "points: {grid_rows: 5}",
         "points.grid_rows: 5",
         "/**: {ros__parameters: {points: {grid_rows: 5}}}",
         "/ns/analyzer: {ros__parameters: {points.grid_rows: 5, use_sim_time: true}}",
-        # of several nodes, the analyzer's
+        # The block of the analyzer in a file of several nodes.
         "usb_cam: {ros__parameters: {fps: 30}}\n/ns: {analyzer: {ros__parameters: "
         "{points: {grid_rows: 5}}}}",
     ],
 )
-def test_yaml_forms(text):
+def test_all_forms_of_yaml_are_read(text):
     assert load_yaml(text) == {"points.grid_rows": 5}
 
 
@@ -92,17 +92,17 @@ def test_yaml_forms(text):
     "text",
     ["", "analyzer: {ros__parameters: }", "a: {ros__parameters: {b: 1}}\nc: {ros__parameters: }"],
 )
-def test_yaml_without_a_setting_of_ours_changes_nothing(text):
+def test_yaml_without_settings_of_the_analyzer_changes_nothing(text):
     assert load_yaml(text) == {}
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
-def test_yaml_that_is_none_is_refused(text):
+def test_invalid_yaml_is_refused(text):
     with pytest.raises(SettingsError):
         load_yaml(text)
 
 
-def test_the_parameter_file_is_what_the_code_would_write_and_means_the_defaults():
+def test_the_parameter_file_is_up_to_date_and_has_the_defaults():
     text = (ROOT / "config" / "analyzer.yaml").read_text(encoding="utf-8")
     assert text == to_ros_yaml(), "run: python tools/generate_docs.py"
     assert settings_from(load_yaml(text)) == Settings()

@@ -27,7 +27,8 @@ class LimitedMemory:
     """An engine that runs out of memory above a side or a number of points."""
 
     def __init__(self, engine, most_points=10**6, largest_side=1024):
-        self.engine, self.most_points, self.largest_side = engine, most_points, largest_side
+        self.engine, self.name = engine, engine.name
+        self.most_points, self.largest_side = most_points, largest_side
 
     def embed(self, rgb):
         if rgb.shape[0] > self.largest_side:

@@ -1,4 +1,4 @@
-"""labels.csv: from the words of regions, through a spreadsheet and a person, to classes."""
+"""labels.csv: from the labels of regions, edited in a spreadsheet, to classes."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deep_perception import label_spelling as wording
+from deep_perception import label_spelling
 from deep_perception.regions import Description
 from deep_perception.replay.datasets.classes import UNREVIEWED, LabelCounts, LabelMap, Row, apply
 from deep_perception.replay.datasets.labels_csv import LabelsError, read, save, to_csv
@@ -15,14 +15,14 @@ from deep_perception.replay.datasets.labels_csv import LabelsError, read, save, 
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "'=1", "＝1", "\t=1", "a;=1;b")
 
 
-def words(label, text="A cup."):
+def description(label, text="A cup."):
     return Description(status="described", label=label, text=text)
 
 
 def counted(*labels):
     counts = LabelCounts()
     for label in labels:
-        counts.add(words(label))
+        counts.add(description(label))
     return counts.rows()
 
 
@@ -39,7 +39,7 @@ def classes(path):
 # -- counted ------------------------------------------------------------------------------------
 
 
-def test_spellings_of_one_thing_are_one_label():
+def test_different_spellings_are_one_label():
     cup, mug = counted("Grey Cup", "a gray cup", "mug", "gray cup", "gray-cup", "gray cup")
     assert (cup.label, cup.count, cup.name) == ("gray cup", 5, "gray cup")
     assert (mug.label, mug.count, mug.example) == ("mug", 1, "A cup.")
@@ -49,7 +49,7 @@ def test_spellings_of_one_thing_are_one_label():
     ]  # fmt: skip
 
 
-def test_the_order_in_which_labels_are_met_does_not_matter():
+def test_the_order_of_the_labels_does_not_matter():
     labels = ["b", "a", "C", "c", "the a", "d", "b"]
     assert counted(*labels) == counted(*reversed(labels))
     assert [(row.label, row.count) for row in counted(*labels)] == [
@@ -58,7 +58,7 @@ def test_the_order_in_which_labels_are_met_does_not_matter():
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=8))
-def test_any_labels_survive_the_file(tmp_path_factory, labels):
+def test_any_labels_are_read_as_they_were_written(tmp_path_factory, labels):
     rows = counted(*labels)
     path = saved(tmp_path_factory.mktemp("csv"), to_csv(rows))
     found = read(path)
@@ -67,20 +67,20 @@ def test_any_labels_survive_the_file(tmp_path_factory, labels):
     assert ours.names == LabelMap(rows).names
     for label in labels:
         number = ours.class_of(label)
-        # Of the spellings of one label any may be the class.
-        assert wording.key(ours.names[number]) == counted(label)[0].key
+        # Any spelling of a label may be the name of its class.
+        assert label_spelling.key(ours.names[number]) == counted(label)[0].key
     for name in ours.names:
         assert name.isprintable()
         assert name.strip() == name != ""
 
 
 @pytest.mark.parametrize("label", FORMULAS)
-def test_a_spreadsheet_finds_no_formula(tmp_path, label):
+def test_no_cell_is_a_formula_for_a_spreadsheet(tmp_path, label):
     counts = LabelCounts()
-    counts.add(words(label, text=label))
+    counts.add(description(label, text=label))
     path = saved(tmp_path, to_csv(counts.rows()))
     text = path.read_text(encoding="utf-8-sig")
-    # Parted as it is and as spreadsheets of half of Europe do.
+    # Spreadsheets of some countries use the semicolon as delimiter.
     for delimiter in ",;":
         for row in csv.reader(io.StringIO(text), delimiter=delimiter):
             assert not any(cell.lstrip().startswith(tuple("=+-@＝\t")) for cell in row)
@@ -103,11 +103,11 @@ def test_a_spreadsheet_finds_no_formula(tmp_path, label):
     ],
     ids=["plain", "starts like a zip", "excel", "utf-16", "sep", "old mac", "more columns"],
 )
-def test_files_of_spreadsheets_are_read(tmp_path, content):
+def test_files_saved_by_spreadsheets_are_read(tmp_path, content):
     assert classes(saved(tmp_path, content)) == {"cup": "mug", "wall": ""}
 
 
-def test_the_same_class_merges_and_the_rows_are_the_order(tmp_path):
+def test_labels_with_the_same_class_are_merged_in_the_order_of_the_rows(tmp_path):
     path = saved(
         tmp_path, "label,class\nmug,Cup\nwall,\ntable,furniture\nBeaker,cup\nchair,furniture\n"
     )
@@ -142,13 +142,13 @@ def test_the_same_class_merges_and_the_rows_are_the_order(tmp_path):
         (f"label,class\ncup,{'x' * 200_000}\n", "map.csv, line 2: is no row .*limit"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(tmp_path, content, message):
+def test_errors_name_the_line(tmp_path, content, message):
     with pytest.raises(LabelsError, match=message) as found:
         read(saved(tmp_path, content))
     assert "\n" not in str(found.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(LabelsError, match=r"cannot be read .*; expected a labels\.csv"):
         read(tmp_path / "map.csv")
     with pytest.raises(LabelsError, match="cannot be read"):
@@ -158,10 +158,10 @@ def test_a_file_that_is_not_there(tmp_path):
 # -- kept ---------------------------------------------------------------------------------------
 
 
-def test_nobodys_work_is_lost(tmp_path):
+def test_an_edited_file_is_never_overwritten(tmp_path):
     path, other = tmp_path / "labels.csv", tmp_path / "labels_new.csv"
     assert save(tmp_path, counted("cup", "cup", "wall")) == path
-    # Nobody edited it, also where a crash came before that was noted.
+    # The file was not edited, although the record of it is missing after a crash.
     (tmp_path / ".replay/labels").unlink()
     assert save(tmp_path, counted("cup", "cup", "wall")) == path
     assert save(tmp_path, counted("wall", "mug")) == path
@@ -171,18 +171,18 @@ def test_nobodys_work_is_lost(tmp_path):
     assert save(tmp_path, counted("mug", "door")) == other
     assert path.read_bytes() == edited
     assert classes(other) == {"door": "door", "mug": "mug"}
-    # It is applied: the counts are those of now, what is new is below.
+    # An applied file has the present counts, and new labels are at its end.
     reviewed, unlisted = apply(read(path), counted("mug", "mug", "door"))
     assert save(tmp_path, [*reviewed, *unlisted]) == path
     assert classes(path) == {"mug": "cup", "wall": "wall"}
     assert b'"door",1,"A cup.","?"' in path.read_bytes()
     assert not other.exists()
-    # Applied, it is somebody's work all the same.
+    # An applied file still counts as edited.
     decided = path.read_bytes()
     assert save(tmp_path, counted("mug", "door")) == other
     assert path.read_bytes() == decided
     other.unlink()
-    # Also what somebody took away, put in another order, or edited in the new one.
+    # Removed rows, another order, and edits of the new file count as edits, too.
     edited = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
     path.write_bytes(edited)
     assert save(tmp_path, counted("mug", "wall")) == other
@@ -201,7 +201,7 @@ def test_nobodys_work_is_lost(tmp_path):
         "label,count,example,class\ncup,1,,\n",
     ],
 )
-def test_a_file_that_is_somebodys_is_left_alone(tmp_path, content):
+def test_a_file_of_another_origin_is_not_changed(tmp_path, content):
     path = tmp_path / "labels.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     before = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Describers that answer as servers do: in any order, after any time, each thing spelled anyhow."""
+"""Describers that answer as servers do: in any order, after any time, with any spelling."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ SPELLINGS = ("coffee mug", "Coffee-mug", "the coffee mug", "COFFEE MUG")
 
 
 class Jumbled:
-    """A region's words are always the same; when they come is not."""
+    """The description of a region is always the same, but descriptions arrive in any order."""
 
     name = "jumbled"
     model = ""
@@ -32,13 +32,15 @@ class Jumbled:
 
     def _answer(self, region, answers):
         time.sleep(random.uniform(0, 0.03))
-        answers.put((region, self.words(region)))
+        answers.put((region, self.describe_region(region)))
 
-    def words(self, region):
+    def describe_region(self, region):
         number = int(hashlib.sha256(region.rle.counts.encode()).hexdigest(), 16)
-        return self.say(SPELLINGS[number % len(SPELLINGS)], f"It is number {number % 1000}.")
+        return self.description(
+            SPELLINGS[number % len(SPELLINGS)], f"It is number {number % 1000}."
+        )
 
-    def say(self, label, text):
+    def description(self, label, text):
         return Description(status="described", label=label, text=text, describer=self.name)
 
     def close(self):
@@ -46,16 +48,16 @@ class Jumbled:
 
 
 class Moody(Jumbled):
-    """Never says the same twice."""
+    """No two descriptions are the same, not even of the same region."""
 
     name = "moody"
 
-    def words(self, region):
-        return self.say(random.choice(SPELLINGS), f"I feel like {random.random()}.")
+    def describe_region(self, region):
+        return self.description(random.choice(SPELLINGS), f"I feel like {random.random()}.")
 
 
 class Slow(Jumbled):
-    """Takes its time: a process can be ended while it waits."""
+    """Takes 20 ms for a region, so that a process can be ended between two regions."""
 
     name = "slow"
     model = os.environ.get("SLOW_MODEL", "")
@@ -63,18 +65,17 @@ class Slow(Jumbled):
     def describe(self, image, regions):
         for region in regions:
             time.sleep(0.02)
-            yield region, self.words(region)
+            yield region, self.describe_region(region)
 
 
 class ComesBack(Attributes):
-    """Away at first, with the fallback's words; then back."""
+    """Describes in the name of its fallback until the test sets ``available``."""
 
     name = "comes-back"
     available = False
 
     def describe(self, image, regions):
         name = self.name if ComesBack.available else "attributes"
-        for each in regions:
+        for region in regions:
             text = f"A cup, says {name}."
-            words = Description(status="described", label="cup", text=text, describer=name)
-            yield each, words
+            yield region, Description(status="described", label="cup", text=text, describer=name)

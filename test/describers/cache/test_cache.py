@@ -79,7 +79,7 @@ def test_a_description_with_an_integer_latency_is_cached(tmp_path):
     file.close()
 
 
-# -- one request for a region ---------------------------------------------------------------------------------
+# -- one request for a region ---------------------------------------------------------------------
 
 
 @chat_test
@@ -377,9 +377,7 @@ def test_a_file_that_cannot_be_used_is_one_warning_and_then_memory_only(
     assert any(part in cache.warning for part in reason.split("|"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     if make is not corrupt and before:
-        assert (
-            path.read_bytes()[:100] == before[:100]
-        )  # The file of another program is not changed.
+        assert path.read_bytes()[:100] == before[:100]  # It is not overwritten.
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")

@@ -29,7 +29,7 @@ FAILS, SCENES = 0.2, (COUNT, COUNT // 2, COUNT // 2)
 PATIENCE_S = 60.0
 
 
-# -- an image of 1,000 tiles with different colours -----------------------------------------
+# -- an image of 1,000 tiles with different colours ----------------------------------------------
 
 
 def color_of(number):
@@ -90,7 +90,7 @@ def words_of(number):
     return {**WORDS, "label": f"tile {number}", "caption": f"A tile with the number {number}."}
 
 
-# -- a server that fails ----------------------------------------------------------------
+# -- a server that fails -------------------------------------------------------------------------
 
 
 class Trouble:

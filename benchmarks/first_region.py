@@ -1,9 +1,9 @@
-"""From a 640x480 picture to its first described region, against the end of its own sweep.
+"""The time from a 640x480 image to its first described region, against the end of its sweep.
 
-The server answers in 0.2 s, four requests at once. Masks are the embedded segmenter's, but one
-point after the other and DECODE_S each, as of SAM2 tiny on a CPU: the embedded sweep alone is over
-before any server answers. The line above the result is the original's loop, in which the sweep
-waits for each region's words: its first words come as early as ours, its last ones much later.
+The server answers in 0.2 s, four requests at once. The masks are those of the embedded segmenter,
+but one point takes DECODE_S, as with SAM2 tiny on a CPU, because the embedded sweep alone ends
+before any server answers. The line above the result is the loop of the original, in which the
+sweep waits for each description: its first description is as early, its last one much later.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PointByPoint(Superpixels):
 
 
 def run() -> Measurement:
-    """Median seconds after the picture came."""
+    """Measure the median seconds after the image arrived."""
     picture = photograph(640, 480)
     ours, loop = _Ours(picture), _Loop(picture)
     with words.chat_server(SLOTS) as url:
@@ -53,13 +53,13 @@ def run() -> Measurement:
         )
         client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
         with Analyzer(settings) as analyzer:
-            for _ in range(RUNS + 1):  # the first carries connecting and warming up
+            for _ in range(RUNS + 1):  # The first run connects and warms up.
                 ours.analyze(analyzer)
                 loop.describe(client)
         client.close()
     first, last = statistics.median(loop.first_s[1:]), statistics.median(loop.last_s[1:])
     sys.stdout.write(
-        f"{'':28} the original's loop: first words after {first:.3g} s, last after {last:.3g} s; "
+        f"{'':28} the original's loop: first region after {first:.3g} s, last after {last:.3g} s; "
         f"ours last after {statistics.median(ours.last_s[1:]):.3g} s\n"
     )
     seconds = statistics.median(ours.first_s[1:])
@@ -103,7 +103,7 @@ class _Ours:
 
 
 class _Loop:
-    """One region after the other: its mask, its words, then the next one's mask."""
+    """One region after the other: its mask, its description, then the mask of the next one."""
 
     def __init__(self, picture: BgrImage) -> None:
         self._picture = picture

@@ -1,7 +1,7 @@
-"""What the benchmarks of words share: a chat server in a process of its own, and the regions.
+"""What the benchmarks of descriptions share: a chat server in a process of its own, and regions.
 
-``python -m benchmarks.words SLOTS`` is that server: it answers after ANSWER_S, SLOTS requests at
-once, and prints its port.
+``python -m benchmarks.words SLOTS`` starts the server, which prints its port and answers SLOTS
+requests at once, each after ANSWER_S.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WORDS = {"label": "red cup", "caption": "A red cup with a white rim."}
 
 
 class Tiles:
-    """A segmenter that costs nothing: a rectangle around each point of a COLUMNS x ROWS grid."""
+    """A segmenter that takes no time: a rectangle around each point of a COLUMNS x ROWS grid."""
 
     name, model, chunk_size = "tiles", "", 8
 
@@ -63,7 +63,7 @@ class Tiles:
 
 
 def settings(url: str, **changes: object) -> Settings:
-    """Words from the server, nothing remembered."""
+    """Return settings for the chat server without a cache of descriptions."""
     return settings_from(
         {"describer.backend": "chat", "describer.fallback": "", "describer.url": url,
          "describer.cache_size": 0, **changes}
@@ -71,22 +71,22 @@ def settings(url: str, **changes: object) -> Settings:
 
 
 def at_once(slots: int) -> Measurement:
-    """Seconds from a 640x480 picture to a scene of 24 described regions.
+    """Measure the seconds from a 640x480 image to a scene of 24 described regions.
 
-    The baseline asks the same server with the same pictures of the same regions, one region after
-    the other, through openai's plain client.
+    The baseline sends the same images of the same regions to the same server, one region after the
+    other, with openai's plain client.
     """
-    picture = photograph(640, 480)
+    image = photograph(640, 480)
     grid = {
         "points.sources": "grid", "points.grid_columns": COLUMNS, "points.grid_rows": ROWS,
         "segmenter.backend": "benchmarks.words:Tiles",
     }  # fmt: skip
     with chat_server(slots) as url, Analyzer(settings(url, **grid)) as analyzer:
-        regions = _described(analyzer, picture)
+        regions = _described(analyzer, image)
         client = openai.OpenAI(base_url=url, api_key="none", max_retries=0)
         ours, baseline = turn_by_turn(
-            lambda: _described(analyzer, picture),
-            lambda: [ask(client, picture, region) for region in regions],
+            lambda: _described(analyzer, image),
+            lambda: [ask(client, image, region) for region in regions],
             runs=RUNS,
         )
         client.close()
@@ -100,8 +100,8 @@ def at_once(slots: int) -> Measurement:
     }
 
 
-def _described(analyzer: Analyzer, picture: BgrImage) -> Sequence[Region]:
-    regions = analyzer.analyze(picture).regions
+def _described(analyzer: Analyzer, image: BgrImage) -> Sequence[Region]:
+    regions = analyzer.analyze(image).regions
     described = sum(region.description.status == "described" for region in regions)
     if described != REGIONS:
         raise AssertionError(f"{described} of {REGIONS} regions described")
@@ -109,23 +109,23 @@ def _described(analyzer: Analyzer, picture: BgrImage) -> Sequence[Region]:
 
 
 def picture_cpu_ms(name: str, width: int, height: int) -> Measurement:
-    """CPU milliseconds a region for what a chat server is shown, from regions to base64.
+    """Measure the CPU milliseconds a region for the image in its request, from mask to base64.
 
-    The baseline is the original's: the whole frame with the mask as its transparency, as a PNG of
-    Pillow's, of every SAMPLE-th region: a frame of them takes half a minute.
+    The baseline is that of the original: the whole frame with the mask as its alpha channel, as a
+    PNG by Pillow. Both use every SAMPLE-th region, as the baseline takes half a minute a frame.
     """
-    picture = photograph(width, height)
+    image = photograph(width, height)
     with Analyzer() as analyzer:
-        regions = analyzer.analyze(picture).regions
+        regions = analyzer.analyze(image).regions
     some, mode = regions[::SAMPLE], DescriberSettings().picture_mode
 
     def ours() -> None:
         for region in some:
-            region_images.to_data_url(region_images.compose(picture, region, mode))
+            region_images.to_data_url(region_images.compose(image, region, mode))
 
     def baseline() -> None:
         for region in some:
-            _png_with_transparency(picture, region)
+            _png_with_transparency(image, region)
 
     seconds, naive = turn_by_turn(ours, baseline, runs=RUNS, clock=time.process_time)
     return {
@@ -138,17 +138,17 @@ def picture_cpu_ms(name: str, width: int, height: int) -> Measurement:
     }
 
 
-def _png_with_transparency(picture: BgrImage, region: Region) -> str:
+def _png_with_transparency(image: BgrImage, region: Region) -> str:
     alpha = region.source_mask().astype(np.uint8) * 255
     file = io.BytesIO()
-    Image.fromarray(np.dstack([picture[..., ::-1], alpha])).save(file, "PNG")
+    Image.fromarray(np.dstack([image[..., ::-1], alpha])).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
-def ask(client: Any, picture: BgrImage, region: Region) -> str:
-    """The words of one region, as a plain loop asks for them."""
+def ask(client: Any, image: BgrImage, region: Region) -> str:
+    """Return the description of one region as the loop of the baseline requests it."""
     url = region_images.to_data_url(
-        region_images.compose(picture, region, DescriberSettings().picture_mode)
+        region_images.compose(image, region, DescriberSettings().picture_mode)
     )
     answer = client.chat.completions.create(
         model=MODEL,
@@ -163,7 +163,7 @@ def ask(client: Any, picture: BgrImage, region: Region) -> str:
 
 @contextmanager
 def chat_server(slots: int) -> Iterator[str]:
-    """The address of a server in a process of its own."""
+    """Run a server in a process of its own, and yield its address."""
     command = [sys.executable, "-m", "benchmarks.words", str(slots)]
     folder = Path(__file__).parents[1]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:

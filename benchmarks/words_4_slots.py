@@ -7,5 +7,5 @@ from benchmarks.harness import Measurement
 
 
 def run() -> Measurement:
-    """Seconds a scene."""
+    """Measure the seconds for a scene."""
     return words.at_once(4)

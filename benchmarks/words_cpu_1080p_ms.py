@@ -1,4 +1,4 @@
-"""CPU time of making a region's picture of a 1920x1080 frame, against the original's PNG."""
+"""CPU time of a region's image from a 1920x1080 frame, against the PNG of the original."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from benchmarks.harness import Measurement
 
 
 def run() -> Measurement:
-    """Milliseconds a region, all threads together."""
+    """Measure the milliseconds a region of all threads together."""
     return words.picture_cpu_ms("words_cpu_1080p_ms", 1920, 1080)

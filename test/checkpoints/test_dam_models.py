@@ -1,6 +1,6 @@
-"""`deep_perception models` with DAM: a licence to accept, sub-folders, and no pin of ours.
+"""`deep_perception models` with DAM: a licence to accept, sub-folders, and no pin.
 
-With the true catalogue, against a server that imitates the hub.
+The tests use the real catalogue and a server that imitates the hub.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from support.hub_user import BYTES, MIB, User, command, environment, failed_in_o
 
 NAME = "DAM-3B-Self-Contained"
 SHARDS = ("llm/model-00001-of-00002.safetensors", "llm/model-00002-of-00002.safetensors")
-# As a program that reads such a folder names them; bytes of our own.
+# The names are those of DAM's files, the contents are not.
 WANTED = {
     "LICENSE": b"NVIDIA Noncommercial License\n",
     "README.md": b"# DAM\n",
@@ -57,7 +57,7 @@ def user(hub, tmp_path):
 
 
 class Somebody(User):
-    """A user of the true catalogue."""
+    """A user of the real catalogue."""
 
     def __init__(self, url, tmp_path):
         super().__init__(url, tmp_path)
@@ -70,7 +70,7 @@ class Somebody(User):
         return self.run("fetch", "dam", "--accept-licence", *arguments, **more)
 
     def fetch_quietly(self):
-        """With the licence accepted, and its text off the answer."""
+        """Fetch with the licence accepted, and remove its text from the output."""
         done = self.fetch()
         assert done.err.startswith(DAM.terms)
         done.err = done.err.removeprefix(DAM.terms + "\n")
@@ -99,7 +99,7 @@ def test_names(text):
     assert find_model(text) is DAM
 
 
-def test_the_list_shows_the_licence_before_anything_is_fetched(tmp_path):
+def test_the_list_shows_the_licence_of_an_absent_model(tmp_path):
     rows = Somebody("http://127.0.0.1:1", tmp_path).run("list").out.splitlines()
     row = next(row for row in rows if row.startswith(NAME))
     assert row.split()[1:] == (
@@ -110,7 +110,7 @@ def test_the_list_shows_the_licence_before_anything_is_fetched(tmp_path):
 # -- the licence ---------------------------------------------------------------------------------
 
 
-def test_without_a_terminal_and_without_acceptance_nothing_is_asked_of_the_hub(hub, user):
+def test_without_acceptance_and_without_a_terminal_no_request_is_sent(hub, user):
     done = user.run("fetch", "dam")
     assert done.returncode == 2
     *licence, line = done.err.splitlines()
@@ -153,7 +153,7 @@ def test_a_licence_that_is_not_accepted(hub, user, answer):
 
 
 @marked
-def test_a_licence_that_is_accepted_is_asked_about_once(user):
+def test_an_accepted_licence_is_not_shown_again(user):
     status, _, err = on_a_terminal(user, b"y\n")
     assert status == 0, err
     assert user.files() == WANTED
@@ -182,11 +182,11 @@ def test_fetch_list_verify_remove(hub, user):
     assert user.state() == "complete"
     assert user.run("verify").out.startswith(f"{NAME}: every checksum matches that of the hub")
     before = len(hub.requests)
-    assert user.fetch().returncode == 0  # all is there: nothing is asked
+    assert user.fetch().returncode == 0  # All files are there, so no request is sent.
     assert len(hub.requests) == before
 
     (user.path / "llava_llama.py").write_bytes(b"class LlavaLlamaModel: evil\n")
-    assert user.state() == "complete"  # of the same size: verify alone reads
+    assert user.state() == "complete"  # The size is the same, and only verify reads the file.
     assert failed_in_one_line(user.run("verify"), "broken .llava_llama.py differs from")
     (user.path / SHARDS[0]).unlink()
     assert user.state() == "broken"
@@ -196,10 +196,10 @@ def test_fetch_list_verify_remove(hub, user):
 
 
 @marked
-def test_what_is_mended_is_of_the_commit_that_was_fetched_first(hub, user):
+def test_a_missing_file_is_downloaded_from_the_recorded_commit(hub, user):
     assert user.fetch().returncode == 0
     (user.path / "llava_llama.py").unlink()
-    # The hub has gone on. Its old commit still has the old bytes, which are the pin by now.
+    # The hub has a new commit. The old one, which serves as the pin, still has the old bytes.
     old, hub.commit = hub.commit, "2e" * 20
     assert failed_in_one_line(user.run("fetch", "dam"), f"no revision {old}")
     hub.commit = old
@@ -211,11 +211,11 @@ def test_what_is_mended_is_of_the_commit_that_was_fetched_first(hub, user):
     assert user.run("fetch", "dam").returncode == 0
     assert user.files() == WANTED
     assert not [path for _, _, path, _ in hub.requests if path.startswith("/api/models")]
-    assert hub.seen("storage") == []  # the weights stayed
+    assert hub.seen("storage") == []  # The weights were not downloaded again.
 
 
 @marked
-def test_another_revision_leaves_no_code_of_the_old_one(hub, user):
+def test_another_revision_removes_the_code_of_the_old_one(hub, user):
     assert user.fetch().returncode == 0
     (user.path / "notes.txt").write_text("mine")
     hub.commit = "2e" * 20
@@ -230,7 +230,7 @@ def test_another_revision_leaves_no_code_of_the_old_one(hub, user):
 
 
 @marked
-def test_stopped_in_the_middle_and_gone_on(hub, user):
+def test_a_command_resumes_after_a_killed_one(hub, user):
     hub.stall_at = MIB // 2
     patient = {"HF_HUB_DOWNLOAD_TIMEOUT": "60"}
     process = user.start("fetch", "dam", "--accept-licence", env=patient)
@@ -248,7 +248,7 @@ def test_stopped_in_the_middle_and_gone_on(hub, user):
     assert done.returncode == 0, done.err
     assert user.files() == WANTED
     assert user.parts() == []
-    assert [one for one in hub.ranges() if one], f"nothing was gone on from, {there} bytes lay here"
+    assert [value for value in hub.ranges() if value], f"{there} bytes were not resumed"
 
 
 @marked
@@ -264,7 +264,7 @@ def test_a_failure_leaves_no_empty_folders(hub, user):
     "name",
     ["../evil.py", "/etc/evil.py", "a/../../evil.py", "a\\..\\evil.py", LOCK, "x/C:evil.py"],
 )
-def test_names_that_lead_out_of_the_folder_are_refused(hub, user, name):
+def test_file_names_outside_of_the_folder_are_refused(hub, user, name):
     hub.files[name] = b"print('evil')\n"
     done = user.fetch_quietly()
     assert failed_in_one_line(done, "the hub reports a file .*, whose name is not allowed")
@@ -272,7 +272,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(hub, user, name):
 
 
 @marked
-def test_a_repository_that_is_another_one(hub, user):
+def test_a_repository_without_code(hub, user):
     del hub.files["llava_llama.py"]
     assert failed_in_one_line(user.fetch_quietly(), r"has no \*\.py at revision main")
 
@@ -286,20 +286,20 @@ def put(path, files=WANTED):
         (path / name).write_bytes(data)
 
 
-def test_files_brought_by_hand_are_not_called_checked(tmp_path):
+def test_copied_files_without_a_record_are_unverified(tmp_path):
     user = Somebody("http://127.0.0.1:1", tmp_path)
     put(user.path)
     assert inspect(DAM, user.folder).state == "unverified"
     assert failed_in_one_line(user.run("verify"), "unverified .its checksums are unknown")
     (user.path / "llava_llama.py").unlink()
     assert inspect(DAM, user.folder).state == "partial"
-    done = user.run("remove", "dam", "--yes")  # nobody fetched them: they are the user's
+    done = user.run("remove", "dam", "--yes")  # Without a record, the files may be the user's.
     assert "files of others are left" in done.out
     assert (user.path / SHARDS[0]).exists()
 
 
 @marked
-def test_files_brought_by_hand_are_checked_and_not_fetched_again(hub, user):
+def test_copied_files_are_checked_and_not_downloaded_again(hub, user):
     put(user.path)
     (user.path / "llm/config.json").write_bytes(b"{}")
     done = user.fetch()
@@ -320,7 +320,7 @@ def test_a_copied_folder_needs_no_network(hub, user, tmp_path):
     assert robot.state() == "complete"
 
 
-def test_remove_follows_no_link_and_a_forged_record_leads_nowhere(tmp_path):
+def test_remove_follows_no_link_and_no_name_outside_of_the_folder(tmp_path):
     outside, path = tmp_path / "outside", tmp_path / NAME
     put(outside, {"config.json": b"{}", "model.safetensors": b"weights of others"})
     path.mkdir()

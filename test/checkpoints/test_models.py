@@ -61,7 +61,7 @@ def is_whole(path):
 # -- the table -----------------------------------------------------------------------------------
 
 
-def test_every_pin_has_the_form_of_one():
+def test_every_pin_has_the_right_form():
     assert len({model.name for model in CATALOGUE}) == len(CATALOGUE) == 5
     pinned_ones = [model for model in CATALOGUE if model.files]
     assert len(pinned_ones) == 4
@@ -77,7 +77,7 @@ def test_names(text):
     assert find_model(text).name == NAME
 
 
-def test_an_unknown_name_says_which_was_meant():
+def test_the_error_for_an_unknown_name_suggests_one():
     with pytest.raises(ModelError, match=r"did you mean sam2\.1-hiera-tiny"):
         find_model("sam2.1-heira-tiny")
     with pytest.raises(ModelError, match=r"the models are sam2\.1-hiera-tiny, "):
@@ -95,7 +95,7 @@ def test_an_unknown_name_says_which_was_meant():
         ("", "tiny"),
     ],
 )
-def test_what_to_run_for_a_missing_checkpoint(checkpoint, size):
+def test_the_command_for_a_missing_checkpoint(checkpoint, size):
     wanted = f"deep_perception models fetch sam2.1-hiera-{size}"
     assert catalog.fetch_command(checkpoint) == wanted
 
@@ -153,14 +153,14 @@ def test_an_unreadable_record_is_broken(tmp_path, text):
     assert inspect(pinned(), tmp_path).state == "broken"
 
 
-def test_a_changed_byte_is_found_by_verify_alone(tmp_path):
+def test_only_verify_finds_a_changed_byte(tmp_path):
     put(tmp_path / NAME, OURS)
     (tmp_path / NAME / WEIGHTS).write_bytes(BYTES[:-1] + b"\0")
     assert inspect(pinned(), tmp_path).state == "unverified"
     assert verify(pinned(), tmp_path).state == "broken"
 
 
-def test_files_brought_by_hand_need_no_network(tmp_path):
+def test_copied_files_need_no_network(tmp_path):
     user = User("http://127.0.0.1:1", tmp_path)
     put(user.path, OURS)
     assert user.run("fetch", NAME).returncode == 0
@@ -168,7 +168,7 @@ def test_files_brought_by_hand_need_no_network(tmp_path):
     assert json.loads((user.path / LOCK).read_text())["files"][WEIGHTS]["size"] == len(BYTES)
 
 
-def test_without_the_library_the_command_to_install_it_is_said(tmp_path):
+def test_without_the_library_the_error_names_the_command_to_install_it(tmp_path):
     user = User("http://127.0.0.1:1", tmp_path)
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "huggingface_hub.py").write_text("raise ImportError('none')")
@@ -178,7 +178,7 @@ def test_without_the_library_the_command_to_install_it_is_said(tmp_path):
     assert not user.folder.exists()
 
 
-def test_verify_of_what_is_not_there(tmp_path):
+def test_verify_of_an_absent_model(tmp_path):
     user = User("http://127.0.0.1:1", tmp_path)
     assert user.run("verify").out == "checkpoints: there is no model\n"
     done = user.run("verify", "tiny")
@@ -221,7 +221,7 @@ def test_remove_asks_on_a_terminal(tmp_path, answer, gone):
     assert (process.returncode == 0) == gone == (not user.path.exists())
 
 
-def test_remove_leaves_what_is_not_ours(tmp_path):
+def test_remove_leaves_the_files_of_others(tmp_path):
     put(tmp_path / NAME, OURS)
     (tmp_path / NAME / "notes.txt").write_text("mine")
     (tmp_path / NAME / "config.json.part").mkdir()
@@ -267,7 +267,7 @@ def test_fetch_list_verify_remove(hub, user):
     assert record["revision"] == COMMIT
     assert record["checked_against"] == "pin"
     assert record["files"][WEIGHTS]["sha256"] == hashlib.sha256(BYTES).hexdigest()
-    # Pinned: the API is not needed, a plain web server would do.
+    # A pinned model needs no API, so that a plain web server could serve it.
     assert not [path for _, _, path, _ in hub.seen("hub") if path.startswith("/api/models")]
 
     before = len(hub.requests)
@@ -279,7 +279,7 @@ def test_fetch_list_verify_remove(hub, user):
     assert failed_in_one_line(user.run("verify"), "broken .config.json differs from the published")
     (user.path / "config.json").unlink()
     assert user.state() == "broken"
-    assert user.run("fetch", "tiny").returncode == 0  # mends the one file
+    assert user.run("fetch", "tiny").returncode == 0  # Only the missing file is downloaded.
     assert len(hub.seen("storage")) == 1
     assert is_whole(user.path)
     assert user.run("remove", NAME, "--yes").returncode == 0
@@ -287,7 +287,7 @@ def test_fetch_list_verify_remove(hub, user):
 
 
 @marked
-def test_another_revision_is_checked_against_what_the_hub_announces(hub, user):
+def test_another_revision_is_compared_with_the_checksums_of_the_hub(hub, user):
     done = user.run("fetch", NAME, "--revision", "main", catalogue=False)
     assert done.returncode == 0, done.err
     assert is_whole(user.path)
@@ -301,7 +301,7 @@ def test_another_revision_is_checked_against_what_the_hub_announces(hub, user):
 
 
 @marked
-def test_a_complete_model_stays_until_the_new_one_is_whole(hub, user):
+def test_a_complete_model_stays_until_the_new_one_is_complete(hub, user):
     assert user.run("fetch", NAME).returncode == 0
     hub.commit = "2e" * 20
     hub.files[WEIGHTS] = BYTES[::-1]
@@ -318,7 +318,7 @@ def test_a_complete_model_stays_until_the_new_one_is_whole(hub, user):
 
 
 @marked
-def test_a_hub_with_other_bytes_than_pinned_is_refused_before_the_download(hub, user):
+def test_another_checksum_than_the_pinned_one_is_refused_before_the_download(hub, user):
     hub.files[WEIGHTS] = BYTES[::-1]
     assert failed_in_one_line(user.run("fetch", NAME), "another checksum .* nothing was downloaded")
     assert hub.seen("storage") == []
@@ -334,7 +334,7 @@ def test_the_token_goes_to_the_hub_and_not_to_the_storage(hub, user):
 
 
 @marked
-def test_cuts_in_the_middle_are_gone_on_from(hub, user):
+def test_a_download_is_resumed_after_a_closed_connection(hub, user):
     hub.cuts = [MIB, MIB // 2]
     assert user.run("fetch", NAME).returncode == 0
     assert is_whole(user.path)
@@ -342,7 +342,7 @@ def test_cuts_in_the_middle_are_gone_on_from(hub, user):
 
 
 @marked
-def test_resets_in_the_middle_are_gone_on_from(hub, user):
+def test_a_download_is_resumed_after_a_reset_connection(hub, user):
     hub.cuts, hub.reset = [MIB, MIB], True
     assert user.run("fetch", NAME).returncode == 0
     assert is_whole(user.path)
@@ -350,7 +350,7 @@ def test_resets_in_the_middle_are_gone_on_from(hub, user):
 
 
 @marked
-def test_a_stalled_server_leaves_what_the_next_call_goes_on_from(hub, user):
+def test_the_next_command_resumes_after_a_stalled_server(hub, user):
     hub.stall_at = 2 * MIB
     line = "does not answer in time; 2 MB are kept, run the same command again to resume$"
     assert failed_in_one_line(user.run("fetch", NAME), line)
@@ -376,7 +376,7 @@ def test_a_server_without_ranges_starts_over(hub, user):
     ("name", "revision"),
     [(WEIGHTS, ()), ("config.json", ()), ("config.json", ("--revision", "main"))],
 )
-def test_corrupt_bytes_are_thrown_away(hub, user, name, revision):
+def test_a_corrupt_file_is_deleted(hub, user, name, revision):
     true = FILES[name]
     hub.flipped[name] = true[:10] + bytes([true[10] ^ 1]) + true[11:]
     done = user.run("fetch", NAME, *revision)
@@ -389,7 +389,7 @@ def test_corrupt_bytes_are_thrown_away(hub, user, name, revision):
 
 
 @marked
-def test_a_corrupt_first_half_does_not_spoil_the_second_try(hub, user):
+def test_a_corrupt_partial_file_is_downloaded_again(hub, user):
     hub.cuts, hub.storage_statuses = [MIB], [0, 503]
     assert failed_in_one_line(user.run("fetch", NAME), r"\(503\).*; 1 MB are kept")
     (part,) = [part for part in user.parts() if WEIGHTS in part.name]
@@ -419,7 +419,7 @@ ANSWERS = {
 @pytest.mark.parametrize("case", ANSWERS)
 def test_refusals(hub, user, case):
     hub.status, hub.headers, words = ANSWERS[case]
-    # Pinned, a file is asked for first; otherwise the API.
+    # The first request is for a file of a pinned model, and for the API otherwise.
     revision = () if case in ("forbidden", "broken", "nothing") else ("--revision", "main")
     assert failed_in_one_line(user.run("fetch", NAME, *revision), words)
     assert not user.path.exists()
@@ -467,12 +467,12 @@ def wait_for_bytes(user, least):
             if WEIGHTS in part.name and part.stat().st_size >= least:
                 return
         time.sleep(0.02)
-    raise AssertionError("the download does not move")
+    raise AssertionError("the download makes no progress")
 
 
 @marked
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopped_in_the_middle_and_gone_on(hub, user, how):
+def test_a_command_resumes_after_a_killed_one(hub, user, how):
     hub.stall_at = MIB // 2
     process = user.start("fetch", NAME, env=PATIENT)
     wait_for_bytes(user, MIB // 2)
@@ -525,7 +525,7 @@ def test_a_disk_that_is_too_small(hub, user):
 
 
 @marked
-def test_a_disk_that_fills_up_on_the_way(hub, user):
+def test_a_disk_that_fills_up_during_the_download(hub, user):
     with tiny_disk(user.folder, 4 * MIB):
         hub.stall_at = MIB
         process = user.start("fetch", NAME, env=PATIENT)
@@ -541,7 +541,7 @@ def test_a_disk_that_fills_up_on_the_way(hub, user):
 
 
 @marked
-def test_a_file_system_that_takes_no_file_of_this_size(hub, user):
+def test_a_file_system_with_a_size_limit(hub, user):
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({MIB}, {MIB}))"
     done = user.run("fetch", NAME, before=limit)
     assert failed_in_one_line(done, "allows no file of this size; 1 MB are kept")
@@ -570,7 +570,7 @@ def test_progress_on_a_terminal_only(hub, user):
     assert process.wait(30) == 0
     os.close(theirs)
     shown = b""
-    with contextlib.suppress(OSError):  # a terminal that was closed ends so
+    with contextlib.suppress(OSError):  # Reading from a closed terminal raises it.
         while block := os.read(ours, 1 << 16):
             shown += block
     os.close(ours)

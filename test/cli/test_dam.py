@@ -236,7 +236,7 @@ def test_a_python_that_is_too_old_or_too_new(shell, version):
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/true", "/etc/passwd"])
-def test_a_python_that_is_none(shell, python):
+def test_a_python_that_is_no_interpreter(shell, python):
     assert refused(shell.setup("--python", python), f"{python} is not a Python interpreter")
 
 
@@ -246,7 +246,7 @@ def test_a_disk_that_is_too_small(shell):
     assert refused(done, "the disk has .* free and torch with CUDA needs about", "--environment")
 
 
-def test_folders_of_others_are_not_touched(shell):
+def test_folders_of_others_are_not_changed(shell):
     (shell.home / "photos").mkdir()
     (shell.home / "photos" / "cat.jpg").write_bytes(b"cat")
     (shell.home / "file").write_text("mine")
@@ -256,7 +256,7 @@ def test_folders_of_others_are_not_touched(shell):
     assert [entry.name for entry in (shell.home / "photos").iterdir()] == ["cat.jpg"]
 
 
-def test_an_installed_package_has_the_list(tmp_path):
+def test_an_installed_package_has_the_requirements(tmp_path):
     """Built as pip and colcon build it; the list is package data."""
     pytest.importorskip("setuptools", reason="setuptools builds it; run with: tools/with_ros")
     wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
@@ -302,7 +302,7 @@ def test_dam_server_becomes_the_server(shell, place, tmp_path):
         LD_LIBRARY_PATH="/of/the/caller",
     )
     try:
-        assert until(place.listening) == process.pid  # the same process
+        assert until(place.listening) == process.pid  # It is the same process.
         (start,) = dam_stand_in.starts(place.environment)
         given = start["options"]
         assert (given["device"], given["max_batch"], given["temperature"]) == ("cpu", "2", "0.5")
@@ -314,7 +314,7 @@ def test_dam_server_becomes_the_server(shell, place, tmp_path):
     assert process.returncode == 0, err
 
 
-def test_dam_server_says_what_is_missing(shell, place):
+def test_dam_server_reports_what_is_missing(shell, place):
     (place.checkpoint / "config.json").unlink()
     done = shell.run("dam-server", *options(place))
     assert refused(done, f"DAM has no checkpoint at {place.checkpoint}; run: deep_")
@@ -330,7 +330,7 @@ def test_dam_server_says_what_is_missing(shell, place):
     assert place.pids() == []
 
 
-def test_code_that_is_not_what_was_fetched_is_not_run(shell, place):
+def test_code_that_differs_from_the_download_is_not_run(shell, place):
     digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of {}
     (place.checkpoint / "models.lock.json").write_text(
         json.dumps(

@@ -1,6 +1,6 @@
 """The DAM server: real processes in the environment of requirements/dam.txt, over real HTTP.
 
-The model is tiny and random, its code is in dam_remote_code.py, and it is loaded as DAM is.
+The model is tiny and random. Its code is in dam_remote_code.py, and it is loaded like DAM.
 """
 
 import base64
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def checkpoint(folder):
-    """A checkpoint whose model writes down its batches, and waits while the file `gate` exists."""
+    """A checkpoint whose model logs its batches, and waits while the file `gate` exists."""
     names = {name: str(folder / name) for name in ("journal", "gate", "load_gate")}
     return make_checkpoint(folder / "DAM-3B-Self-Contained", **names)
 
@@ -62,7 +62,7 @@ def server(checkpoint, folder):
 
 @pytest.fixture
 def gate(folder):
-    """While it exists, the model is at work on what it was given."""
+    """A file: while it exists, the model does not finish its batch."""
     path = folder / "gate"
     path.touch()
     yield path
@@ -91,7 +91,7 @@ def start(checkpoint, tmp_path):
 
 
 def batches(folder):
-    """The sizes of the batches so far; each had one prompt."""
+    """Return the sizes of all batches so far, and check that each had one prompt."""
     lines = [line.split() for line in (folder / "journal").read_text().splitlines()]
     assert all(prompts == "1" for _, prompts in lines)
     return [int(size) for size, _ in lines]
@@ -106,7 +106,7 @@ def urls(count, **how):
 
 
 def block(server, folder):
-    """Send one region that stays at the model (a gate is up), and wait until it is there."""
+    """Send a region that stays at the model because of the gate, and wait until it is there."""
     blocker = subprocess.Popen(
         [
             sys.executable,
@@ -128,7 +128,7 @@ def block(server, folder):
 
 
 def from_a_full_queue(server, folder, asked):
-    """The answers to pictures and values that all wait behind another region; their batches."""
+    """Return the answers for regions that all wait behind another one, and their batch sizes."""
     (folder / "gate").touch()
     blocker = block(server, folder)
     before = len(batches(folder))
@@ -161,13 +161,13 @@ def test_an_answer_is_a_chat_completion(server):
     assert isinstance(text_of(choice), str)
     assert text_of(choice)
     usage = answer["usage"]
-    # 16 of them are the picture's.
+    # The image has 16 tokens.
     assert usage["prompt_tokens"] > 16
     assert 1 <= usage["completion_tokens"] <= 12
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
 
-def test_nvidias_path_is_the_same(server):
+def test_nvidias_path_gives_the_same_answer(server):
     body = request(urls(1)[0], model="describe_anything_model")
     old = server.complete(body, path="/chat/completions")
     new = server.complete(body)
@@ -175,7 +175,7 @@ def test_nvidias_path_is_the_same(server):
     assert text_of(old[1]["choices"][0]) == text_of(new[1]["choices"][0])
 
 
-def test_every_region_has_words_of_its_own_alone_and_in_a_batch(server, folder):
+def test_descriptions_differ_and_are_the_same_alone_and_in_a_batch(server, folder):
     pictures = urls(8)
     alone = [text_of(server.describe(url)) for url in pictures]
     assert len(set(alone)) == 8
@@ -184,13 +184,13 @@ def test_every_region_has_words_of_its_own_alone_and_in_a_batch(server, folder):
     assert sizes == [4, 2]
 
 
-def test_other_prompts_and_other_sampling_are_other_batches(server, folder):
+def test_different_prompts_and_sampling_need_different_batches(server, folder):
     asked = [
         {},
         {"text": "What is it?"},
         {"max_tokens": 3},
-        {"seed": 1},  # greedy: changes nothing
-        {"top_p": 0.9},  # likewise
+        {"seed": 1},  # Greedy decoding ignores it.
+        {"top_p": 0.9},  # Greedy decoding ignores it.
     ]
     url = data_url(rgba(5))
     answers, sizes = from_a_full_queue(server, folder, [(url, values) for values in asked])
@@ -198,7 +198,7 @@ def test_other_prompts_and_other_sampling_are_other_batches(server, folder):
     assert text_of(answers[0]) == text_of(answers[3]) == text_of(answers[4])
 
 
-def test_the_end_of_the_words_is_told(server):
+def test_the_finish_reason(server):
     for limit in (3, 40):
         seen = set()
         for url in urls(8):
@@ -218,7 +218,7 @@ def test_sampling_parameters_are_honoured(server):
     first = text_of(server.describe(url, seed=1, **warm))
     assert text_of(server.describe(url, seed=1, **warm)) == first
     assert len({text_of(server.describe(url, seed=seed, **warm)) for seed in range(6)}) > 1
-    # So little is left to draw from that it is the likeliest.
+    # With this top_p, only the likeliest token can be sampled.
     almost = {"temperature": 2, "top_p": 1e-6, "max_tokens": 30}
     assert text_of(server.describe(url, **almost)) == greedy
     beams = [server.describe(url, num_beams=4, max_tokens=30) for url in urls(8)]
@@ -237,7 +237,7 @@ def test_regions_with_a_seed_or_beams_do_not_depend_on_each_other(server, folder
     assert sizes == [1] * 4
 
 
-def test_text_and_picture_in_any_order_with_or_without_the_tag(server):
+def test_text_and_image_in_any_order_with_or_without_the_tag(server):
     url = data_url(rgba(2))
     wanted = text_of(server.describe(url, text="Say what it is."))
     picture = {"type": "image_url", "image_url": {"url": url}}
@@ -290,7 +290,7 @@ def test_health_and_models(server):
     )
 
 
-# -- requests that are wrong -------------------------------------------------------------------
+# -- wrong requests -------------------------------------------------------------------
 
 
 def refused(server, body, status, code, *words):
@@ -302,7 +302,7 @@ def refused(server, body, status, code, *words):
 
 
 def png_of(width, height):
-    """The head of a PNG that says it is that large, and no picture data to speak of."""
+    """Return a PNG with the header of an image of this size and hardly any data."""
     head = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     data = b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -312,7 +312,7 @@ def png_of(width, height):
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
-def test_wrong_pictures_are_named(server):
+def test_the_error_for_a_wrong_image_names_the_problem(server):
     good = rgba()
     whole = data_url(good)
     prefix, _, data = whole.partition(",")
@@ -336,7 +336,7 @@ def test_wrong_pictures_are_named(server):
     assert server.describe(whole)
 
 
-def test_wrong_requests_are_named(server):
+def test_the_error_for_a_wrong_request_names_the_problem(server):
     url = data_url(rgba())
     picture = {"type": "image_url", "image_url": {"url": url}}
     text = {"type": "text", "text": "x"}
@@ -379,7 +379,7 @@ def test_wrong_requests_are_named(server):
         ("n", [2, 0, "1"]),
     ],
 )
-def test_wrong_parameters_are_named(server, name, values):
+def test_the_error_for_a_wrong_parameter_names_it(server, name, values):
     url = data_url(rgba())
     for value in values:
         refused(server, request(url, **{name: value}), 400, "bad_value", name)
@@ -398,7 +398,7 @@ def test_other_paths_and_methods_are_refused(server):
         assert "/v1/chat/completions" in answer["error"]["message"]
 
 
-def test_the_token_is_wanted_and_never_logged(server):
+def test_the_token_is_required_and_never_logged(server):
     body = request(data_url(rgba()))
     for token in ("", "wrong", TOKEN + "x", "\u00e4"):
         for path in ("/v1/chat/completions", "/chat/completions"):
@@ -413,7 +413,7 @@ def test_the_token_is_wanted_and_never_logged(server):
 # -- failures of the model ---------------------------------------------------------------------
 
 
-def test_a_picture_that_breaks_the_model_costs_only_itself(server, folder, gate):
+def test_an_image_that_breaks_the_model_fails_alone(server, folder, gate):
     gate.unlink()
     alone = [text_of(server.describe(url)) for url in urls(3)]
     gate.touch()
@@ -453,11 +453,11 @@ def test_out_of_memory_halves_the_batch(server, folder, gate):
     answers = together(work, [*pictures, None])[:4]
     blocker.wait()
     assert [status for status, _, _ in answers] == [200] * 4
-    # Four do not fit; of the two halves the one with the blue picture does not either.
+    # Four images do not fit, nor does the half with the blue one.
     assert sorted(batches(folder)[before:]) == [1, 1, 2, 2, 4]
 
 
-def test_one_region_that_does_not_fit_is_refused_and_the_server_lives(server):
+def test_a_region_that_does_not_fit_is_refused_and_the_server_goes_on(server):
     status, answer, headers = server.complete(request(data_url(rgba(0, first_pixel=GREEN))))
     assert (status, answer["error"]["code"]) == (503, "out_of_memory")
     assert answer["error"]["type"] == "server_error"
@@ -468,7 +468,7 @@ def test_one_region_that_does_not_fit_is_refused_and_the_server_lives(server):
 # -- the queue ---------------------------------------------------------------------------------
 
 
-def test_a_full_queue_refuses_and_a_client_that_leaves_frees_its_place(server, folder, gate):
+def test_a_full_queue_refuses_until_a_client_disconnects(server, folder, gate):
     blocker = block(server, folder)
     body = json.dumps(request(urls(1)[0])).encode()
     head = {"Authorization": f"Bearer {TOKEN}"}
@@ -493,7 +493,7 @@ def test_a_full_queue_refuses_and_a_client_that_leaves_frees_its_place(server, f
     assert blocker.wait() == 0
 
 
-def test_a_client_that_leaves_during_its_description_ends_it(server, folder, gate):
+def test_a_client_that_disconnects_ends_its_description(server, folder, gate):
     tokens = folder / "journal.tokens"
     gate.unlink()
     _, whole, _ = server.complete(BLOCKER)
@@ -504,10 +504,10 @@ def test_a_client_that_leaves_during_its_description_ends_it(server, folder, gat
     described = len(tokens.read_text().splitlines())
     blocker.kill()
     blocker.wait()
-    wait_for(lambda: server.health()["describing"] == 0, "the client's leaving to be noticed")
+    wait_for(lambda: server.health()["describing"] == 0, "the disconnected client")
     gate.unlink()
     assert server.describe(urls(1)[0])
-    # It was at the model, and ended after the first word.
+    # It was at the model, and ended after the first token.
     assert tokens.read_text().splitlines()[described] == "1"
 
 
@@ -528,7 +528,7 @@ def test_while_it_loads_health_answers_and_regions_are_refused(start, load_gate)
     assert int(headers["Retry-After"]) >= 1
     assert server.call("GET", "/v1/models")[0] == 200
     load_gate.unlink()
-    # Without a token in the environment none is wanted.
+    # Without a token in the environment, clients need none.
     assert server.wait_ready().describe(urls(1)[0])
     assert server.end(signal.SIGINT) == 0
     log = server.log.read_text()
@@ -543,7 +543,7 @@ def test_it_ends_while_it_loads(start, load_gate):
     assert "Traceback" not in server.log.read_text()
 
 
-def test_told_to_end_it_finishes_what_is_being_described(start, folder, gate):
+def test_a_terminated_server_finishes_its_batch(start, folder, gate):
     gate.unlink()
     server = start().wait_ready()
     gate.touch()
@@ -565,7 +565,7 @@ def test_told_to_end_it_finishes_what_is_being_described(start, folder, gate):
     assert "Traceback" not in server.log.read_text()
 
 
-def test_told_to_end_it_does_not_wait_for_ever(start, folder, gate):
+def test_a_terminated_server_does_not_wait_forever(start, folder, gate):
     gate.unlink()
     server = start().wait_ready()
     gate.touch()
@@ -585,7 +585,7 @@ child.wait()
 
 
 def alive(pid):
-    """Is it there and no zombie (nobody need collect it)?"""
+    """Whether a process runs and is no zombie."""
     try:
         with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
             return stat.read().rpartition(")")[2].split()[0] != "Z"
@@ -595,7 +595,7 @@ def alive(pid):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")  # noqa: PTH112
 @pytest.mark.parametrize("loaded", [False, True])
-def test_it_ends_with_its_parent_even_when_that_is_killed(checkpoint, tmp_path, loaded):
+def test_it_ends_with_its_killed_parent(checkpoint, tmp_path, loaded):
     log = tmp_path / "log"
     with log.open("w") as errors:
         parent = subprocess.Popen(
@@ -633,7 +633,7 @@ def test_an_open_host_without_a_token_is_refused(checkpoint, host):
     assert "DAM_TEST_TOKEN" in said
 
 
-def test_a_port_in_use_is_said(server, checkpoint):
+def test_a_port_in_use_is_reported(server, checkpoint):
     status, said = run_to_the_end(checkpoint, port=server.port)
     assert status == 1
     assert str(server.port) in said
@@ -680,7 +680,7 @@ def test_a_checkpoint_with_its_lock_is_loaded(copy, tmp_path):
 def test_code_that_was_changed_is_not_executed(copy, tmp_path):
     code = copy / "llava_llama.py"
     old = code.read_bytes()
-    # Of the same size as it was.
+    # The size stays the same.
     code.write_bytes(f"open({str(tmp_path / 'executed')!r}, 'w')\n#".encode().ljust(len(old), b"#"))
     cannot_load(copy, "llava_llama.py", "not as downloaded", "models fetch dam")
     assert not (tmp_path / "executed").exists()
@@ -738,7 +738,7 @@ def test_another_transformers_is_refused(checkpoint, tmp_path, version):
     cannot_load(checkpoint, version, "4.41.2 to 4.50.3", "setup-dam", environ=environ)
 
 
-def test_a_picture_of_a_camera_goes_through(server):
+def test_an_image_with_the_size_of_a_camera(server):
     assert server.describe(data_url(rgba(1, size=(1920, 1080))))
     thin = Image.new("RGBA", (3, 1), (9, 9, 9, 255))
     assert server.describe(data_url(thin))

@@ -19,7 +19,7 @@ SPELLINGS = ("coffee mug", "Coffee-mug", "the coffee mug", "COFFEE MUG")
 
 
 class Jumbled:
-    """A region's words are always the same; when they come is not."""
+    """The description of a region is always the same, but descriptions arrive in any order."""
 
     name = "jumbled"
     model = ""
@@ -40,13 +40,15 @@ class Jumbled:
 
     def _answer(self, region, answers):
         time.sleep(random.uniform(0, 0.03))
-        answers.put((region, self.words(region)))
+        answers.put((region, self.describe_region(region)))
 
-    def words(self, region):
+    def describe_region(self, region):
         number = int(hashlib.sha256(region.rle.counts.encode()).hexdigest(), 16)
-        return self.say(SPELLINGS[number % len(SPELLINGS)], f"It is number {number % 1000}.")
+        return self.description(
+            SPELLINGS[number % len(SPELLINGS)], f"It is number {number % 1000}."
+        )
 
-    def say(self, label, text):
+    def description(self, label, text):
         return Description(status="described", label=label, text=text, describer=self.name)
 
     def close(self):
@@ -54,12 +56,12 @@ class Jumbled:
 
 
 class Moody(Jumbled):
-    """Never says the same twice."""
+    """No two descriptions are the same, not even of the same region."""
 
     name = "moody"
 
-    def words(self, region):
-        return self.say(random.choice(SPELLINGS), f"I feel like {random.random()}.")
+    def describe_region(self, region):
+        return self.description(random.choice(SPELLINGS), f"I feel like {random.random()}.")
 
 
 class Steady(Jumbled):
@@ -72,18 +74,17 @@ class Steady(Jumbled):
         sys.audit("test.scene")
         for region in regions:
             sys.audit("test.description")
-            yield region, self.words(region)
+            yield region, self.describe_region(region)
 
 
 class ComesBack(Attributes):
-    """Away at first, with the fallback's words; then back."""
+    """Describes in the name of its fallback until the test sets ``available``."""
 
     name = "comes-back"
     available = False
 
     def describe(self, image, regions):
         name = self.name if ComesBack.available else "attributes"
-        for each in regions:
+        for region in regions:
             text = f"A cup, says {name}."
-            words = Description(status="described", label="cup", text=text, describer=name)
-            yield each, words
+            yield region, Description(status="described", label="cup", text=text, describer=name)

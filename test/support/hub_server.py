@@ -1,7 +1,7 @@
-"""A server on the loopback that answers as the hub does, and fails as asked.
+"""A server on the loopback that answers as the hub does, and fails as a test configures it.
 
-Two origins, as in reality: the hub (API, `resolve`, small files) and the storage that large files
-are redirected to, which must not see the token.
+As in reality, there are two origins: the hub (API, `resolve`, small files), and the storage that
+large files are redirected to, which must not receive the token.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ def git_id(data):
 
 
 class Hub:
-    """`files` of every repository; the attributes say how to fail, tests set them."""
+    """Serves ``files`` for every repository; tests set the attributes that make it fail."""
 
     def __init__(self, files, commit=COMMIT):
         self.files, self.commit = dict(files), commit
         self.status, self.headers = 0, {}  # the hub's answer to everything
         self.silent = False  # the hub takes connections and never answers
-        self.cuts = []  # the storage ends each answer after so many bytes
-        self.reset = False  # ... by a reset rather than by an orderly end
+        self.cuts = []  # the storage closes each connection after this number of bytes ...
+        self.reset = False  # ... with a reset
         self.stall_at = None  # the storage pauses at this byte of a file ...
         self.resumed = threading.Event()  # ... until this event
         self.rate = None  # bytes a second

@@ -1,4 +1,4 @@
-"""Somebody at a shell who fetches checkpoints from a server that imitates the hub."""
+"""A user at a shell who downloads checkpoints from a server that imitates the hub."""
 
 import hashlib
 import importlib.util
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 NAME = "sam2.1-hiera-tiny"
 WEIGHTS = "model.safetensors"
 MIB = 1 << 20
-# Not compressible and not periodic: a resume at a wrong place must show.
+# The bytes are neither compressible nor periodic, so that a resume at a wrong byte is found.
 BYTES = b"".join(hashlib.sha256(b"%d" % block).digest() for block in range(3 * MIB // 32))
 FILES = {
     ".gitattributes": b"*.safetensors filter=lfs\n",
@@ -47,7 +47,7 @@ def marked(test):
 
 
 def pinned(files=None, revision=COMMIT):
-    """The catalogue's entry, were the server's small files the published ones."""
+    """Return an entry of the catalogue with the checksums of the server's small files."""
     files = files or FILES
     return Model(
         name=NAME,
@@ -101,7 +101,7 @@ def environment(url, tmp_path, **more):
 
 
 class User:
-    """Somebody at a shell in an empty folder."""
+    """A user at a shell in an empty folder."""
 
     def __init__(self, url, tmp_path):
         self.url, self.home = url, tmp_path

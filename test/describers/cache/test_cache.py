@@ -1,4 +1,4 @@
-"""Words that are remembered: asked once, the same for ever, whatever becomes of the file."""
+"""The cache of descriptions: each is made once, whatever happens to the file."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ CUP = Description(
 
 
 def numbered():
-    """A server that never says the same twice."""
+    """Return a server's function that gives a different caption to each request."""
     count, lock = [0], threading.Lock()
 
     def answer(request):
@@ -71,7 +71,7 @@ def words(server, regions, image=IMAGE, **changes):
         describer.close()
 
 
-def test_words_are_remembered_whatever_kind_of_number_their_time_is(tmp_path):
+def test_a_description_with_an_integer_latency_is_cached(tmp_path):
     words = dataclasses.replace(CUP, latency_s=0)
     file = DescriptionFile(tmp_path / "words.db", 5)
     file.put(b"k" * 32, words)
@@ -79,12 +79,12 @@ def test_words_are_remembered_whatever_kind_of_number_their_time_is(tmp_path):
     file.close()
 
 
-# -- asked once ---------------------------------------------------------------------------------
+# -- one request for a region ---------------------------------------------------------------------
 
 
 @chat_test
 @pytest.mark.parametrize("scene_picture", [False, True])
-def test_the_second_analysis_of_a_picture_asks_the_server_nothing(scene_picture):
+def test_the_second_analysis_of_an_image_sends_no_request(scene_picture):
     with Server(numbered()) as server:
         describer = chat(server, scene_picture=scene_picture)
         first = said(ask(describer, regions_of(20)))
@@ -103,18 +103,18 @@ def test_the_second_analysis_of_a_picture_asks_the_server_nothing(scene_picture)
 
 
 @chat_test
-def test_identical_regions_at_once_are_asked_about_once():
+def test_identical_regions_at_once_need_one_request():
     regions = [dataclasses.replace(regions_of(1)[0], index=index) for index in range(1, 13)]
     with Server(numbered()) as server:
         found, statistics, _ = words(server, regions)
     assert len(server.requests) == 1
     assert len(found) == 12
-    assert len({each.text for each in found.values()}) == 1
+    assert len({one.text for one in found.values()}) == 1
     assert statistics == {"regions_asked": 1, "cache_hits": 11, "cache_misses": 1}
 
 
 @chat_test
-def test_when_the_one_that_is_asked_is_cancelled_another_asks():
+def test_a_waiting_region_sends_its_own_request_if_the_first_one_is_cancelled():
     region = regions_of(1)[0]
     stop, seen = threading.Event(), []
 
@@ -141,7 +141,7 @@ def test_when_the_one_that_is_asked_is_cancelled_another_asks():
 
 
 @chat_test
-def test_failures_and_the_words_of_the_fallback_are_not_remembered(monkeypatch):
+def test_failures_and_descriptions_of_the_fallback_are_not_cached(monkeypatch):
     monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.2)
     with Server(lambda request: Reply(completion(""))) as server:
         describer = chat(server, fallback="attributes")
@@ -159,7 +159,7 @@ def test_failures_and_the_words_of_the_fallback_are_not_remembered(monkeypatch):
 
 
 @chat_test
-def test_what_is_remembered_needs_no_server_and_says_nothing_of_it(monkeypatch):
+def test_a_cached_description_needs_no_server_and_does_not_prove_that_it_works(monkeypatch):
     monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.2)
     monkeypatch.setattr(readiness, "RECHECK_S", 0.05)
     regions = regions_of(8)
@@ -167,7 +167,7 @@ def test_what_is_remembered_needs_no_server_and_says_nothing_of_it(monkeypatch):
         describer = chat(server, fallback="attributes")
         first = said(ask(describer, regions[:6]))
         port = server.port
-    # Away. The two that are new find out; the others have their words.
+    # The server is away, which the two new regions notice; the others are in the cache.
     second = said(ask(describer, regions))
     assert {index: second[index] for index in first} == first
     assert {second[7].describer, second[8].describer} == {"attributes"}
@@ -179,7 +179,7 @@ def test_what_is_remembered_needs_no_server_and_says_nothing_of_it(monkeypatch):
         deadline = time.monotonic() + 60
         while not describer.available and time.monotonic() < deadline:
             time.sleep(0.05)
-        # The first that goes ahead is remembered and proves nothing.
+        # The region that is sent first is in the cache, so the next one probes the server.
         third = said(ask(describer, regions))
         assert {w.describer for w in third.values()} == {"chat"}
         assert describer.warnings == ()
@@ -198,7 +198,7 @@ def test_what_is_remembered_needs_no_server_and_says_nothing_of_it(monkeypatch):
         {"prompt": "mine.txt"},
     ],
 )
-def test_what_shapes_the_words_is_part_of_the_key(changes, tmp_path):
+def test_all_that_influences_a_description_is_part_of_the_key(changes, tmp_path):
     if "prompt" in changes:
         (tmp_path / "mine.txt").write_text("Name the thing.")
         changes = {"prompt": str(tmp_path / "mine.txt")}
@@ -211,7 +211,7 @@ def test_what_shapes_the_words_is_part_of_the_key(changes, tmp_path):
         assert len(server.requests) == 2
         words(server, regions_of(2), **{**usual, **changes})
         assert len(server.requests) == 4
-        # One pixel of the region, and the mask.
+        # One pixel of the region and the mask are part of the key too.
         other = IMAGE.copy()
         region = regions_of(1)[0]
         other[region.box.y1, region.box.x1] ^= 255
@@ -226,7 +226,7 @@ def test_what_shapes_the_words_is_part_of_the_key(changes, tmp_path):
 
 
 @chat_test
-def test_without_a_cache_every_region_is_asked_about(tmp_path):
+def test_without_a_cache_every_region_needs_a_request(tmp_path):
     path = tmp_path / "words.sqlite"
     with Server(numbered()) as server:
         for _ in range(2):
@@ -237,7 +237,7 @@ def test_without_a_cache_every_region_is_asked_about(tmp_path):
 
 
 @chat_test
-def test_the_analyzer_passes_the_counts_on():
+def test_the_analyzer_reports_the_counts():
     with Server() as server:
         settings = {"describer.backend": "chat", "describer.url": server.url}
         with Analyzer(settings_from(settings)) as analyzer:
@@ -257,7 +257,7 @@ def key(number):
 
 
 def run(cache, *steps):
-    """Each step is a key and what is made; what came of each."""
+    """Return the results of steps, each with a key and the description that is made for it."""
 
     async def made(value):
         return value
@@ -275,7 +275,7 @@ def cup(number):
     return dataclasses.replace(CUP, text=f"A cup, number {number}.")
 
 
-def test_the_memory_keeps_what_was_used_last():
+def test_the_memory_keeps_the_most_recently_used_descriptions():
     cache = DescriptionCache(2, "")
     steps = [(key(1), cup(1)), (key(2), cup(2)), (key(1), cup(9)), (key(3), cup(3)),
              (key(1), cup(9)), (key(2), cup(22))]  # fmt: skip
@@ -283,7 +283,7 @@ def test_the_memory_keeps_what_was_used_last():
     assert (cache.hits, cache.misses) == (2, 4)
 
 
-def test_keys_differ_by_where_texts_end_and_by_shape():
+def test_keys_differ_by_the_ends_of_texts_and_by_shape():
     a, b = np.zeros((2, 3, 3), np.uint8), np.zeros((3, 2, 3), np.uint8)
     keys = [key_of(["ab", "c"], []), key_of(["a", "bc"], []), key_of([], [a]), key_of([], [b]),
             key_of([], [a, a]), key_of([], [a + 1])]  # fmt: skip
@@ -295,7 +295,7 @@ def test_keys_differ_by_where_texts_end_and_by_shape():
 
 
 @chat_test
-def test_the_file_gives_the_next_process_the_very_same_words(tmp_path):
+def test_the_next_process_gets_equal_descriptions_from_the_file(tmp_path):
     path = tmp_path / "deep" / "words.sqlite"
     with Server(numbered()) as server:
         first, _, _ = words(server, regions_of(12), cache_file=str(path))
@@ -307,7 +307,7 @@ def test_the_file_gives_the_next_process_the_very_same_words(tmp_path):
     assert len(server.requests) == 12
 
 
-def test_words_come_out_of_the_file_as_they_went_in(tmp_path):
+def test_a_description_is_the_same_after_writing_and_reading(tmp_path):
     path = str(tmp_path / "w.sqlite")
     run(DescriptionCache(5, path), (key(1), CUP))
     (found,) = run(DescriptionCache(5, path), (key(1), cup(2)))
@@ -315,7 +315,7 @@ def test_words_come_out_of_the_file_as_they_went_in(tmp_path):
     assert list(found.attributes) == ["color", "b"]
 
 
-def test_the_file_keeps_what_was_used_last_and_no_more(tmp_path, monkeypatch):
+def test_the_file_keeps_only_the_most_recently_used_descriptions(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_memory, "FILE_TIMES", 3)
     monkeypatch.setattr(cache_file, "PRUNE_EVERY", 4)
     path = tmp_path / "w.sqlite"
@@ -327,7 +327,7 @@ def test_the_file_keeps_what_was_used_last_and_no_more(tmp_path, monkeypatch):
     assert kept == {key(n) for n in (0, 3, 4, 5, 6, 7)}
 
 
-def test_rows_that_are_not_understood_are_made_again(tmp_path):
+def test_rows_that_cannot_be_parsed_are_replaced(tmp_path):
     path = tmp_path / "w.sqlite"
     rows = ["", "{", "[]", '{"status": "described"}', '{"status": "described", "label": 5}',
             '{"no": "such"}', None, b"\xff"]  # fmt: skip
@@ -377,12 +377,12 @@ def test_a_file_that_cannot_be_used_is_one_warning_and_then_memory_only(
     assert any(part in cache.warning for part in reason.split("|"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     if make is not corrupt and before:
-        assert path.read_bytes()[:100] == before[:100]  # nobody's file is repaired away
+        assert path.read_bytes()[:100] == before[:100]  # It is not overwritten.
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
-def test_a_file_that_may_only_be_read_is_a_warning(caplog):
-    folder = Path(tempfile.mkdtemp())  # tmp_path lets no other user in
+def test_a_read_only_file_is_a_warning(caplog):
+    folder = Path(tempfile.mkdtemp())  # Another user cannot enter tmp_path.
     try:
         path = folder / "w.sqlite"
         run(DescriptionCache(5, str(path)), (key(1), cup(1)))
@@ -431,7 +431,7 @@ def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path,
         other.execute("UPDATE words SET used = 1")
         assert asyncio.run(go()) == cup(2)
     assert "locked" in cache.warning
-    assert len(ticks) >= 5  # it went on while SQLite waited half a second
+    assert len(ticks) >= 5  # The loop ran while SQLite waited for half a second.
 
 
 WRITER = """
@@ -466,7 +466,7 @@ def writer(path, first, last):
 
 def test_several_processes_share_one_file(tmp_path):
     path = tmp_path / "w.sqlite"
-    # At once from the start: also making the file.
+    # All start at once, so that they compete for the creation of the file too.
     processes = [writer(path, 20 * n, 20 * n + 60) for n in range(4)]
     said = [process.communicate(timeout=120)[0].splitlines() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
@@ -477,7 +477,7 @@ def test_several_processes_share_one_file(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-def test_words_that_were_given_survive_kill_9(tmp_path):
+def test_descriptions_that_were_returned_survive_kill_9(tmp_path):
     path = tmp_path / "w.sqlite"
     process = writer(path, 0, 10**6)
     with process:
@@ -491,12 +491,12 @@ def test_words_that_were_given_survive_kill_9(tmp_path):
     assert found == [cup(n) for n in range(last + 1)]
 
 
-def test_the_file_is_made_when_it_is_first_needed_and_closed_at_the_end(tmp_path):
+def test_the_file_is_created_when_it_is_first_needed_and_closed_at_the_end(tmp_path):
     path = tmp_path / "w.sqlite"
     cache = DescriptionCache(5, str(path))
     assert not path.exists()
     run(cache, (key(1), cup(1)))
-    # The last to close leaves one file, not SQLite's three.
+    # The last process that closes the file removes the two other files of SQLite.
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.sqlite"]
     assert Counter(thread.name.startswith("words") for thread in threading.enumerate())[True] == 0
     assert DescriptionFile(path, 5).get(key(1)) == cup(1)

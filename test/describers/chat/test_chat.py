@@ -1,4 +1,4 @@
-"""Words from a chat server over real HTTP: every answer that servers were seen to give."""
+"""Descriptions from a chat server over real HTTP, with all answers that real servers gave."""
 
 import json
 import logging
@@ -86,9 +86,9 @@ JSON = json.dumps(WORDS)
         (completion([{"type": "text", "text": JSON}]), "red cup"),
         (completion({"name": "cup", "description": "It is white."}), "cup"),
         (completion({"label": "", "caption": "A white cup."}), "white cup"),
-        # whole, although the limit was reached: what was to come is chatter
+        # Complete, although the limit was reached: only text after the object is missing.
         (completion(f"{JSON}\nI hope that", reason="length"), "red cup"),
-        # plain text
+        # Plain text.
         (completion("A white cup with a blue handle on a table."), "white cup"),
         (completion("White cup\nIt is made of china."), "White cup"),
         (completion("**Label:** cup\n**Caption:** It is white."), "cup"),
@@ -126,17 +126,17 @@ PROMPT_WORDS = "one region of it is marked by a thin magenta-and-white outline"
         (Reply("<!doctype html><html>", kind="text/html"), "a web page; is describer.url right?"),
     ],
 )
-def test_what_is_no_description_is_asked_for_once_more_with_another_picture(reply, reason):
+def test_after_a_bad_answer_a_second_request_has_another_image(reply, reason):
     words, warnings, server = one(reply)
     assert words.status == "failed"
     assert reason in words.error
     assert words.text == words.label == ""
-    assert warnings == ()  # the server works
+    assert warnings == ()  # The server works.
     first, second = server.requests
     assert picture(first) != picture(second)
 
 
-def test_a_second_answer_may_be_good():
+def test_a_good_second_answer_is_used():
     replies = iter([Reply(completion("")), GOOD])
     with Server(lambda request: next(replies)) as server:
         (words,), _ = describe(server)
@@ -155,7 +155,7 @@ CUT = [
 
 
 @pytest.mark.parametrize(("content", "label", "text"), CUT)
-def test_of_an_answer_that_breaks_off_twice_what_is_whole_is_taken(content, label, text):
+def test_the_complete_part_of_an_answer_that_is_truncated_twice_is_used(content, label, text):
     words, warnings, server = one(Reply(completion(content, reason="length")))
     assert (words.status, words.label, words.text) == ("described", label, text)
     assert words.truncated
@@ -165,7 +165,7 @@ def test_of_an_answer_that_breaks_off_twice_what_is_whole_is_taken(content, labe
 
 
 @pytest.mark.parametrize(("content", "label", "text"), CUT)
-def test_an_answer_that_breaks_off_is_asked_for_once_more(content, label, text):
+def test_after_a_truncated_answer_a_second_request_is_sent(content, label, text):
     replies = iter([Reply(completion(content, reason="length")), GOOD])
     with Server(lambda request: next(replies)) as server:
         (words,), _ = describe(server)
@@ -174,7 +174,7 @@ def test_an_answer_that_breaks_off_is_asked_for_once_more(content, label, text):
 
 
 @pytest.mark.parametrize("then", [Reply(completion("")), Reply("", 500), Reply('{"choices": [{')])
-def test_an_answer_that_breaks_off_is_better_than_none(then):
+def test_a_truncated_answer_is_better_than_none(then):
     replies = [Reply(completion("This is a cat. It has", reason="length"))]
     with Server(lambda request: replies.pop() if replies else then) as server:
         (words,), _ = describe(server)
@@ -194,7 +194,7 @@ def test_an_answer_that_breaks_off_is_better_than_none(then):
         ('{"label": "cup", "caption": "' + "a cup on a table " * 9, "length", "repeats itself"),
     ],
 )
-def test_an_answer_of_which_nothing_is_whole_has_failed(content, reason, error):
+def test_a_truncated_answer_without_a_complete_part_fails(content, reason, error):
     words, _, server = one(Reply(completion(content, reason=reason)))
     assert words.status == "failed"
     assert error in words.error
@@ -212,7 +212,7 @@ def test_an_answer_of_which_nothing_is_whole_has_failed(content, reason, error):
         Reply({"error": "Failed to process image with schema"}),
     ],
 )
-def test_a_form_that_the_server_does_not_take_is_given_up_for_good(accepted, refusal):
+def test_a_form_of_the_answer_that_the_server_refuses_is_not_requested_again(accepted, refusal):
     content = WORDS if accepted == "json" else "Red cup\nIt is red."
     taken = Reply(completion(content))
     with Server(lambda request: taken if form(request) == accepted else refusal) as server:
@@ -228,7 +228,7 @@ VAGUE = Reply({"error": "bad request"}, 400)
 
 
 @pytest.mark.parametrize("refusal", [TWO, VAGUE, Reply({"error": "At most 1 image is allowed"})])
-def test_a_server_that_takes_one_picture_gets_one_from_then_on(refusal):
+def test_a_server_that_accepts_one_image_gets_one_from_then_on(refusal):
     def answer(request):
         return GOOD if len(pictures(request)) == 1 else refusal
 
@@ -242,7 +242,7 @@ def test_a_server_that_takes_one_picture_gets_one_from_then_on(refusal):
 
 
 @pytest.mark.parametrize("refusal", [EXTRA, VAGUE, Reply({"error": "unknown field: ttl"})])
-def test_a_server_that_does_not_know_ttl_is_asked_without_it_from_then_on(refusal):
+def test_a_server_that_refuses_ttl_gets_requests_without_it_from_then_on(refusal):
     with Server(lambda request: refusal if "ttl" in request else GOOD) as server:
         words, (warning,) = describe(server, 4, ttl_s=600, max_concurrency=1)
     assert {one.status for one in words} == {"described"}
@@ -251,7 +251,7 @@ def test_a_server_that_does_not_know_ttl_is_asked_without_it_from_then_on(refusa
     assert {form(request) for request in server.requests} == {"json_schema"}
 
 
-def test_ttl_is_kept_where_the_schema_alone_is_refused():
+def test_ttl_is_kept_if_only_the_schema_is_refused():
     def answer(request):
         refused = Reply({"error": "'response_format.type' must be 'text'"}, 400)
         return refused if "response_format" in request else GOOD
@@ -262,7 +262,7 @@ def test_ttl_is_kept_where_the_schema_alone_is_refused():
     assert [request["ttl"] for request in server.requests] == [600] * 4
 
 
-def test_the_second_picture_is_the_whole_scene_with_the_region_outlined():
+def test_the_second_image_is_the_whole_scene_with_the_outline_of_the_region():
     with Server() as server:
         describer = chat(server, scene_picture=True, max_concurrency=1)
         image = cv2.resize(PHOTO, (1600, 1200))
@@ -277,7 +277,7 @@ def test_the_second_picture_is_the_whole_scene_with_the_region_outlined():
     for (_, scene), region in zip(seen, regions, strict=True):
         assert scene.shape == (576, 768, 3)
         far = np.abs(scene.astype(int) - plain).max(axis=2) > 60
-        assert 10 < far.sum() < 5000  # the outline, and nothing else
+        assert 10 < far.sum() < 5000  # Only the outline differs.
         ys, xs = np.nonzero(far)
         box = [edge * 768 / 1600 for edge in region.box]
         assert (xs.min() >= box[0] - 8) and (xs.max() <= box[2] + 8)
@@ -305,7 +305,7 @@ def test_a_request_that_is_refused_in_every_form_fails_with_the_reason():
         (Reply({"error": "bad token s3cret"}, 401), "LM_API_TOKEN is not accepted"),
     ],
 )
-def test_a_server_that_cannot_be_used_is_a_warning_and_asked_no_more(reply, reason, monkeypatch):
+def test_an_unusable_server_causes_a_warning_and_gets_no_more_requests(reply, reason, monkeypatch):
     monkeypatch.setenv("LM_API_TOKEN", "s3cret")
     with Server(lambda request: reply) as server:
         words, (warning,) = describe(server, 12, fallback="attributes", max_concurrency=1)
@@ -328,7 +328,7 @@ def test_a_server_that_cannot_be_used_is_a_warning_and_asked_no_more(reply, reas
         Reply({"error": "gateway"}, 504),
     ],
 )
-def test_a_request_without_an_answer_is_tried_again(trouble):
+def test_a_request_without_an_answer_is_retried(trouble):
     replies = iter([trouble, trouble, GOOD])
     with Server(lambda request: next(replies)) as server:
         (words,), warnings = describe(server)
@@ -337,7 +337,7 @@ def test_a_request_without_an_answer_is_tried_again(trouble):
     assert len(server.requests) == 3
 
 
-def test_retry_after_is_waited_for_and_not_for_too_long():
+def test_a_short_retry_after_is_respected_and_a_long_one_ends_the_attempts():
     replies = iter([Reply("", 429, {"Retry-After": "0.3"}), GOOD])
     started = time.monotonic()
     with Server(lambda request: next(replies)) as server:
@@ -350,7 +350,7 @@ def test_retry_after_is_waited_for_and_not_for_too_long():
     assert "status 429" in warning
 
 
-def test_a_region_has_its_deadline():
+def test_a_region_fails_at_its_timeout():
     stop = threading.Event()
     with Server(lambda request: (stop.wait(PATIENCE_S), GOOD)[1]) as server:
         try:
@@ -394,7 +394,7 @@ def test_at_the_scene_deadline_the_rest_stays_pending(monkeypatch):
     assert not scene.complete
 
 
-def test_the_first_words_come_while_the_sweep_still_runs():
+def test_the_first_region_is_described_before_the_sweep_ends():
     order = []
 
     class Slow(Superpixels):
@@ -433,7 +433,7 @@ VLM = {"id": "old-vl", "type": "vlm", "state": "loaded"}
         ("/none", {}, "named", "named"),
     ],
 )
-def test_the_model_that_is_asked(path, body, wanted, asked):
+def test_the_model_that_is_chosen(path, body, wanted, asked):
     with Server(listings={path: Reply(body)}) as server:
         (words,), warnings = describe(server, model=wanted)
     assert words.status == "described"
@@ -457,7 +457,7 @@ def test_the_model_that_is_asked(path, body, wanted, asked):
         ("/none", {}, "", "does not list its models: set describer.model"),
     ],
 )
-def test_a_model_that_cannot_work_says_what_to_do(path, body, wanted, advice):
+def test_the_warning_about_an_unusable_model_says_what_to_do(path, body, wanted, advice):
     with Server(listings={path: Reply(body)}) as server:
         words, (warning,) = describe(server, 3, model=wanted)
     assert advice in warning
@@ -465,7 +465,7 @@ def test_a_model_that_cannot_work_says_what_to_do(path, body, wanted, advice):
     assert server.requests == []
 
 
-def test_the_token_is_sent_and_never_shown(monkeypatch, caplog):
+def test_the_token_is_sent_and_never_logged(monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("MY_TOKEN", "s3cret-token")
     monkeypatch.setenv("OPENAI_API_KEY", "another")
@@ -482,12 +482,12 @@ def test_the_token_is_sent_and_never_shown(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(("said", "setting", "most"), [(None, 0, 4), (2, 0, 2), (2, 8, 8)])
-def test_as_many_at_once_as_the_server_says_or_as_set(said, setting, most):
+def test_the_concurrency_is_that_of_the_server_or_of_the_setting(said, setting, most):
     listings = {V1: Reply({"models": [lm_studio(parallel=said)]})}
     all_here = threading.Barrier(most)
 
     def answer(request):
-        # Each group is answered when all of it is there: counted, not timed.
+        # A group is answered when all its requests have arrived.
         all_here.wait(PATIENCE_S)
         return GOOD
 
@@ -525,7 +525,7 @@ def test_regions_arrive_as_they_are_ready_and_the_largest_is_first():
         describer.close()
 
 
-def test_closing_the_iterator_cancels_what_is_under_way():
+def test_closing_the_iterator_cancels_the_requests():
     stop, seen = threading.Event(), []
 
     def answer(request):
@@ -544,7 +544,7 @@ def test_closing_the_iterator_cancels_what_is_under_way():
         assert time.monotonic() - started < 5
         asked = len(seen)
         stop.set()
-        # The same describer goes on.
+        # The same describer can be used again.
         assert len(ask(describer, regions_of(3))) == 3
         assert len(seen) <= asked + 4
         describer.close()
@@ -553,7 +553,7 @@ def test_closing_the_iterator_cancels_what_is_under_way():
             next(describer.describe(IMAGE, regions_of(1)))
 
 
-def test_close_ends_an_iterator_that_waits():
+def test_close_ends_a_waiting_iterator():
     stop = threading.Event()
     with Server(lambda request: (stop.wait(PATIENCE_S), GOOD)[1]) as server:
         describer = chat(server)
@@ -594,7 +594,7 @@ def test_an_analysis_is_cancelled_while_a_silent_server_is_asked(silent):
         try:
             assert here.wait(30)
             cancelled.set()
-            worker.join(20)  # the server is silent for 30 s, and a region's time is 60 s
+            worker.join(20)  # The server is silent for 30 s, and the timeout of a region is 60 s.
             assert not worker.is_alive()
         finally:
             stop.set()
@@ -628,7 +628,7 @@ def test_300_regions_and_a_server_that_fails_one_time_in_five():
     assert 1 < server.most <= 8
 
 
-# -- gone and back ------------------------------------------------------------------------------
+# -- lost and found ------------------------------------------------------------------------------
 
 
 def test_the_fallback_describes_while_the_server_is_away(monkeypatch):
@@ -643,7 +643,7 @@ def test_the_fallback_describes_while_the_server_is_away(monkeypatch):
     )
     with Analyzer(settings) as analyzer:
         assert analyzer.models.warnings == ()
-        for _ in range(2):  # away, there and away again
+        for _ in range(2):  # The server is away, there, and away again.
             away = analyzer.analyze(shapes())
             assert {one.description.describer for one in away.regions} == {"attributes"}
             assert {one.description.status for one in away.regions} == {"described"}
@@ -656,7 +656,7 @@ def test_the_fallback_describes_while_the_server_is_away(monkeypatch):
             assert back.warnings == analyzer.models.warnings == ()
 
 
-def test_a_server_that_goes_away_in_the_middle_of_a_scene():
+def test_a_server_that_is_lost_in_the_middle_of_a_scene():
     seen = []
 
     def answer(request):
@@ -668,7 +668,7 @@ def test_a_server_that_goes_away_in_the_middle_of_a_scene():
     assert Counter(one.describer for one in words) == {"chat": 5, "attributes": 19}
     assert {one.status for one in words} == {"described"}
     assert "for 19 of 24 regions" in warning
-    # The breaker: not each of the 19 was tried four times.
+    # Because of the breaker, not all of the 19 regions are sent four times.
     assert len(seen) <= 5 + 4 * (breaker.FAILURES + 1)
 
 
@@ -689,9 +689,9 @@ def test_an_open_breaker_asks_nothing_and_half_open_asks_for_one_region(monkeypa
         clock[0] += breaker.COOL_DOWN_S - 1
         assert counts() == ({"attributes": 12}, 0)
         clock[0] += 1
-        assert counts() == ({"attributes": 12}, 1)  # the probe
+        assert counts() == ({"attributes": 12}, 1)  # One region probes the server.
         clock[0] += breaker.COOL_DOWN_S
-        assert counts() == ({"attributes": 12}, 0)  # the second wait is longer
+        assert counts() == ({"attributes": 12}, 0)  # The second cool-down is longer.
         clock[0] += breaker.COOL_DOWN_S
         healthy.append(True)
         assert counts() == ({"chat": 12}, 12)
@@ -710,12 +710,12 @@ def test_an_open_breaker_asks_nothing_and_half_open_asks_for_one_region(monkeypa
         ("prompt", "/no/such.txt", "cannot be read"),
     ],
 )
-def test_settings_that_cannot_work_say_so_at_the_start(name, value, message):
+def test_wrong_settings_are_reported_at_the_start(name, value, message):
     with pytest.raises(BackendUnavailable, match=message):
         Chat(settings_from({f"describer.{name}": value}))
 
 
-def test_a_prompt_of_the_users_own_has_its_own_id(tmp_path):
+def test_a_prompt_from_a_file_has_its_own_id(tmp_path):
     (tmp_path / "mine.txt").write_text("Name the thing.\n")
     with Server() as server:
         (usual,), _ = describe(server)
@@ -725,8 +725,8 @@ def test_a_prompt_of_the_users_own_has_its_own_id(tmp_path):
     assert text.startswith("Name the thing.\n\nAnswer with one JSON object")
 
 
-def test_a_lost_server_is_looked_for_also_when_the_scene_is_given_up(monkeypatch):
-    """At a deadline: then nothing but the watch would find the server again."""
+def test_the_watch_finds_a_lost_server_after_a_cancelled_scene(monkeypatch):
+    """Without another scene, only the watch can find the server."""
     monkeypatch.setattr(breaker, "COOL_DOWN_S", 0.05)
     back = threading.Event()
 
@@ -754,7 +754,7 @@ def test_a_lost_server_is_looked_for_also_when_the_scene_is_given_up(monkeypatch
             describer.close()
 
 
-def test_an_address_without_v1_is_told_what_is_missing():
+def test_the_warning_about_an_address_without_v1_names_the_right_one():
     reply = Reply({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
     with Server(lambda request: reply) as server:
         url = server.url.removesuffix("/v1")
@@ -763,7 +763,7 @@ def test_an_address_without_v1_is_told_what_is_missing():
     assert f"Set describer.url to {url}/v1" in warning
 
 
-def test_a_server_that_hangs_is_noticed_also_when_its_scenes_are_cut_short(monkeypatch):
+def test_a_hanging_server_is_noticed_if_all_scenes_end_at_their_deadline(monkeypatch):
     """Each scene ends at its deadline, and cancels its requests before they time out."""
     stop, clock = threading.Event(), MovedClock(monkeypatch, analyzer_module, describer_module)
 

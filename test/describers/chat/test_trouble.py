@@ -1,4 +1,4 @@
-"""1,000 regions, and a chat server that fails one time in five in every way that was seen."""
+"""1,000 regions, and a chat server that fails one time in five, in all ways of real servers."""
 
 import contextlib
 import gc
@@ -29,11 +29,11 @@ FAILS, SCENES = 0.2, (COUNT, COUNT // 2, COUNT // 2)
 PATIENCE_S = 60.0
 
 
-# -- a picture of 1,000 tiles, each of a colour of its own -----------------------------------------
+# -- an image of 1,000 tiles with different colours ----------------------------------------------
 
 
 def color_of(number):
-    """One of 1,000 colours that survive JPEG."""
+    """Return one of 1,000 colours that can be told apart after JPEG compression."""
     return [20 + 24 * (number // power % 10) for power in (1, 10, 100)]
 
 
@@ -79,7 +79,7 @@ class Tiles:
 
 
 def seen_in(request):
-    """The number of the tile that a request's picture shows."""
+    """Return the number of the tile that a request's image shows."""
     image = cv2.imdecode(np.frombuffer(picture(request), np.uint8), cv2.IMREAD_REDUCED_COLOR_4)
     height, width = image.shape[:2]
     core = image[height * 3 // 7 : height * 4 // 7, width * 3 // 7 : width * 4 // 7]
@@ -90,11 +90,11 @@ def words_of(number):
     return {**WORDS, "label": f"tile {number}", "caption": f"A tile with the number {number}."}
 
 
-# -- a server that has bad moments ----------------------------------------------------------------
+# -- a server that fails -------------------------------------------------------------------------
 
 
 class Trouble:
-    """Right answers, but one time in five another, and twice nobody is there for a moment."""
+    """Gives right answers, but one time in five a wrong one, and is away for a moment twice."""
 
     def __init__(self, kinds, away=(300, 700)):
         self.kinds, self.away = kinds, away
@@ -145,7 +145,7 @@ class Trouble:
         }[kind]  # fmt: skip
 
     def leave(self):
-        """New connections are refused for a moment, and those that are open are cut."""
+        """Close all connections, and refuse new ones for a moment."""
         self.server.__exit__()
         time.sleep(0.3)
         self.server.__enter__()
@@ -157,15 +157,15 @@ PASSING = (
     "200 with an error", "a web page", "400 string", "429", "500", "503", "dropped",
     "dropped in the body",
 )  # fmt: skip
-# Seldom: several of them at the end of a scene have nothing between them and open the breaker.
+# A stall is rare, because several of them in a row at the end of a scene open the breaker.
 PASSING = (*PASSING * 4, "stall")
-# After these no region of the scene can hope for the server.
+# After one of these, the server is not used for the rest of the scene.
 FINAL = ("400 no models", "404 no models", "401")
 
 
 @contextlib.contextmanager
 def troubled(kinds, fallback):
-    """A server that has trouble, and an Analyzer that asks it."""
+    """Yield a server that fails, and an Analyzer that uses it."""
     trouble = Trouble(kinds)
     with Server(trouble.answer) as server:
         trouble.server = server
@@ -184,7 +184,7 @@ def troubled(kinds, fallback):
 
 
 def analyze(analyzer, count=COUNT):
-    """A scene of which every region was handed over once, with words of its own or a reason."""
+    """Analyze the tiles, and check that each region is published once, with or without a reason."""
     handed = []
     scene = analyzer.analyze(tiles(), callbacks=Callbacks(on_region=handed.append))
     assert [region.index for region in scene.regions] == list(range(1, count + 1))
@@ -200,7 +200,7 @@ def analyze(analyzer, count=COUNT):
         elif words.describer == "chat":
             assert words.label == f"tile {number}"
             whole = f"A tile with the number {number}."
-            # Cut off twice, only what is whole: the label.
+            # Of an answer that was truncated twice, only the label is complete.
             assert words.text == whole or (words.truncated and words.text == words.label)
             assert words.model in ("qwen-vl", "another")
     return scene
@@ -210,8 +210,8 @@ def open_files():
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def ours(threads):
-    """Not those of the server, which end with their connections."""
+def own(threads):
+    """Return the threads without those of the server, which end with their connections."""
     return {thread for thread in threads if "process_request" not in thread.name}
 
 
@@ -230,27 +230,27 @@ def until(condition, what):
 
 @pytest.fixture
 def nothing_left():
-    """No thread, socket or file of ours is open at the end that was not at the beginning."""
+    """Check that no thread, socket or file is left at the end that was not there before."""
     threads, files = set(threading.enumerate()), open_files()
     yield
     until(
-        lambda: ours(threading.enumerate()) <= threads and open_files() <= files,
-        lambda: f"{ours(threading.enumerate()) - threads}; {open_files()} files, {files} before",
+        lambda: own(threading.enumerate()) <= threads and open_files() <= files,
+        lambda: f"{own(threading.enumerate()) - threads}; {open_files()} files, {files} before",
     )
 
 
 def recover(trouble, analyzer):
-    """The server is well until the words of a few regions come from it again."""
+    """Let the server work until it describes a few regions."""
     trouble.fails, last = 0, []
     analyzer.settings = settings_from({**trouble.settings, "sweep.max_regions": 4})
 
-    def well():
+    def recovered():
         last[:] = [analyze(analyzer, 4)]
         return {region.description.describer for region in last[0].regions} == {"chat"} and (
             last[0].warnings == analyzer.models.warnings == ()
         )
 
-    until(well, lambda: last[0].warnings)
+    until(recovered, lambda: last[0].warnings)
     trouble.fails = FAILS
     analyzer.settings = settings_from(trouble.settings)
 
@@ -280,12 +280,12 @@ def test_every_region_is_described_or_failed_and_nothing_is_left_behind(nothing_
         assert memory[-1] - memory[1] < 20, memory
 
 
-def test_a_server_that_cannot_be_used_for_a_while_costs_no_region_its_words(nothing_left):
+def test_the_fallback_describes_all_regions_while_the_server_cannot_be_used(nothing_left):
     with troubled((*PASSING, *FINAL), fallback="attributes") as (trouble, analyzer):
         describers = Counter()
         for _ in range(2):
             scene = analyze(analyzer)
             describers.update(region.description.describer for region in scene.regions)
-            assert any("'attributes' is used instead" in each for each in scene.warnings)
+            assert any("'attributes' is used instead" in warning for warning in scene.warnings)
             recover(trouble, analyzer)
         assert describers["attributes"] and describers["chat"]

@@ -54,7 +54,7 @@ def pixels(request):
     return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def test_nvidias_server_gets_what_it_wants_and_its_words_are_read():
+def test_a_request_to_nvidias_server_and_its_answer():
     (words,), server = described(lambda request: NVIDIA)
     assert (words.status, words.text) == ("described", WORDS)
     assert words.label == "red ceramic cup"
@@ -73,7 +73,7 @@ def test_nvidias_server_gets_what_it_wants_and_its_words_are_read():
     assert "response_format" not in request
 
 
-def test_as_many_at_once_as_the_server_batches():
+def test_the_concurrency_is_the_batch_size_of_the_server():
     import threading
 
     together = threading.Barrier(6, timeout=20)
@@ -88,7 +88,7 @@ def test_as_many_at_once_as_the_server_batches():
 
 
 @pytest.mark.parametrize("bad", ["", "I'm sorry, I cannot help.", "red red red red red red red"])
-def test_a_bad_answer_is_asked_again_of_the_surroundings(bad):
+def test_after_a_bad_answer_the_surroundings_of_the_region_are_sent(bad):
     replies = iter([Reply(completion(bad)), NVIDIA])
     (words,), server = described(lambda request: next(replies))
     assert words.text == WORDS
@@ -108,7 +108,7 @@ def test_an_error_of_nvidias_server_is_the_regions_own_reason():
     assert len(server.requests) == 1
 
 
-def test_a_full_queue_is_waited_for():
+def test_a_request_to_a_full_queue_is_retried():
     busy = Reply({"error": {"message": "queue is full"}}, 429, {"Retry-After": "0"})
     replies = iter([busy, busy, NVIDIA])
     (words,), server = described(lambda request: next(replies))
@@ -116,7 +116,7 @@ def test_a_full_queue_is_waited_for():
     assert len(server.requests) == 3
 
 
-def test_a_server_that_loads_its_model_is_waited_for_or_not(monkeypatch):
+def test_the_fallback_describes_while_the_server_loads_its_model(monkeypatch):
     from deep_perception.describers import dam as module
 
     monkeypatch.setattr(module, "LOADING_CHECK_S", 0.05)
@@ -126,7 +126,7 @@ def test_a_server_that_loads_its_model_is_waited_for_or_not(monkeypatch):
     assert server.requests == []
 
 
-def test_the_size_of_a_picture_is_bounded_and_a_tiny_region_stays():
+def test_the_size_of_an_image_is_limited_and_a_tiny_region_is_kept():
     image = np.zeros((2160, 3840, 3), np.uint8)
     mask = np.zeros((480, 853), np.bool_)
     mask[100, 200] = True
@@ -154,7 +154,7 @@ def test_a_missing_environment_is_a_warning_with_the_command(tmp_path):
     assert "deep_perception models setup-dam" in scene.warnings[0]
 
 
-def test_words_are_remembered():
+def test_descriptions_are_cached():
     with Server(lambda request: NVIDIA, {"/health": NO_ENDPOINT}) as server:
         describer = dam(server, cache_size=10)
         for _ in range(2):

@@ -100,7 +100,7 @@ def test_the_server_gets_every_setting_and_a_clean_environment(place, monkeypatc
     assert not start["variables"].keys() & {*caller, "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
 
 
-def test_a_server_that_is_there_is_used_and_left_alone(place):
+def test_a_running_server_is_used_and_not_ended(place):
     owner, guest = place.started(), None
     ready(owner)
     guest = place.started()
@@ -111,7 +111,7 @@ def test_a_server_that_is_there_is_used_and_left_alone(place):
     assert len(place.pids()) == 1
 
 
-def test_a_server_that_is_ending_is_not_asked_for_words_and_followed_by_ours(place):
+def test_a_server_that_is_stopping_is_not_used_and_replaced_by_another(place):
     dam_stand_in.configure(place.environment, status="stopping")
     ending = place.started()
     until(lambda: place.listening())
@@ -124,7 +124,7 @@ def test_a_server_that_is_ending_is_not_asked_for_words_and_followed_by_ours(pla
     assert manager.pid == place.listening()
 
 
-def test_code_that_nobody_checked_is_warned_of_once(place, caplog):
+def test_unchecked_code_causes_one_warning(place, caplog):
     dam_stand_in.configure(place.environment)
     manager = place.started()
     ready(manager)
@@ -134,7 +134,7 @@ def test_code_that_nobody_checked_is_warned_of_once(place, caplog):
     assert "has no models.lock.json: it is unknown whether its files" in warning
 
 
-def test_a_server_that_dies_is_started_again(place):
+def test_a_killed_server_is_restarted(place):
     manager = place.started()
     ready(manager)
     first = manager.pid
@@ -146,7 +146,7 @@ def test_a_server_that_dies_is_started_again(place):
     assert place.living() == [manager.pid]
 
 
-def test_the_pauses_between_deaths_grow(place, caplog):
+def test_the_pauses_between_restarts_grow(place, caplog):
     caplog.set_level(logging.WARNING, "deep_perception.describers.dam.process")
     (place.environment / "bin" / "python").write_text(
         "#!/bin/sh\necho no such option >&2\nexit 2\n"
@@ -182,7 +182,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_not_retried_in_a_loop(pla
     assert manager.pid is None
 
 
-def test_what_a_server_says_of_itself_is_passed_on(place):
+def test_the_error_of_a_server_is_reported(place):
     dam_stand_in.configure(place.environment, status="failed", error="CUDA error: launch failure")
     manager = place.started()
     until(lambda: manager.state().kind == "failed")
@@ -254,7 +254,7 @@ def test_a_manager_that_forgets_to_close_ends_and_leaves_no_server(place):
     until(lambda: not lives(pid))
 
 
-def test_a_server_that_does_not_want_to_end_is_killed(place):
+def test_a_server_that_ignores_sigterm_is_killed(place):
     dam_stand_in.configure(place.environment, stubborn=True)
     manager = place.started()
     ready(manager)
@@ -271,14 +271,14 @@ def test_a_server_is_ended_while_it_starts(place):
     assert place.living() == []
 
 
-def test_a_noisy_server_is_not_held_up(place, caplog):
+def test_a_server_with_much_output_is_not_blocked(place, caplog):
     caplog.set_level(logging.INFO, "deep_perception.describers.dam.process")
     dam_stand_in.configure(place.environment, noise=5_000_000)
     ready(place.started())
     until(lambda: "DAM server: that was much" in caplog.text)
 
 
-def test_what_is_missing_is_said_with_its_command_and_found_once_it_is_there(place, monkeypatch):
+def test_the_problem_names_the_command_for_what_is_missing(place, monkeypatch):
     monkeypatch.setattr(process, "MISSING_CHECK_S", 0.1)
     away = place.environment.rename(place.environment.with_name("away"))
     config = place.checkpoint / "config.json"
@@ -298,7 +298,7 @@ def test_what_is_missing_is_said_with_its_command_and_found_once_it_is_there(pla
     "changes",
     [{"url": "http://192.0.2.1:8470/v1"}, {"url": "http://robot:8470"}, {"manage_server": False}],
 )
-def test_a_server_that_is_not_ours_is_left_to_itself(place, changes):
+def test_a_server_that_is_not_managed_is_not_started(place, changes):
     manager = place.started(**changes)
     assert manager.state().kind == "unmanaged"
     assert manager.problem() == ""
@@ -307,7 +307,7 @@ def test_a_server_that_is_not_ours_is_left_to_itself(place, changes):
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1", "http://", "http://h:99999", "ftp://h/v1"])
-def test_an_address_that_is_none(place, url):
+def test_a_wrong_address(place, url):
     with pytest.raises(BackendUnavailable, match=r"describer\.dam\.url: .*expected for example"):
         place.manager(url=url)
 
@@ -326,7 +326,7 @@ def test_a_server_without_our_health_is_used(place):
             pass
 
         def do_GET(self):
-            body = b'{"detail":"Not Found"}'  # NVIDIA's server, asked for what it has not
+            body = b'{"detail":"Not Found"}'  # NVIDIA's server answers this to an unknown path.
             self.send_response(404)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -1,5 +1,6 @@
-"""A chat server whose model has to be loaded first: LM Studio's native API over real HTTP."""
+"""A chat server that has to load its model first: LM Studio's native API over real HTTP."""
 
+import re
 import threading
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from deep_perception.describers.server import breaker, readiness
 from deep_perception.describers.server import client as chat_client
 from support.chat_scene import (
     IMAGE,
+    PATIENCE_S,
     ask,
     chat,
     quick,  # noqa: F401
@@ -30,10 +32,15 @@ def impatient(monkeypatch):
 
 
 def until(condition):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert condition()
+
+
+def seconds_in(warning):
+    (seconds,) = re.findall(r"\((\d+) s so far\)", warning)
+    return int(seconds)
 
 
 def by(found):
@@ -43,25 +50,26 @@ def by(found):
 @pytest.mark.parametrize("load_model", ["load", "load+unload"])
 def test_the_wanted_model_is_loaded_once_while_the_fallback_describes(load_model):
     go = threading.Event()
-    lm = LmStudio("other", "qwen/vl", engine=lambda key: (go.wait(30), None)[1])
+    lm = LmStudio("other", "qwen/vl", engine=lambda key: (go.wait(PATIENCE_S), None)[1])
     lm.instances["other"].append("other")
     with Server(lm=lm) as server:
         describer = chat(server, model="qwen/vl", load_model=load_model, fallback="attributes")
         try:
-            for _ in range(3):  # the scene's end cancels nothing, and nothing is loaded twice
+            for _ in range(3):  # The end of a scene does not cancel the loading.
                 assert by(ask(describer, regions_of(4))) == {"attributes": 4}
                 (warning,) = describer.warnings
                 assert "LM Studio is loading 'qwen/vl' (" in warning
-                assert " s so far)" in warning
+                assert seconds_in(warning) >= 0
                 assert warning.endswith("'attributes' is used instead")
             assert not describer.available
-            until(lambda: "(2 s so far)" in describer.warnings[0])
+            before = seconds_in(warning)
+            until(lambda: seconds_in(describer.warnings[0]) > before)
             go.set()
             until(lambda: describer.available)
             assert by(ask(describer, regions_of(4))) == {"chat": 4}
             assert describer.warnings == ()
             assert {request["model"] for request in server.requests} == {"qwen/vl"}
-            # Unloaded behind our back, it is loaded again.
+            # A model that another program unloads is loaded again.
             lm.instances["qwen/vl"].clear()
             server.answer = lambda request: Reply({"error": "Model is unloaded."}, 400)
             ask(describer, regions_of(5, IMAGE[::-1].copy()))
@@ -72,7 +80,7 @@ def test_the_wanted_model_is_loaded_once_while_the_fallback_describes(load_model
             go.set()
             describer.close()
     assert lm.loads == [{"model": "qwen/vl"}] * 2
-    # Only what was loaded here, and only when that is wanted.
+    # Only models that were loaded here are unloaded, and only with load+unload.
     ours = [{"instance_id": "qwen/vl"}] * 2 if load_model == "load+unload" else []
     assert lm.unloads == ours
     assert lm.instances["other"] == ["other"]
@@ -92,7 +100,7 @@ FULL = "Model loading was stopped due to insufficient system resources."
         (Reply("Not Found", 404, kind="text/plain"), "status 404: Not Found"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_says_why_and_what_to_do(reply, reason):
+def test_the_warning_about_a_model_that_cannot_be_loaded_says_what_to_do(reply, reason):
     lm = LmStudio("v", engine=lambda key: reply)
     with Server(lm=lm) as server:
         describer = chat(server, model="v", load_model="load+unload", fallback="attributes")
@@ -100,7 +108,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_what_to_do(reply, reason):
         until(lambda: "did not load model 'v'" in describer.warnings[0])
         assert reason in describer.warnings[0]
         assert "Developer > Select a model to load) or run: lms load v" in describer.warnings[0]
-        # Not tried again and again: but what the user loads is used.
+        # The loading is not repeated, but a model that the user loads is used.
         assert by(ask(describer, regions_of(3))) == {"attributes": 3}
         lm.instances["v"].append("v")
         until(lambda: describer.available)
@@ -112,13 +120,13 @@ def test_a_model_that_cannot_be_loaded_says_why_and_what_to_do(reply, reason):
 
 def test_loading_has_its_time_limit():
     stop = threading.Event()
-    lm = LmStudio("v", engine=lambda key: (stop.wait(30), None)[1])
+    lm = LmStudio("v", engine=lambda key: (stop.wait(PATIENCE_S), None)[1])
     with Server(lm=lm) as server:
         describer = chat(server, model="v", load_model="load", load_timeout_s=1.0)
         ask(describer, regions_of(1))
         until(lambda: "is not loaded after describer.load_timeout_s (1 s)" in describer.warnings[0])
         stop.set()
-        # It was only late.
+        # The model was loaded after the time limit.
         until(lambda: describer.available)
         assert by(ask(describer, regions_of(2))) == {"chat": 2}
         describer.close()
@@ -127,20 +135,20 @@ def test_loading_has_its_time_limit():
 
 def test_closing_while_a_model_loads_does_not_wait_for_it():
     stop, loading = threading.Event(), threading.Event()
-    lm = LmStudio("v", engine=lambda key: (loading.set(), stop.wait(60), None)[2])
+    lm = LmStudio("v", engine=lambda key: (loading.set(), stop.wait(PATIENCE_S), None)[2])
     with Server(lm=lm) as server:
         describer = chat(server, model="v", load_model="load+unload")
         ask(describer, regions_of(1))
-        assert loading.wait(30)
+        assert loading.wait(PATIENCE_S)
         started = time.monotonic()
         describer.close()
         assert time.monotonic() - started < 30
         stop.set()
-    # Asked to, under the name that it will have; whether it can be unloaded yet is LM Studio's.
+    # The request has the future name of the instance; LM Studio decides whether it can unload it.
     assert lm.unloads == [{"instance_id": "v"}]
 
 
-def test_a_server_that_does_not_unload_costs_no_exception(caplog):
+def test_a_server_that_does_not_unload_causes_no_exception(caplog):
     lm = LmStudio("v")
     with Server(lm=lm) as server:
         describer = chat(server, model="v", load_model="load+unload", fallback="attributes")
@@ -152,7 +160,7 @@ def test_a_server_that_does_not_unload_costs_no_exception(caplog):
     assert "LM Studio did not unload 'v': status 404: No such instance" in caplog.text
 
 
-def test_to_load_a_model_it_has_to_be_named():
+def test_only_a_named_model_is_loaded():
     lm = LmStudio("v")
     with Server(lm=lm) as server:
         describer = chat(server, load_model="load", fallback="attributes")
@@ -163,8 +171,8 @@ def test_to_load_a_model_it_has_to_be_named():
     assert lm.loads == []
 
 
-def test_a_model_that_lm_studio_loads_by_itself_is_waited_for_beside_the_work():
-    """Just in time, at the first request, which gets its answer minutes later."""
+def test_the_fallback_describes_while_lm_studio_loads_a_model_by_itself():
+    """LM Studio loads a model at the first request, which is answered minutes later."""
     stop = threading.Event()
     model = {"id": "v", "type": "vlm", "state": "loaded"}
     listings = {V0: lambda: Reply({"data": [model]})}
@@ -172,7 +180,7 @@ def test_a_model_that_lm_studio_loads_by_itself_is_waited_for_beside_the_work():
     def answer(request):
         if model["state"] != "loaded":
             model["state"] = "loading"
-            stop.wait(30)
+            stop.wait(PATIENCE_S)
         return GOOD
 
     with Server(answer, listings) as server:
@@ -180,14 +188,14 @@ def test_a_model_that_lm_studio_loads_by_itself_is_waited_for_beside_the_work():
             server, model="v", fallback="attributes", region_timeout_s=1.0, cache_size=0
         )
         assert by(ask(describer, regions_of(2))) == {"chat": 2}
-        model["state"] = "not-loaded"  # its time was over
+        model["state"] = "not-loaded"  # LM Studio unloaded it after its ttl.
         assert by(ask(describer, regions_of(2))) == {"attributes": 2}
         (warning,) = describer.warnings
         assert "LM Studio is loading 'v'; 'attributes' is used instead" in warning
         asked = len(server.requests)
         assert by(ask(describer, regions_of(8))) == {"attributes": 8}
         assert not describer.available
-        assert len(server.requests) == asked  # it is not asked meanwhile
+        assert len(server.requests) == asked  # No request is sent meanwhile.
         model["state"] = "loaded"
         stop.set()
         until(lambda: describer.available)
@@ -196,13 +204,13 @@ def test_a_model_that_lm_studio_loads_by_itself_is_waited_for_beside_the_work():
         describer.close()
 
 
-def test_where_the_listing_cannot_tell_a_slow_first_answer_is_no_end():
+def test_a_slow_first_answer_is_no_permanent_failure():
     stop, slow = threading.Event(), [True]
     listings = {ANY: Reply({"data": [{"id": "v"}]})}
 
     def answer(request):
         if slow:
-            stop.wait(30)
+            stop.wait(PATIENCE_S)
         return GOOD
 
     with Server(answer, listings) as server:

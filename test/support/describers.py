@@ -75,6 +75,15 @@ class Steady(Jumbled):
             yield region, self.words(region)
 
 
+class Slow(Steady):
+    """Takes its time for every region."""
+
+    def describe(self, image, regions):
+        for item in super().describe(image, regions):
+            time.sleep(0.02)
+            yield item
+
+
 class ComesBack(Attributes):
     """Away at first, with the fallback's words; then back."""
 

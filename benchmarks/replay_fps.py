@@ -1,4 +1,4 @@
-"""Frames a second of a whole replay with its outputs, against reading and decoding them only."""
+"""Frames a second of a whole replay with its outputs, compared with only decoding the frames."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deep_perception.replay.run import LazyAnalyzer, Task, replay_bag
 from deep_perception.settings import Settings
 from synthetic.recordings import scenes, write
 
-# 640x480 JPEG at 10 Hz; a thing moves, and every 3 s the camera sees something else.
+# 640x480 JPEG at 10 Hz; an object moves, and the scene changes every 3 s.
 RUNS, FRAMES, RATE_HZ, CUT_EVERY = 5, 200, 10.0, 30
 
 
 def run() -> Measurement:
-    """The embedded default."""
+    """Measure the embedded default."""
     settings = Settings()
     analyzer = LazyAnalyzer(settings)
     with tempfile.TemporaryDirectory() as folder:

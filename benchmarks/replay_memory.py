@@ -1,4 +1,4 @@
-"""Most memory of a replay of an hour, against that of one of ten minutes: nothing adds up."""
+"""Peak memory of a replay of an hour, compared with one of ten minutes: it must not grow."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from benchmarks.harness import Measurement
 from synthetic.recordings import scenes, write
 
-# A picture a second; the camera sees something else every 20 s.
+# One frame a second; the scene changes every 20 s.
 RATE_HZ, CUT_EVERY, WIDTH, HEIGHT = 1.0, 20, 320, 240
 SHORT_S, TIMES = 600, 6
-# Linux: of itself only. What getrusage says begins with the memory of the parent.
+# VmHWM of Linux is the peak of this process only; that of getrusage includes the parent's memory.
 REPLAY = """
 import sys
 from pathlib import Path
@@ -27,7 +27,7 @@ sys.exit(code)
 
 
 def run() -> Measurement:
-    """Megabytes, each in a process of its own, with all outputs and datasets."""
+    """Measure megabytes, each in a process of its own, with all outputs and datasets."""
     short, long = _peak_mb(SHORT_S), _peak_mb(SHORT_S * TIMES)
     return {
         "name": "replay_memory",

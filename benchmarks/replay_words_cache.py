@@ -1,5 +1,5 @@
-"""What it costs a replay to remember words, of a describer that takes no time and is never asked
-the same twice: the worst there is."""
+"""The cost of the description cache in a replay, in the worst case: a describer that takes no time
+and never sees the same region twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUNS, FRAMES = 5, 60
 
 
 def run() -> Measurement:
-    """Seconds of a replay at 640x480, without outputs made twice."""
+    """Measure the seconds of a replay at 640x480."""
     with tempfile.TemporaryDirectory() as folder:
         frames = scenes(FRAMES, width=640, height=480, cut_every=10)
         bag = write(Path(folder) / "bag", frames, rate_hz=5.0)

@@ -1,4 +1,4 @@
-"""Frames a second of several recordings by two workers, against one; their start included."""
+"""Frames a second of several recordings by two workers, compared with one, starts included."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deep_perception.replay.workers.processes import replay_in_processes
 from deep_perception.settings import Settings
 from synthetic.recordings import scenes, write
 
-# 640x480 JPEG at 10 Hz; a thing moves, and every 3 s the camera sees something else.
+# 640x480 JPEG at 10 Hz; an object moves, and the scene changes every 3 s.
 RUNS, RECORDINGS, FRAMES, RATE_HZ, CUT_EVERY = 3, 4, 200, 10.0, 30
 
 
 def run() -> Measurement:
-    """The embedded default, with all outputs."""
+    """Measure the embedded default, with all outputs."""
     with tempfile.TemporaryDirectory() as folder:
         tasks = []
         for name in map(str, range(RECORDINGS)):

@@ -1,4 +1,4 @@
-"""Recordings for the benchmarks of replays, written picture by picture."""
+"""Recordings for the benchmarks of replays, written frame by frame."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TOPIC, START_NS = "/camera/image/compressed", 1_767_225_600_000_000_000
 def scenes(
     count: int, *, width: int, height: int, cut_every: int, moving: bool = True
 ) -> Iterator[BgrImage]:
-    """A thing that moves, or stands, before one photograph after the other."""
+    """Yield frames of an object that moves, or stands, in front of one photograph after another."""
     views = [photograph(width, height, number) for number in range(len(PHOTOGRAPHS))]
     for number in range(count):
         part, step = divmod(number, cut_every)
         frame = views[part % len(views)].copy()
-        # Somewhere else each time: no two parts are the same.
+        # The object has another position in each part, so that no two parts are the same.
         x = part * 37 + moving * step * width // (2 * cut_every)
         x %= width - width // 5
         cv2.rectangle(frame, (x, height // 4), (x + width // 5, height // 2), (40, 40, 230), -1)
@@ -32,7 +32,7 @@ def scenes(
 
 
 def write(bag: Path, frames: Iterator[BgrImage], rate_hz: float) -> Path:
-    """A folder of rosbag2 (mcap) with JPEG pictures."""
+    """Write a folder of rosbag2 (mcap) with JPEG images."""
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types
     kind = "sensor_msgs/msg/CompressedImage"

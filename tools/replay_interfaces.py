@@ -1,7 +1,7 @@
-"""Write the message definitions that bags of a replay carry: python tools/replay_interfaces.py.
+"""Write the message definitions for the bags of a replay: python tools/replay_interfaces.py.
 
-They are put together from the .msg files of deep_perception_msgs and vision_msgs; what those need
-from ROS itself comes from the types of ROS 2 Jazzy in rosbags. A test compares.
+They consist of the .msg files of deep_perception_msgs and vision_msgs, and of the ROS types that
+those use, which rosbags contains for ROS 2 Jazzy. A test checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ LINE = "=" * 80
 
 def definition(name: str) -> str:
     """A type's text, and behind it that of each type that it needs, as .mcap files hold it."""
-    first, *others = dict.fromkeys(_with_needed(name))
+    first, *others = dict.fromkeys(_with_dependencies(name))
     parts = [f"{LINE}\nMSG: {other.replace('/msg/', '/')}\n{_text(other)}" for other in others]
     return "".join([_text(first), *parts])
 
 
-def _with_needed(name: str) -> Iterator[str]:
+def _with_dependencies(name: str) -> Iterator[str]:
     yield name
     _, fields = get_types_from_msg(_text(name), name)[name]
     for _, (_, kind) in fields:
         while isinstance(kind, tuple):
             kind = kind[0] if isinstance(kind[0], str) else kind[0][1]
         if isinstance(kind, str) and "/msg/" in kind:
-            yield from _with_needed(kind)
+            yield from _with_dependencies(kind)
 
 
 def _text(name: str) -> str:
@@ -47,6 +47,6 @@ def _text(name: str) -> str:
 
 
 if __name__ == "__main__":
-    for each in TYPES:
-        path = TARGET / f"{each.rpartition('/')[2]}.msg"
-        path.write_text(definition(each), encoding="utf-8")
+    for message_type in TYPES:
+        path = TARGET / f"{message_type.rpartition('/')[2]}.msg"
+        path.write_text(definition(message_type), encoding="utf-8")

@@ -8,10 +8,10 @@ import pty
 import re
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ import yaml
 from deep_perception.cli import replay_arguments
 from deep_perception.replay import INSTALL, datasets
 from support import bags
+from support.interruption import scene
 from support.replays import (
     LEFT,
     QUICK,
@@ -30,6 +31,7 @@ from support.replays import (
     environment,
     options,
     run,
+    run_command,
     scenes,
     two_cameras,
 )
@@ -47,26 +49,26 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(recording, cache, tmp_path_factory):
-    """A replay with its outputs, and what the terminal said."""
+    """A replay with its outputs, and its result."""
     folder = tmp_path_factory.mktemp("finished")
-    done = run(recording, "--output", folder, cache=cache)
+    done = run_command(recording, "--output", folder, cache=cache)
     assert done.returncode == 0, done.stderr
     return folder, done
 
 
-def complaints(done):
-    """What went wrong, a line each."""
+def errors(done):
+    """The lines that report errors, without their prefix."""
     assert "Traceback" not in done.stderr
     assert all(line.startswith("deep_perception: ") for line in done.stderr.splitlines())
     return [line.removeprefix("deep_perception: ") for line in done.stderr.splitlines()]
 
 
-# -- what the terminal says ---------------------------------------------------------------------
+# -- output on the terminal -----------------------------------------------------------------------
 
 
-def test_the_summary_on_the_terminal_and_for_programs(finished):
+def test_the_summary_on_the_terminal_and_as_json(finished):
     folder, done = finished
-    first, *said = done.stdout.splitlines()
+    first, *lines = done.stdout.splitlines()
     assert first == f"drive: {LEFT}, {RIGHT}"
     summary = json.loads((folder / "drive/summary.json").read_text())
     found = scenes(folder / "drive")
@@ -75,16 +77,16 @@ def test_the_summary_on_the_terminal_and_for_programs(finished):
     assert sum(summary["keyframes"].values()) == len(found)
     assert sum(summary["regions"].values()) == sum(len(each["regions"]) for each in found)
     assert summary["topics"] == [LEFT, RIGHT]
-    head, seconds = re.split(r" in ([0-9.]+) s, [0-9.]+ frames/s; ", said[0])[:2]
+    head, seconds = re.split(r" in ([0-9.]+) s, [0-9.]+ frames/s; ", lines[0])[:2]
     assert head == f"drive: 40 frames of {LEFT}, {RIGHT}"
     assert float(seconds) == pytest.approx(summary["seconds"], abs=0.051)
-    assert f"keyframes: {len(found)} (" in said[1]
-    assert f"on {summary['tracks']} tracks" in said[2]
-    assert str(folder / "drive") in said[-1]
+    assert f"keyframes: {len(found)} (" in lines[1]
+    assert f"on {summary['tracks']} tracks" in lines[2]
+    assert str(folder / "drive") in lines[-1]
     for name in summary["outputs"]:
         assert (folder / "drive" / name).exists()
-        assert name in said[-1]
-    assert complaints(done) == []
+        assert name in lines[-1]
+    assert errors(done) == []
 
 
 def test_a_terminal_gets_a_bar_with_the_time_left(recording, cache, tmp_path):
@@ -112,7 +114,7 @@ def test_a_terminal_gets_a_bar_with_the_time_left(recording, cache, tmp_path):
     assert "drive, bag:" in text and "drive, page:" in text
 
 
-def test_what_is_finished_is_not_made_again(recording, finished, cache, tmp_path):
+def test_finished_outputs_are_not_made_again(recording, finished, cache, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     before = content(folder)
@@ -141,7 +143,7 @@ def test_what_is_finished_is_not_made_again(recording, finished, cache, tmp_path
 # -- several recordings -------------------------------------------------------------------------
 
 
-def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp_path):
+def test_a_recording_that_fails_does_not_stop_the_others(recording, finished, cache, tmp_path):
     nothing = tmp_path / "nothing.mcap"
     nothing.write_bytes(b"")
     no_images = bags.write(tmp_path / "talk", bags.words(5))
@@ -153,7 +155,7 @@ def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp
     done = run(nothing, recording, tmp_path / "gone", no_images, again, coco, "--output",
                tmp_path / "out", cache=cache)  # fmt: skip
     assert done.returncode == 2
-    said = complaints(done)
+    said = errors(done)
     assert len(said) == 3
     for path, line in zip((nothing, tmp_path / "gone", no_images), said, strict=True):
         assert line.startswith(f"{path}: ")
@@ -169,8 +171,8 @@ def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp
     ]  # fmt: skip
 
 
-def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):
-    """The second recording is not seen with the eyes of the first."""
+def test_recordings_do_not_influence_each_other(recording, cache, tmp_path):
+    """A second recording gives the same outputs as one that is replayed alone."""
     other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(20), storage="ros1")
     both = run(recording, other, "--output", tmp_path / "both", cache=cache)
     alone = run(other, "--output", tmp_path / "alone", cache=cache)
@@ -182,13 +184,13 @@ def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):
 # -- datasets -----------------------------------------------------------------------------------
 
 
-def test_datasets_of_the_recordings_that_are_finished(recording, cache, tmp_path):
+def test_datasets_of_finished_recordings(recording, cache, tmp_path):
     other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(20), storage="ros1")
     out = tmp_path / "out"
     arguments = (recording, tmp_path / "gone", other, "--output", out, "--export", "pairs, coco")
     done = run(*arguments, cache=cache)
     assert done.returncode == 2
-    assert [line.split(":")[0] for line in complaints(done)] == [str(tmp_path / "gone"), "datasets"]
+    assert [line.split(":")[0] for line in errors(done)] == [str(tmp_path / "gone"), "datasets"]
     head, *said = done.stdout.partition("datasets:\n")[2].splitlines()
     assert head.endswith(f"labels -> {out / 'labels.csv'}")
     assert [line.split(":")[0].strip() for line in said] == ["pairs", "coco"]
@@ -206,7 +208,7 @@ def test_datasets_of_the_recordings_that_are_finished(recording, cache, tmp_path
     assert content(out) == before
 
 
-def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_path):
+def test_edited_labels_are_the_classes(recording, cache, tmp_path):
     out, edited = tmp_path / "out", tmp_path / "map.csv"
     export = (recording, "--output", out, "--export", "yolo")
     assert run(*export, cache=cache).returncode == 0
@@ -219,7 +221,7 @@ def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_p
         writer.writeheader()
         writer.writerows(rows)
     # Through a pipe, which is read only once.
-    done = run(*export, "--labels", "/dev/stdin", cache=cache, input=edited.read_text())
+    done = run_command(*export, "--labels", "/dev/stdin", cache=cache, input=edited.read_text())
     assert done.returncode == 0, done.stderr
     assert "all scenes exist already" in done.stdout
     assert "without a class" in done.stdout
@@ -229,7 +231,7 @@ def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_p
     assert len(lines) == sum(int(row["count"]) for row in rows if row["class"])
 
 
-def test_what_is_wrong_with_datasets_is_said_before_hours_of_work(recording, cache, tmp_path):
+def test_errors_of_datasets_are_reported_before_the_replay(recording, cache, tmp_path):
     mine = tmp_path / "out/coco/mine.jpg"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
@@ -250,7 +252,7 @@ def test_what_is_wrong_with_datasets_is_said_before_hours_of_work(recording, cac
     assert mine.read_bytes() == b"mine"
 
 
-def test_the_datasets_of_the_command_are_those_that_there_are():
+def test_the_command_line_offers_all_datasets():
     assert tuple(datasets.EXPORTS) == replay_arguments.EXPORTS
 
 
@@ -274,7 +276,7 @@ def test_the_datasets_of_the_command_are_those_that_there_are():
         (["--describer.backend", "no_such:Thing", "--describer.fallback", ""], "no_such:Thing"),
     ],
 )
-def test_bad_arguments_are_said_in_a_line(recording, cache, tmp_path, arguments, expected):
+def test_bad_arguments_are_reported_in_one_line(recording, cache, tmp_path, arguments, expected):
     done = run(recording, "--output", tmp_path / "out", *arguments, cache=cache, changes={})
     assert done.returncode == 2
     assert expected in done.stderr.splitlines()[-1]
@@ -282,13 +284,13 @@ def test_bad_arguments_are_said_in_a_line(recording, cache, tmp_path, arguments,
     assert not list((tmp_path / "out").rglob("scenes.jsonl"))
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(recording, cache, tmp_path):
+def test_files_of_the_user_are_not_replaced(recording, cache, tmp_path):
     mine = tmp_path / "drive/scenes.jsonl"
     mine.parent.mkdir()
     mine.write_text("mine")
     done = run(recording, "--output", tmp_path, cache=cache)
     assert done.returncode == 2
-    (line,) = complaints(done)
+    (line,) = errors(done)
     assert "scenes.jsonl that is not from this replay" in line and "--overwrite" in line
     assert mine.read_text() == "mine"
     (tmp_path / "drive/notes.txt").write_text("mine too")
@@ -303,7 +305,7 @@ def test_a_recording_is_never_written_into(cache, tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     done = run(bag, "--output", tmp_path, cache=cache)
     assert done.returncode == 2
-    assert "would be written into the folder of the recording" in complaints(done)[0]
+    assert "would be written into the folder of the recording" in errors(done)[0]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -313,7 +315,7 @@ def test_a_recording_in_the_folder_of_its_outputs_is_not_deleted(cache, tmp_path
     before = inside.read_bytes()
     done = run(inside, "--output", tmp_path, "--overwrite", cache=cache)
     assert done.returncode == 2
-    assert "would be written into the folder of the recording" in complaints(done)[0]
+    assert "would be written into the folder of the recording" in errors(done)[0]
     assert inside.read_bytes() == before
 
 
@@ -328,7 +330,7 @@ def test_a_recording_in_the_folder_of_another_ones_outputs_is_not_deleted(cache,
     ):
         done = run(*given, "--output", tmp_path, "--overwrite", cache=cache)
         assert done.returncode == 2
-        assert expected in complaints(done)[0]
+        assert expected in errors(done)[0]
         shutil.rmtree(tmp_path / "run/.replay", ignore_errors=True)
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -341,13 +343,13 @@ def test_a_recording_in_the_folder_of_another_ones_outputs_is_not_deleted(cache,
         (["--topic", "/typo", "--workers", "2"], "there is no image topic '/typo'"),
     ],
 )
-def test_an_overwrite_that_cannot_begin_costs_nothing(
+def test_an_overwrite_that_cannot_start_keeps_the_old_outputs(
     recording, finished, cache, tmp_path, arguments, expected
 ):
     out = Path(shutil.copytree(finished[0], tmp_path / "out"))
     done = run(recording, "--output", out, "--overwrite", *arguments, cache=cache)
     assert done.returncode == 2
-    assert expected in complaints(done)[-1]
+    assert expected in errors(done)[-1]
     assert content(out) == content(finished[0])
     done = run(recording, "--output", out, cache=cache)
     assert done.returncode == 0
@@ -359,7 +361,7 @@ def test_the_files_of_a_recording_are_replayed_as_one(cache, tmp_path):
     split = bags.write_split(tmp_path / "split", [frames[:4], frames[4:]])
     done = run(*sorted(split.iterdir()), "--output", tmp_path / "out", cache=cache)
     assert done.returncode == 0
-    told = [line.partition(" is ")[::2] for line in complaints(done)]
+    told = [line.partition(" is ")[::2] for line in errors(done)]
     assert told == [
         (f"{split / name}:", f"a part of {split / 'metadata.yaml'}, which is replayed as a whole")
         for name in ("part_0.mcap", "part_1.mcap")
@@ -367,31 +369,33 @@ def test_the_files_of_a_recording_are_replayed_as_one(cache, tmp_path):
     assert json.loads((tmp_path / "out/split/summary.json").read_bytes())["frames"] == 8
 
 
-def test_an_output_that_cannot_be_is_said_of_itself(recording, cache, tmp_path):
+def test_an_impossible_output_folder_is_reported(recording, cache, tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file/below"):
         done = run(recording, "--output", out, cache=cache)
         assert done.returncode == 2
-        (line,) = complaints(done)
+        (line,) = errors(done)
         assert line.startswith(f"{out / 'drive'}: cannot be written to ({tmp_path / 'file'}")
         assert line.endswith(": Not a directory); choose another --output")
 
 
-def test_a_full_disk_is_said_of_the_folder_that_is_full(recording, finished, cache, tmp_path):
+def test_a_full_disk_is_reported_with_its_folder(recording, finished, cache, tmp_path):
     def little():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     out = tmp_path / "out"
-    done = run(recording, "--output", out, cache=cache, preexec_fn=little)
+    done = run_command(recording, "--output", out, cache=cache, preexec_fn=little)
     assert done.returncode == 2
-    assert complaints(done) == [
+    assert errors(done) == [
         f"{out / 'drive'}: File too large; what was finished is kept, run the same command again "
         "to resume"
     ]
     assert run(recording, "--output", out, cache=cache).returncode == 0
     assert content(out) == content(finished[0])
-    done = run(recording, "--output", out, "--export", "coco", cache=cache, preexec_fn=little)
-    assert complaints(done) == [f"datasets: writing into {out}: File too large"]
+    done = run_command(
+        recording, "--output", out, "--export", "coco", cache=cache, preexec_fn=little
+    )
+    assert errors(done) == [f"datasets: writing into {out}: File too large"]
 
 
 def test_a_recording_that_is_given_twice_is_replayed_once(recording, finished, cache, tmp_path):
@@ -406,25 +410,22 @@ def test_a_recording_that_is_given_twice_is_replayed_once(recording, finished, c
     )
     done = run(*twice, cache=cache)
     assert done.returncode == 0
-    assert [line.partition(" is ")[0] for line in complaints(done)] == [
+    assert [line.partition(" is ")[0] for line in errors(done)] == [
         f"{recording}:", f"{recording / 'metadata.yaml'}:", f"{stored}:",
     ]  # fmt: skip
     assert content(tmp_path / "out") == content(finished[0])
 
 
-def test_an_interrupted_overwrite_of_several_goes_on_with_all(recording, finished, cache, tmp_path):
+def test_an_interrupted_overwrite_of_several_recordings_resumes_with_all(
+    recording, finished, cache, tmp_path
+):
     other = shutil.copytree(recording, tmp_path / "other")
     both, out = (recording, other), tmp_path / "out"
     assert run(*both, "--output", out, cache=cache).returncode == 0
-    changes = {**QUICK, "points.grid_rows": 3, "describer.backend": "support.describers:Slow"}
-    process = subprocess.Popen(
-        [*command(*both, "--output", out, "--overwrite"), *map(str, options(changes))],
-        env=environment(cache), stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    while (out / "drive/report.html").exists():
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    changes = {**QUICK, "points.grid_rows": 3, "describer.backend": "support.describers:Steady"}
+    killed = run(*both, "--output", out, "--overwrite", cache=cache, changes=changes, at=[scene(3)])
+    assert killed.returncode == -signal.SIGKILL
+    assert not (out / "drive/report.html").exists()
     assert (out / "other/report.html").exists()
     done = run(*both, "--output", out, cache=cache, changes=changes)
     assert done.returncode == 0, done.stderr
@@ -434,7 +435,7 @@ def test_an_interrupted_overwrite_of_several_goes_on_with_all(recording, finishe
     assert content(out) == content(tmp_path / "afresh")
 
 
-def test_a_reader_who_has_enough_does_not_end_the_work(recording, finished, cache, tmp_path):
+def test_a_closed_pipe_does_not_stop_the_replay(recording, finished, cache, tmp_path):
     other = shutil.copytree(recording, tmp_path / "other")
     process = subprocess.Popen(
         [*command(recording, other, "--output", tmp_path / "out"), *map(str, options(QUICK))],
@@ -454,14 +455,14 @@ def test_a_recording_of_which_nothing_can_be_read_is_a_failure(cache, tmp_path):
     bag = bags.write(tmp_path / "odd", frames)
     done = run(bag, "--output", tmp_path / "out", cache=cache)
     assert done.returncode == 2
-    assert "none of its frames could be used" in complaints(done)[-1]
+    assert "none of its frames could be used" in errors(done)[-1]
 
 
-def test_deadlines_are_not_used_and_that_is_said(recording, finished, cache, tmp_path):
+def test_deadlines_are_not_used_with_a_warning(recording, finished, cache, tmp_path):
     changes = {**QUICK, "sweep.deadline_s": 0.001, "describer.scene_deadline_s": 0.001}
     done = run(recording, "--output", tmp_path, cache=cache, changes=changes)
     assert done.returncode == 0
-    assert [line.split(":")[0] for line in complaints(done)] == [
+    assert [line.split(":")[0] for line in errors(done)] == [
         "describer.scene_deadline_s", "sweep.deadline_s",
     ]  # fmt: skip
     assert content(tmp_path) == content(finished[0])
@@ -472,42 +473,44 @@ def test_a_truncated_recording_is_replayed_as_far_as_it_goes(cache, tmp_path):
     bags.truncate(bag, 0.6)
     done = run(bag, "--output", tmp_path / "out", cache=cache)
     assert done.returncode == 0, done.stderr
-    (warning,) = complaints(done)
+    (warning,) = errors(done)
     assert "cut.mcap" in warning and str(tmp_path) not in warning
     found = scenes(tmp_path / "out/cut")
     assert 0 < found[-1]["position"] < 29
     assert json.loads((tmp_path / "out/cut/summary.json").read_text())["warnings"] == [warning]
 
 
-def test_without_the_libraries_it_says_what_to_install(recording, cache, tmp_path):
+def test_missing_libraries_are_reported_with_the_command_to_install_them(
+    recording, cache, tmp_path
+):
     """As after a plain ``pip install .``"""
     (tmp_path / "rosbags.py").write_text("raise ModuleNotFoundError('no', name='rosbags')\n")
     variables = environment(cache)
     variables["PYTHONPATH"] = f"{tmp_path}:{variables['PYTHONPATH']}"
-    done = run(recording, "--output", tmp_path / "out", cache=cache, env=variables)
+    done = run_command(recording, "--output", tmp_path / "out", cache=cache, env=variables)
     assert done.returncode == 2
-    (line,) = complaints(done)
+    (line,) = errors(done)
     assert line == f"a replay needs the package rosbags: {INSTALL}"
 
 
-def test_without_ray_it_says_what_to_install(recording, cache, tmp_path):
+def test_missing_ray_is_reported_with_the_command_to_install_it(recording, cache, tmp_path):
     (tmp_path / "ray.py").write_text("raise ModuleNotFoundError('no', name='ray')\n")
     variables = environment(cache)
     variables["PYTHONPATH"] = f"{tmp_path}:{variables['PYTHONPATH']}"
-    done = run(
+    done = run_command(
         recording, "--output", tmp_path / "out", "--ray", "local", cache=cache, env=variables
     )
     assert done.returncode == 2
-    (line,) = complaints(done)
+    (line,) = errors(done)
     assert line == f"a replay needs the package ray: {INSTALL} 'ray>=2.60'"
     assert not (tmp_path / "out").exists()
 
 
-def test_help_names_where_words_are_remembered(cache):
+def test_help_names_the_cache_file(cache):
     done = subprocess.run(
         command("--help"), env=environment(cache), capture_output=True, text=True, check=True,
         cwd=ROOT,
     )  # fmt: skip
-    for said in ("~/.cache/deep_perception/words.sqlite", "--rate", "--workers", "UNIX time",
+    for text in ("~/.cache/deep_perception/words.sqlite", "--rate", "--workers", "UNIX time",
                  "--keyframes.mode"):  # fmt: skip
-        assert said in done.stdout
+        assert text in done.stdout

@@ -53,6 +53,7 @@ from support.replays import (
     content,
     replay,
     run,
+    run_command,
     scenes,
     two_cameras,
 )
@@ -116,7 +117,7 @@ def test_the_scenes_are_those_that_a_node_would_see(recording, tmp_path):
     assert not lines(events, Problem)
 
 
-def test_what_is_known_of_a_camera_survives_being_written_down(recording):
+def test_a_pickled_stream_gives_the_same_scenes(recording):
     """After every frame, bit by bit: what follows is the same."""
     settings = settings_from({**QUICK, "describer.backend": "support.describers:Jumbled",
                               "points.order": "novelty"})  # fmt: skip
@@ -127,7 +128,7 @@ def test_what_is_known_of_a_camera_survives_being_written_down(recording):
     assert sum(line.count('"reused"') for line in frozen) > 3
 
 
-def test_what_is_written_down_is_small():
+def test_a_pickled_stream_is_small():
     """A checkpoint a second must not fill a disk, nor wear it out."""
     settings = settings_from({})
     stream, picture = Stream(), next(bags.moving_scene(1, size=(640, 480)))
@@ -142,7 +143,7 @@ class Kind(str, enum.Enum):
     MUG = "mug"
 
 
-def test_words_of_an_enumeration_are_plain_texts_that_are_gone_on_with():
+def test_labels_of_an_enumeration_become_plain_strings_that_can_be_pickled():
     words = Description(
         status="described", label=Kind.MUG, text=Kind.MUG, attributes={"a": Kind.MUG}
     )
@@ -152,7 +153,7 @@ def test_words_of_an_enumeration_are_plain_texts_that_are_gone_on_with():
 
 
 @pytest.mark.parametrize("thing", [print, time.sleep, threading.Lock, random.Random(1)])
-def test_nothing_else_is_read_from_a_folder_of_somebody_else(thing, monkeypatch):
+def test_other_classes_are_refused_in_a_pickle(thing, monkeypatch):
     import zlib
 
     with pytest.raises(pickling.UnreadablePickle, match="is not allowed in a journal"):
@@ -180,7 +181,7 @@ def test_an_empty_stamp_is_the_time_of_recording(tmp_path):
 
 def test_two_processes_write_the_same_bytes(recording, tmp_path):
     for name in ("one", "two"):
-        done = run(recording, "--output", tmp_path / name, cache=tmp_path / "cache")
+        done = run_command(recording, "--output", tmp_path / name, cache=tmp_path / "cache")
         assert done.returncode == 0, done.stderr
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
     assert one == two
@@ -196,9 +197,10 @@ def test_a_describer_that_answers_in_any_order(recording, tmp_path, describer):
     if describer == "Jumbled":
         # Not even with the words of the run before.
         changes["describer.cache_size"] = 0
-    for name in ("one", "two"):
-        done = run(recording, "--output", tmp_path / name, cache=tmp_path / "cache",
-                   changes=changes)  # fmt: skip
+    # The second process has another hash seed than the first one, which is forked.
+    for name, start in (("one", run), ("two", run_command)):
+        done = start(recording, "--output", tmp_path / name, cache=tmp_path / "cache",
+                     changes=changes)  # fmt: skip
         assert done.returncode == 0, done.stderr
     assert content(tmp_path / "one") == content(tmp_path / "two")
     found = scenes(tmp_path / "one" / "drive")
@@ -211,7 +213,7 @@ def test_a_describer_that_answers_in_any_order(recording, tmp_path, describer):
 
 
 @pytest.mark.chat
-def test_a_chat_server_that_never_says_the_same_twice(recording, tmp_path):
+def test_a_chat_server_that_never_answers_the_same_twice(recording, tmp_path):
     lock = threading.Lock()
 
     def answer(request):
@@ -242,7 +244,7 @@ def test_a_chat_server_that_never_says_the_same_twice(recording, tmp_path):
 
 
 @pytest.mark.chat
-def test_what_a_server_does_not_take_is_said_but_not_in_the_scenes(recording, tmp_path):
+def test_a_server_s_restriction_is_logged_and_not_part_of_the_scenes(recording, tmp_path):
     """The first run finds it out by asking, the second has no need to ask."""
 
     def answer(request):
@@ -278,7 +280,7 @@ def test_a_replay_has_no_deadlines():
 # -- frames that are no pictures, and a describer that fails ------------------------------------
 
 
-def test_frames_that_do_not_decode_cost_themselves_only(tmp_path):
+def test_frames_that_cannot_be_decoded_are_left_out(tmp_path):
     recorded = list(bags.camera(bags.moving_scene(40)))
     broken = list(recorded)
     for number in range(1, 40, 3):
@@ -301,7 +303,7 @@ def test_frames_that_do_not_decode_cost_themselves_only(tmp_path):
     assert not {each["position"] for each in found} & {*range(1, 40, 3), 5}
 
 
-def test_a_backend_that_raises_costs_that_frame_only(tmp_path):
+def test_a_frame_at_which_a_backend_raises_is_left_out(tmp_path):
     bag = bags.write_bag(tmp_path / "rec", bags.moving_scene(40))
     summary, events = replay(
         bag, tmp_path / "out", {"segmenter.backend": f"{__name__}:Nervous",
@@ -338,18 +340,18 @@ class Nervous(Superpixels):
         ("2026-01-01T01:00:00+01:00", START_NS, True),
     ],
 )
-def test_a_moment(text, ns, absolute):
+def test_a_time_is_parsed(text, ns, absolute):
     assert Moment.read(text) == Moment(ns, absolute)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "nan", "inf", "soon", "@", "@yesterday", "1e30"])
-def test_no_moment(text):
+def test_an_invalid_time_is_refused(text):
     with pytest.raises(ValueError, match="expected seconds from the bag's start"):
         Moment.read(text)
 
 
 @given(rate=st.floats(0.5, 60), gaps=st.lists(st.integers(0, SECOND), max_size=80))
-def test_never_more_frames_a_second_and_none_wasted(rate, gaps):
+def test_the_rate_is_a_limit_and_is_used_fully(rate, gaps):
     times = list(itertools.accumulate(gaps, initial=START_NS))
     taken = _taken(rate, times)
     assert taken[0] == START_NS
@@ -365,7 +367,7 @@ def test_never_more_frames_a_second_and_none_wasted(rate, gaps):
 
 @pytest.mark.parametrize("rate", [0.3, 3, 10, 30])
 @pytest.mark.parametrize("of_camera", [0.98, 0.999, 1, 1.001, 1.02, 1.5, 2, 3, 10])
-def test_a_camera_that_jitters_has_as_many_frames_as_it_has_or_as_are_wanted(rate, of_camera):
+def test_a_camera_with_jitter_loses_no_frames_at_its_rate(rate, of_camera):
     period, dice = SECOND / rate, random.Random(0)
     times = [
         START_NS + int((i + 1) * period / of_camera + dice.uniform(-0.05, 0.05) * period)
@@ -375,7 +377,7 @@ def test_a_camera_that_jitters_has_as_many_frames_as_it_has_or_as_are_wanted(rat
     assert 0.995 * expected <= len(_taken(rate, sorted(times))) <= expected + 2
 
 
-def test_a_rate_goes_on_where_it_was():
+def test_a_pickled_sampler_continues():
     times = [START_NS + i * 33_000_000 for i in range(100)]
     sampler, taken = Sampler(1, 7.0, START_NS), []
     for now in times:
@@ -436,7 +438,7 @@ def test_a_time_outside_of_the_recording_is_refused(recording, tmp_path):
     assert str(caught.value).startswith(f"{recording}: ")
 
 
-def test_topics():
+def test_the_choice_of_topics():
     camera = "sensor_msgs/msg/Image"
 
     def choose(*names, wanted=()):
@@ -462,7 +464,7 @@ def test_topics():
     assert choose_topics(silent, [])[0] == ["/a/image/compressed"]
 
 
-def test_of_many_topics_the_first_are_named():
+def test_an_error_names_the_first_of_many_topics():
     many = {f"/depth/{number:03}/image": ("sensor_msgs/msg/Image", 5) for number in range(500)}
     for wanted, said in [(), "choose with --topic"], [["/camera"], "there is no image topic"]:
         with pytest.raises(ChoiceError, match=said) as caught:
@@ -499,7 +501,7 @@ def large():
     return to_line(dataclasses.replace(RECORD, scene=scene)), regions
 
 
-def test_masks_are_made_when_they_are_asked_for_and_not_kept(large):
+def test_masks_are_decoded_on_demand_and_not_kept(large):
     line, regions = large
     tracemalloc.start()
     try:
@@ -531,7 +533,7 @@ def test_masks_are_made_when_they_are_asked_for_and_not_kept(large):
     [("rle", "52203"), ("rle", "\ud800"), ("rle", None), ("rle", "o" * 50), ("area", None),
      ("bbox_xyxy", [0, 0, 9000, 4]), ("bbox_xyxy", [5, 5, 5, 6]), ("bbox_xyxy", [1e999] * 4)],
 )  # fmt: skip
-def test_a_damaged_region_is_found_when_its_line_is_read(large, tmp_path, key, value):
+def test_a_damaged_region_is_reported_when_its_line_is_read(large, tmp_path, key, value):
     line, _ = large
     content = json.loads(line)
     content["regions"][3][key] = value
@@ -553,7 +555,7 @@ def test_every_key_is_documented(recording, tmp_path):
 # -- several together ---------------------------------------------------------------------------
 
 
-def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
+def test_examples_are_the_scenes_of_several_replays_with_their_images(recording, tmp_path):
     other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(25), storage="ros1")
     tasks = []
     for bag, choice in ((recording, Choice(topics=(RIGHT,), start=Moment(SECOND))),
@@ -583,7 +585,7 @@ def test_the_scenes_of_several_replays_with_their_pictures(recording, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["g", "/g", "in between/g"])
-def test_a_warning_does_not_say_where_the_recording_lies(tmp_path, monkeypatch, folder):
+def test_a_warning_does_not_contain_the_path_of_the_recording(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
     path = (tmp_path if folder == "/g" else Path()) / folder.strip("/") / "drive"
     bags.write_bag(path, bags.moving_scene(1))
@@ -603,7 +605,7 @@ def test_a_warning_does_not_say_where_the_recording_lies(tmp_path, monkeypatch, 
     assert str(tmp_path) not in warning
 
 
-def test_pictures_are_found_in_any_order(recording):
+def test_images_of_scenes_are_read_in_any_order(recording):
     with Recording(recording) as opened:
         source = ReplaySource(opened, [LEFT, RIGHT], opened.start_ns, opened.end_ns + 1)
         frames = list(opened.frames(source.topics))

@@ -1,4 +1,4 @@
-"""Recordings for tests: every kind of bag, whole and broken, by the libraries that write them."""
+"""Recordings for tests: every kind of bag, complete or damaged, by the usual libraries."""
 
 import itertools
 import sqlite3
@@ -28,7 +28,7 @@ ROS1.register(get_types_from_msg("float64[4] speeds\nstring note\n", CUSTOM))
 
 
 class Recorded(NamedTuple):
-    """A message of a recording; ``data`` is CDR, also where it is to be written as ROS 1."""
+    """A message of a recording; ``data`` is CDR, also if it is written as ROS 1."""
 
     topic: str
     type: str
@@ -36,11 +36,11 @@ class Recorded(NamedTuple):
     data: bytes
 
 
-# -- what was in front of the camera -----------------------------------------------------------
+# -- the view of the camera --------------------------------------------------------------------
 
 
 def moving_scene(frames, size=(160, 120), cut_every=20):
-    """Frames (HxWx3 uint8 BGR): two things move over a photograph, then over the next one."""
+    """Frames (HxWx3 uint8 BGR): two objects move over a photograph, then over the next one."""
     width, height = size
     for number in range(frames):
         scene, step = divmod(number, cut_every)
@@ -102,14 +102,14 @@ def camera(frames, topic=TOPIC, *, compressed_images=False, start_ns=START_NS, r
 
 
 def words(count, topic="/said", start_ns=START_NS):
-    """``count`` messages that are no images, ten a second."""
+    """``count`` messages without images, ten a second."""
     for number in range(count):
         data = cdr("std_msgs/msg/String", data=f"word {number}")
         yield Recorded(topic, "std_msgs/msg/String", start_ns + number * 100_000_000, data)
 
 
 def wheels(count, topic="/wheels", start_ns=START_NS):
-    """``count`` messages of a type that only their bag knows."""
+    """``count`` messages of a type that only the bag itself defines."""
     for number in range(count):
         data = cdr(CUSTOM, speeds=np.full(4, float(number)), note="turning")
         yield Recorded(topic, CUSTOM, start_ns + number * 100_000_000, data)
@@ -117,7 +117,7 @@ def wheels(count, topic="/wheels", start_ns=START_NS):
 
 def together(*streams):
     """Messages in the order of recording."""
-    return sorted(itertools.chain(*streams), key=lambda each: each.log_ns)
+    return sorted(itertools.chain(*streams), key=lambda message: message.log_ns)
 
 
 # -- bags --------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def _write_ros1(path, recorded, compression):
 
 def write_mcap(path, recorded, *, compression="", definitions=None, chunk_size=65536,
                chunked=True, indexed=True, finished=True):  # fmt: skip
-    """A bare .mcap file. Not ``finished``: as a recorder leaves it that is killed."""
+    """A single .mcap file. Not ``finished``: as a killed recorder leaves it."""
     kinds = {"": CompressionType.NONE, "lz4": CompressionType.LZ4, "zstd": CompressionType.ZSTD}
     with Path(path).open("wb") as file:
         writer = McapFile(
@@ -250,24 +250,24 @@ def _joined(parts):
     }
 
 
-# -- what happens to bags ----------------------------------------------------------------------
+# -- damage ------------------------------------------------------------------------------------
 
 
 def storage_file(folder):
     """The one storage file of a rosbag2 folder."""
-    (file,) = (each for each in Path(folder).iterdir() if each.name != "metadata.yaml")
+    (file,) = (path for path in Path(folder).iterdir() if path.name != "metadata.yaml")
     return file
 
 
 def truncate(file, keep):
-    """Cut a file off: after ``keep`` of its bytes when that is a share, else after so many."""
+    """Truncate a file to ``keep`` bytes, or to that share of its bytes if it is below 1."""
     size = Path(file).stat().st_size
     with Path(file).open("r+b") as opened:
         opened.truncate(int(size * keep) if keep < 1 else keep)
 
 
 def chunk_offsets(file):
-    """Where the data of each chunk of an .mcap file starts, in order."""
+    """The offsets of the data of each chunk of an .mcap file, in order."""
     raw, offsets, at = Path(file).read_bytes(), [], 8
     while at + 9 <= len(raw):
         code, length = raw[at], int.from_bytes(raw[at + 1 : at + 9], "little")
@@ -281,7 +281,7 @@ def chunk_offsets(file):
 
 
 def damage(file, offset, count=16):
-    """Turn ``count`` bytes of a file over, as a bad disk does."""
+    """Invert ``count`` bytes of a file, like a bad disk."""
     with Path(file).open("r+b") as opened:
         opened.seek(offset)
         raw = opened.read(count)
@@ -290,7 +290,7 @@ def damage(file, offset, count=16):
 
 
 def forget_definitions(database):
-    """Make an sqlite3 file what Humble wrote: without message definitions."""
+    """Convert an sqlite3 file to the schema of Humble, without message definitions."""
     connection = sqlite3.connect(database)
     with connection:
         connection.execute("DELETE FROM message_definitions")

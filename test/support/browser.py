@@ -1,11 +1,11 @@
-"""A real browser without a screen and without a network, and what it did."""
+"""A headless browser without a network, and its requests and errors."""
 
 import json
 import os
 import shutil
 
 CHROMIUM, DRIVER = "chromium", "chromedriver"
-# A sandbox cannot be made as root; the rest keeps Chromium's own services from calling home.
+# Root cannot create a sandbox; the other options disable the network services of Chromium.
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -21,10 +21,10 @@ OPTIONS = (
 
 
 def start(profile, *, width, height, phone=False, dark=False):
-    """A new browser with a window of this size, in an empty folder; to be quit by the caller."""
+    """Start a browser with a window of this size and an empty profile; the caller quits it."""
     from selenium import webdriver
 
-    # Selenium's own manager would ask the network for a driver.
+    # Selenium's manager would download a driver.
     os.environ["SE_OFFLINE"] = "true"
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which(CHROMIUM)
@@ -49,14 +49,14 @@ def start(profile, *, width, height, phone=False, dark=False):
     driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    # What the browser itself did at its start is not of interest.
+    # The log of the browser's own start is discarded.
     driver.get("about:blank")
     driver.get_log("performance")
     return driver
 
 
 def requests(driver):
-    """The addresses that the page asked for since the last call, pictures inside it left out."""
+    """The addresses that the page requested since the last call, without embedded images."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = [
         event["params"]["request"]["url"]
@@ -66,6 +66,6 @@ def requests(driver):
     return [address for address in asked if not address.startswith("data:")]
 
 
-def complaints(driver):
-    """What the page wrote to its console since the last call: errors, and what was refused."""
+def console_errors(driver):
+    """The errors on the console of the page since the last call."""
     return [entry["message"] for entry in driver.get_log("browser")]

@@ -77,6 +77,15 @@ class Steady(Jumbled):
             yield region, self.describe_region(region)
 
 
+class Slow(Steady):
+    """Takes its time for every region."""
+
+    def describe(self, image, regions):
+        for item in super().describe(image, regions):
+            time.sleep(0.02)
+            yield item
+
+
 class ComesBack(Attributes):
     """Describes in the name of its fallback until the test sets ``available``."""
 

@@ -1,4 +1,4 @@
-"""Scenes of cameras that move over photographs: real pictures, regions, identity and words."""
+"""Scenes of cameras that move over photographs: real images, regions, tracks and descriptions."""
 
 import dataclasses
 from pathlib import Path
@@ -21,7 +21,7 @@ REFUSED = "500: the model crashed while it looked at <this> region"
 
 
 class AwayNowAndThen(Attributes):
-    """The words of ``attributes``, used again as those of a model are; none of some regions."""
+    """Describes like ``attributes``, but with reusable descriptions, and fails for some regions."""
 
     name = "attributes_and_errors"
 
@@ -33,7 +33,7 @@ class AwayNowAndThen(Attributes):
 
 
 def window(photograph, time):
-    """What a camera sees of a photograph at a time of 0..0.5: a window that moves over it."""
+    """The view of a camera at a time of 0..0.5: a window that moves over a photograph."""
     picture = cv2.imread(str(DATA / f"{photograph}.jpg"))
     free_x, free_y = picture.shape[1] - WIDTH, picture.shape[0] - HEIGHT
     x, y = round(2 * max(0, free_x) * time), round(max(0, free_y) * time)
@@ -98,7 +98,7 @@ class Photographed:
 
 
 def with_words(record, place, **words):
-    """The scene with other words of one region."""
+    """The scene with another description of one region."""
     regions = list(record.scene.regions)
     regions[place] = regions[place].described(
         dataclasses.replace(regions[place].description, **words)

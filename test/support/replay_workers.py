@@ -1,31 +1,59 @@
-"""What the tests of replays by several workers have in common."""
+"""Several recordings at once, by worker processes or Ray actors that a test interrupts."""
 
 import os
-import signal
 import subprocess
 import time
 from pathlib import Path
 
 from support import bags
-from support.replays import command, content
+from support.replays import PATIENCE_S, command, content
 
-# A tenth of a second for a picture, so that there is time to kill who is at it.
+# A module that workers import by the setting describer.backend. Its classes find the outputs, and
+# the files that they share with the test, in the working folder.
 DESCRIBER = """
-import ctypes, dataclasses, os, re, time
+import ctypes, dataclasses, os, re, signal, time
+from pathlib import Path
 import scipy.linalg
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
+from deep_perception.replay import journal
 
-class Slow(Attributes):
-    name = "slow"
+# Every frame is saved, so that the number of saved scenes does not depend on the machine's speed.
+journal.SAVE_EVERY_S = 0.0
+
+class Steady(Attributes):
+    name = "steady"
     def describe(self, image, regions):
-        time.sleep(0.1)
         for region in regions:
             words = Description(status="described", label="thing", text=f"Of {region.area} pixels.",
                                 describer=self.name)
             yield region, words
 
-class Placed(Slow):
+def _scenes():
+    path = Path("out/one/scenes.jsonl")
+    return path.read_bytes().count(b"\\n") if path.exists() else 0
+
+class DiesOnce(Steady):
+    # The first worker that sees three scenes of the recording "one" is killed.
+    def describe(self, image, regions):
+        yield from super().describe(image, regions)
+        if _scenes() >= 3:
+            try:
+                Path("died").touch(exist_ok=False)
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+class WaitsOnce(Steady):
+    # Every worker waits in the middle, until a file says that it need not.
+    def describe(self, image, regions):
+        yield from super().describe(image, regions)
+        if _scenes() >= 3:
+            Path(f"waits_{os.getpid()}").touch()
+            while not Path("go_on").exists():
+                time.sleep(0.01)
+
+class Placed(Steady):
     def describe(self, image, regions):
         for region, words in super().describe(image, regions):
             where = f"In {os.getcwd()} with {os.environ.get('OMP_NUM_THREADS')}, {_threads()}."
@@ -39,7 +67,7 @@ def _threads():
     return sorted(getattr(ctypes.CDLL(path), count)() for path in blas for count in counts
                   if hasattr(ctypes.CDLL(path), count))
 
-class Deadly(Slow):
+class Deadly(Steady):
     def describe(self, image, regions):
         if image.mean() > 254:
             os._exit(9)
@@ -48,7 +76,7 @@ class Deadly(Slow):
 EVERY = ("--keyframes.mode", "interval", "--keyframes.min_interval_s", "0.0")
 
 
-def three(folder, frames=20):
+def three(folder, frames=8):
     """Three recordings that differ."""
     made = []
     for number, name in enumerate(("one", "two", "three")):
@@ -57,8 +85,8 @@ def three(folder, frames=20):
     return made
 
 
-def start(recordings, output, *arguments, folder, backend="Slow"):
-    """The command in a process of its own; ``folder`` gets the describer."""
+def start(recordings, output, *arguments, folder, backend="Steady"):
+    """The command in a process of its own; it runs in ``folder``, which gets the describer."""
     (folder / "workers_words.py").write_text(DESCRIBER)
     environment = {
         **os.environ,
@@ -78,31 +106,30 @@ def start(recordings, output, *arguments, folder, backend="Slow"):
 
 
 def finish(process, code=0):
-    """Everything that it said."""
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == code, said
-    assert "Traceback" not in said
-    return said
+    """Wait for the end; returns everything that the command printed."""
+    output, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    return output
 
 
 def one_after_the_other(recordings, folder, **how):
-    """What a single process makes of them."""
+    """The outputs of a single process."""
     finish(start(recordings, folder / "out", folder=folder, **how))
     return content(folder / "out")
 
 
-def wait_for(condition, what, patience_s=120.0):
+def wait_for(condition, what, patience_s=PATIENCE_S):
     ends = time.monotonic() + patience_s
     while not (found := condition()):
         assert time.monotonic() < ends, what
-        time.sleep(0.02)
+        time.sleep(0.01)
     return found
 
 
-def scenes_of(folder):
-    """How many scenes a recording has so far."""
-    path = folder / "scenes.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+def wait_for_waiting_worker(folder):
+    """Wait until a worker with the describer ``WaitsOnce`` has come to the middle."""
+    wait_for(lambda: list(folder.glob("waits_*")), "a worker in the middle of a recording")
 
 
 def processes():
@@ -117,14 +144,10 @@ def processes():
 
 
 def descendants(pid):
-    """Process id and command line of all that came from a process."""
+    """Process id and command line of all descendants of a process."""
     found, parents = [], {pid}
     while parents:
-        children = [(each, line) for each, parent, line in processes() if parent in parents]
+        children = [(child, line) for child, parent, line in processes() if parent in parents]
         found += children
-        parents = {each for each, _ in children}
+        parents = {child for child, _ in children}
     return found
-
-
-def kill(pid):
-    os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""The rules by which Ultralytics 8.4 takes a YOLO dataset or refuses it.
+"""The rules by which Ultralytics 8.4 accepts or refuses a YOLO dataset.
 
-They are in its ultralytics/data/utils.py, and stated here anew: Ultralytics is AGPL and needs
-torch. docs/datasets.md says how it was run itself.
+They reimplement those of ultralytics/data/utils.py, because Ultralytics is AGPL and needs torch.
+docs/datasets.md says how Ultralytics itself was run.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ def read_dataset(file):
     names = {int(number): str(name) for number, name in data["names"].items()}
     assert sorted(names) == list(range(len(names)))
     assert data["nc"] == len(names) > 0
-    # A path that is not absolute is looked for in the folder that the program runs in, and only
-    # then in that of all datasets: without one, it is that of the file.
+    # Ultralytics searches a relative path in the working folder, then in that of all datasets.
+    # Without a path, the folder of the file is used.
     root = Path(data.get("path") or Path(file).parent)
     for part in ("train", "val"):
         data[part] = root / data[part]
@@ -29,13 +29,13 @@ def read_dataset(file):
 
 
 def labels_of(picture):
-    """Where the labels of a picture are looked for."""
+    """The path of the labels of an image."""
     head, _, tail = str(picture).rpartition("/images/")
     return Path(f"{head}/labels/{tail}").with_suffix(".txt")
 
 
 def read_labels(picture, classes):
-    """Classes (N,), boxes (N, 4) as middle and sides, and outlines: none in a dataset of boxes."""
+    """Class ids (N,), boxes (N, 4) as centre and sides, and outlines, if the dataset has them."""
     with Image.open(picture) as opened:
         assert min(opened.size) > 9
         opened.verify()
@@ -54,7 +54,7 @@ def read_labels(picture, classes):
     else:
         boxes = np.array([row[1:] for row in rows], np.float32)
     assert boxes.shape == (len(rows), 4)
-    # Ultralytics lets one percent pass.
+    # Ultralytics accepts an excess of one percent.
     assert boxes.max() <= 1
     assert boxes.min() >= 0
     assert (numbers % 1 == 0).all()
@@ -65,7 +65,7 @@ def read_labels(picture, classes):
 
 
 def filled(outline, width, height):
-    """The mask of an outline, at the size of the picture."""
+    """The mask of an outline, at the size of the image."""
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.asarray(outline * [width, height], np.int32)], 1)
     return mask > 0

@@ -158,7 +158,7 @@ def test_coco_masks_are_those_of_the_regions_to_the_pixel(made, scenes):
     assert statuses == {"described", "reused", "failed", "pending"}
 
 
-def test_coco_pictures_are_those_of_the_scenes(made, scenes):
+def test_coco_images_are_those_of_the_scenes(made, scenes):
     dataset = opened(made / "coco/annotations/instances.json")
     images = dataset.loadImgs(sorted(dataset.getImgIds()))
     for image, (_, _, picture) in zip(images, scenes.written(), strict=True):
@@ -272,7 +272,7 @@ def test_yolo_outlines_are_near_to_the_masks(made, scenes):
 
 
 @pytest.mark.parametrize("name", ["yolo", "yolo-seg"])
-def test_pictures_that_ultralytics_refuses_are_not_in_yolo(scenes, tmp_path, name):
+def test_images_that_ultralytics_refuses_are_not_in_yolo(scenes, tmp_path, name):
     both = Scenes({})
     both.all = [*scenes.all]
     bag, record, _ = scenes.written()[0]
@@ -295,7 +295,7 @@ def test_pictures_that_ultralytics_refuses_are_not_in_yolo(scenes, tmp_path, nam
     assert len(list((tmp_path / "coco/images").iterdir())) == len(pictures) + 2
 
 
-def test_neighbouring_pictures_are_never_in_both_parts(made, recordings, tmp_path):
+def test_neighbouring_images_are_never_in_both_splits(made, recordings, tmp_path):
     for name in ("yolo", "yolo-seg"):
         data = read_dataset(made / name / "data.yaml")
         bags = {part: {path.name[:5] for path in data[part].iterdir()} for part in ("train", "val")}
@@ -314,7 +314,7 @@ def test_neighbouring_pictures_are_never_in_both_parts(made, recordings, tmp_pat
 
 
 @given(st.dictionaries(st.text(max_size=3), st.lists(st.integers(0, 99), min_size=1, max_size=30)))
-def test_a_split_is_of_whole_recordings_or_moments(bags):
+def test_a_split_is_by_whole_recordings_or_by_time(bags):
     def split_of(order):
         times = ImageTimes()
         for bag in order:
@@ -340,7 +340,7 @@ def test_a_split_is_of_whole_recordings_or_moments(bags):
 
 
 @pytest.mark.parametrize("name", ["yolo", "yolo-seg"])
-def test_a_part_that_is_empty_is_said_to_be(made, scenes, tmp_path, name):
+def test_an_empty_split_is_mentioned(made, scenes, tmp_path, name):
     other = Scenes({})
     other.all = [
         (bag, record, picture if bag == "drive" else lambda: None)
@@ -360,7 +360,7 @@ def region_of(mask):
 
 
 @given(st.integers(10, 70), st.integers(10, 70), st.data())
-def test_every_yolo_line_is_inside_of_the_picture(height, width, data):
+def test_every_yolo_line_is_inside_of_the_image(height, width, data):
     x1, x2 = sorted(data.draw(st.lists(st.integers(0, width), min_size=2, max_size=2, unique=True)))
     y1, y2 = sorted(
         data.draw(st.lists(st.integers(0, height), min_size=2, max_size=2, unique=True))
@@ -434,7 +434,7 @@ def test_pairs_in_several_shards(scenes, tmp_path, monkeypatch):
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.data())
-def test_a_crop_has_a_margin_inside_of_the_picture(width, height, data):
+def test_a_crop_has_a_margin_inside_of_the_image(width, height, data):
     x1, y1 = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     x2, y2 = data.draw(st.integers(x1 + 1, width)), data.draw(st.integers(y1 + 1, height))
     box = pairs.Box(x1, y1, x2, y2)
@@ -512,7 +512,7 @@ def test_a_second_run_with_the_same_labels_changes_nothing(scenes, tmp_path):
     assert content(tmp_path) == found
 
 
-def test_names_of_classes_that_files_could_trip_over(scenes, tmp_path):
+def test_class_names_that_file_formats_could_misread(scenes, tmp_path):
     hostile = labelled(scenes, [*HOSTILE, "\ud800 half", "two\nlines"])
     export(list(EXPORTS), tmp_path, hostile)
     data = read_dataset(tmp_path / "yolo/data.yaml")
@@ -543,7 +543,7 @@ def copied(made, tmp_path):
     return Path(shutil.copytree(made, tmp_path / "copied"))
 
 
-def test_a_map_that_cannot_be_used_costs_nothing(copied, scenes, tmp_path):
+def test_invalid_labels_do_not_change_existing_datasets(copied, scenes, tmp_path):
     before = content(copied)
     edited = tmp_path / "map.csv"
     edited.write_text("label\nmug\n")
@@ -589,7 +589,7 @@ def test_one_scene_at_a_time_is_in_memory(scenes, tmp_path):
     assert len(scenes.all) > 6
 
 
-def test_pictures_that_cannot_be_read_are_left_out(scenes, tmp_path):
+def test_images_that_cannot_be_read_are_left_out(scenes, tmp_path):
     other = Scenes({})
     other.all = [*scenes.all]
     bag, record, _ = other.all[0]
@@ -607,7 +607,7 @@ def test_pictures_that_cannot_be_read_are_left_out(scenes, tmp_path):
         export(["coco"], tmp_path, other)
 
 
-def test_a_picture_of_which_nothing_is_known_is_no_example_of_nothing(scenes, tmp_path):
+def test_an_image_without_any_description_is_left_out(scenes, tmp_path):
     empty = dataclasses.replace(scenes.all[0][1].scene, regions=())
 
     def change(record):
@@ -639,7 +639,7 @@ def test_recordings_of_nearly_the_same_name(recordings, tmp_path):
     assert len(list((tmp_path / "coco/images").iterdir())) == len(files)
 
 
-def test_words_that_no_file_can_hold(scenes, tmp_path):
+def test_text_that_no_file_can_contain(scenes, tmp_path):
     odd = scenes.changed(
         lambda record: with_words(record, 0, text='Half a \ud800 pair,\nand "quotes".', label="odd")
     )
@@ -651,7 +651,7 @@ def test_words_that_no_file_can_hold(scenes, tmp_path):
     assert [sample["txt"] for sample in dataset] == texts
 
 
-def test_no_words_at_all(scenes, tmp_path):
+def test_recordings_without_any_description(scenes, tmp_path):
     def silent(record):
         regions = [
             region.described(Description(status="failed", error="no server"))
@@ -668,7 +668,7 @@ def test_no_words_at_all(scenes, tmp_path):
     assert not (tmp_path / "coco").exists()
 
 
-def test_what_was_there_stays_until_all_is_made(copied, scenes):
+def test_old_datasets_stay_until_all_new_ones_are_complete(copied, scenes):
     before = content(copied)
 
     def broken(then):
@@ -695,7 +695,7 @@ def test_what_was_there_stays_until_all_is_made(copied, scenes):
     assert content(copied) == before
 
 
-def test_a_folder_of_somebody_else_is_not_replaced(scenes, tmp_path):
+def test_a_folder_of_the_user_is_not_replaced(scenes, tmp_path):
     mine = tmp_path / "coco/images/mine.jpg"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
@@ -710,7 +710,7 @@ def test_a_folder_of_somebody_else_is_not_replaced(scenes, tmp_path):
     assert Path(tmp_path / "coco/annotations/instances.json").is_file()
 
 
-def test_places_that_cannot_be_replaced(tmp_path):
+def test_targets_that_cannot_be_replaced(tmp_path):
     (tmp_path / "disk").mkdir()
     for target in ("disk", "not_mounted"):
         (tmp_path / "coco").symlink_to(tmp_path / target)
@@ -722,9 +722,7 @@ def test_places_that_cannot_be_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
-def test_an_interruption_while_one_takes_the_place_of_another_loses_none(
-    copied, scenes, monkeypatch, how
-):
+def test_an_interruption_during_a_replacement_loses_no_dataset(copied, scenes, monkeypatch, how):
     before = content(copied)
     if how == "killed":
         (copied / "coco").rename(copied / ".replay/coco.part.old.part")

@@ -88,7 +88,7 @@ def write(path, made, **changes):
     return Page(path)
 
 
-def test_every_keyframe_its_picture_and_its_words(made, tmp_path):
+def test_every_keyframe_has_its_image_and_descriptions(made, tmp_path):
     page = write(tmp_path / "report.html", made)
     assert len(page.keyframes) == len(made.scenes) > 6
     for number, record in enumerate(made.scenes):
@@ -178,7 +178,7 @@ def test_nothing_on_it_needs_a_network(made, tmp_path):
         assert f"{kind}-src 'sha256-{digest}'" in page.policy
 
 
-def test_words_cannot_leave_their_block(made, tmp_path):
+def test_text_cannot_leave_its_block(made, tmp_path):
     plain = write(tmp_path / "plain.html", made)
     record = with_words(
         made.scenes[0], 0, label=HOSTILE, text=HOSTILE, attributes={HOSTILE: HOSTILE}
@@ -239,14 +239,14 @@ def test_a_long_recording_is_thinned_out_evenly(made, tmp_path):
             assert page.words(told["words"])["text"] == region.description.text
 
 
-def test_the_longest_side_of_a_picture_is_limited(made, tmp_path):
+def test_the_longest_side_of_an_image_is_limited(made, tmp_path):
     page = write(tmp_path / "report.html", made, image_side=200)
     for text in page.named("p").values():
         data = np.frombuffer(base64.b64decode(text), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (150, 200, 3)
 
 
-def test_a_picture_that_cannot_be_read_costs_only_itself(made, tmp_path):
+def test_an_image_that_cannot_be_read_affects_no_other(made, tmp_path):
     page = write(
         tmp_path / "report.html",
         made,
@@ -258,7 +258,7 @@ def test_a_picture_that_cannot_be_read_costs_only_itself(made, tmp_path):
     assert [camera["unreadable"] for camera in page.index["cameras"]] == [1, 1]
 
 
-def test_words_that_are_used_again_are_there_once(made, tmp_path):
+def test_a_reused_description_is_stored_once(made, tmp_path):
     one = write(tmp_path / "one.html", made, records=lambda: iter(made.scenes[:1]), max_images=0)
     many = write(
         tmp_path / "many.html", made, records=lambda: iter(made.scenes[:1] * 50), max_images=0
@@ -267,7 +267,7 @@ def test_words_that_are_used_again_are_there_once(made, tmp_path):
     assert len(many.named("w")) == 1 and len(many.named("k")) == 50
 
 
-def test_more_words_than_a_block_takes(made, tmp_path):
+def test_more_descriptions_than_a_block_takes(made, tmp_path):
     record = made.scenes[0]
 
     def talkative():
@@ -286,7 +286,7 @@ def test_more_words_than_a_block_takes(made, tmp_path):
                 assert page.words(told["words"])["text"] == f"Words {number} {place}."
 
 
-def test_a_page_is_there_whole_or_not_at_all(made, tmp_path):
+def test_a_page_is_complete_or_missing(made, tmp_path):
     path = tmp_path / "report.html"
     before = write(path, made).bytes
 

@@ -99,7 +99,7 @@ def test_every_kind_of_recording_has_the_same_frames(tmp_path, scene, storage, c
 
 
 @pytest.mark.parametrize("storage", ["mcap", "ros1"])
-def test_compressed_images_are_pictures_too(tmp_path, storage):
+def test_compressed_images_are_decoded(tmp_path, storage):
     path = bags.write_bag(
         tmp_path / f"bag{SUFFIX.get(storage, '')}",
         bags.moving_scene(2),
@@ -178,12 +178,12 @@ def test_a_topic_is_chosen(tmp_path):
         assert [f.position for f in together] == list(range(6))
         with pytest.raises(BagError) as caught:
             recording.frames(["/lefd"])
-        assert "'/lefd' is no image topic of it; there is " + LEFT in str(caught.value)
+        assert "'/lefd' is no image topic of it; it has " + LEFT in str(caught.value)
         with pytest.raises(BagError, match=r"/said \(std_msgs/msg/String\) is no image topic"):
             recording.frames(["/said", LEFT])
 
 
-def test_of_many_topics_the_first_are_named(tmp_path):
+def test_an_error_names_the_first_of_many_topics(tmp_path):
     many = pixels(*((f"/camera_{number:02}", number) for number in range(60)))
     with Recording(bags.write(tmp_path / "bag", many)) as recording:
         with pytest.raises(BagError) as caught:
@@ -205,7 +205,7 @@ STAMPS = st.lists(
 
 @settings(max_examples=60)
 @given(STAMPS, st.sampled_from(HOW), st.integers(-1, 10), st.integers(-1, 10))
-def test_frames_come_by_time_then_by_topic_from_where_one_wants(
+def test_frames_are_sorted_by_time_and_topic_from_any_start(
     tmp_path_factory, values, how, start, stop
 ):
     folder = tmp_path_factory.mktemp("order")
@@ -222,7 +222,7 @@ def test_frames_come_by_time_then_by_topic_from_where_one_wants(
 
 @settings(max_examples=30)
 @given(st.lists(STAMPS, min_size=2, max_size=4), st.sampled_from(["mcap", "sqlite3"]))
-def test_files_that_overlap_are_put_in_order(tmp_path_factory, parts, storage):
+def test_frames_of_overlapping_files_are_sorted(tmp_path_factory, parts, storage):
     folder = tmp_path_factory.mktemp("split")
     path = bags.write_split(folder / "bag", [pixels(*part) for part in parts], storage=storage)
     expected = sorted(
@@ -237,7 +237,7 @@ def test_files_that_overlap_are_put_in_order(tmp_path_factory, parts, storage):
     shutil.rmtree(folder)
 
 
-def test_a_look_up_does_not_go_through_the_whole_recording(tmp_path, monkeypatch):
+def test_reading_one_frame_does_not_read_the_whole_recording(tmp_path, monkeypatch):
     number, minute = 200, 60_000_000_000
     values = [(TOPIC, place * minute) for place in range(number)]
     # A chunk for each; two are in the wrong order, and one carries the time of another day.
@@ -296,7 +296,7 @@ def test_files_without_metadata_go_by_their_numbers(tmp_path):
         assert [file.name for file in recording.files] == [f"part_{n}.mcap" for n in range(12)]
 
 
-def test_half_a_metadata_file_does_not_cost_the_recording(tmp_path):
+def test_a_recording_with_truncated_metadata_is_read(tmp_path):
     path = bags.write_bag(tmp_path / "bag", bags.moving_scene(3))
     whole, _ = read(path)
     bags.truncate(path / "metadata.yaml", 0.3)
@@ -305,7 +305,7 @@ def test_half_a_metadata_file_does_not_cost_the_recording(tmp_path):
     assert warning.startswith("bag: metadata.yaml cannot be read (")
 
 
-def test_a_file_that_is_missing_costs_only_its_own_messages(tmp_path):
+def test_a_missing_file_costs_only_its_own_messages(tmp_path):
     path = bags.write_split(tmp_path / "bag", [pixels((TOPIC, number)) for number in range(3)])
     (path / "part_1.mcap").unlink()
     frames, warnings = read(path)
@@ -322,7 +322,7 @@ def test_names_with_digits_that_are_no_numbers(tmp_path):
     assert [f.log_ns - START_NS for f in frames] == [0, 1, 2]
 
 
-def test_a_file_that_was_just_begun_does_not_cost_the_others(tmp_path):
+def test_an_empty_file_does_not_affect_the_others(tmp_path):
     path = bags.write_split(tmp_path / "bag", [pixels((TOPIC, number)) for number in range(2)])
     (path / "metadata.yaml").unlink()
     (path / "part_2.mcap").touch()
@@ -337,7 +337,7 @@ WHOLE = [{"compression": "zstd"}, {"compression": "lz4"}, {}, {"chunked": False}
 
 @settings(max_examples=60)
 @given(st.sampled_from(WHOLE), st.floats(0.0, 1.0, exclude_max=True))
-def test_of_a_file_that_breaks_off_all_that_is_whole_is_read(tmp_path_factory, how, keep):
+def test_complete_messages_of_a_truncated_file_are_read(tmp_path_factory, how, keep):
     folder = tmp_path_factory.mktemp("broken")
     recorded = bags.together(bags.camera(bags.moving_scene(8, (40, 30))), bags.words(8))
     path = bags.write(folder / "bag.mcap", recorded, storage="file", chunk_size=9000, **how)
@@ -360,7 +360,7 @@ def test_of_a_file_that_breaks_off_all_that_is_whole_is_read(tmp_path_factory, h
     shutil.rmtree(folder)
 
 
-def test_where_a_file_breaks_off_is_said(tmp_path):
+def test_a_warning_says_where_a_file_is_truncated(tmp_path):
     path = bags.write(
         tmp_path / "bag.mcap", bags.camera(bags.moving_scene(8)), storage="file", finished=False,
         chunk_size=1,
@@ -376,7 +376,7 @@ def test_where_a_file_breaks_off_is_said(tmp_path):
     )
 
 
-def test_of_a_chunk_that_breaks_off_the_messages_before_are_read(tmp_path):
+def test_complete_messages_of_a_truncated_chunk_are_read(tmp_path):
     for compression in ("", "zstd", "lz4"):
         path = tmp_path / f"{compression}.mcap"
         noise = np.random.default_rng(0).integers(0, 256, (6, 100, 100, 3), np.uint8)
@@ -437,7 +437,7 @@ def test_a_damaged_chunk_costs_only_its_own_messages(tmp_path, compression, inde
         assert seen(part) == seen(f for f in frames if f.log_ns >= start)
 
 
-def test_an_index_that_is_wrong_does_not_cost_the_messages(tmp_path):
+def test_messages_with_a_wrong_index_are_read(tmp_path):
     path = bags.write(tmp_path / "bag.mcap", bags.camera(bags.moving_scene(9)), storage="file")
     whole, _ = read(path)
     summary = path.read_bytes().rindex(b"sensor_msgs/msg/Image")
@@ -455,7 +455,9 @@ def test_an_index_that_is_wrong_does_not_cost_the_messages(tmp_path):
     count=st.integers(1, 40),
     cut=st.sampled_from([None, None, 0.9, 0.5]),
 )
-def test_damage_anywhere_is_said_or_changes_nothing(tmp_path_factory, kind, places, count, cut):
+def test_damage_anywhere_gives_a_warning_or_changes_nothing(
+    tmp_path_factory, kind, places, count, cut
+):
     """Whatever bytes a file has: frames, or a BagError; of a frame a picture, or EncodingError."""
     storage, compression = kind
     folder = tmp_path_factory.mktemp("damage")
@@ -485,7 +487,7 @@ def test_damage_anywhere_is_said_or_changes_nothing(tmp_path_factory, kind, plac
     shutil.rmtree(folder)
 
 
-def test_of_a_database_that_breaks_off_what_can_be_read_is_read(tmp_path):
+def test_readable_messages_of_a_truncated_database_are_read(tmp_path):
     path = bags.write_bag(tmp_path / "bag", bags.moving_scene(30), storage="sqlite3")
     whole, _ = read(path)
     bags.truncate(bags.storage_file(path), 0.6)
@@ -496,7 +498,7 @@ def test_of_a_database_that_breaks_off_what_can_be_read_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
-def test_what_a_killed_recorder_left_beside_its_database_is_used(tmp_path, mode):
+def test_the_journal_files_of_a_killed_recorder_are_used(tmp_path, mode):
     source = bags.write_bag(tmp_path / "source", bags.moving_scene(4), storage="sqlite3")
     whole, _ = read(source)
     database = bags.storage_file(source)
@@ -521,7 +523,7 @@ def test_what_a_killed_recorder_left_beside_its_database_is_used(tmp_path, mode)
 
 
 @pytest.mark.parametrize("keep", [0.99, 0.5, 5000])
-def test_a_ros_1_bag_that_was_not_closed_is_refused_with_what_helps(tmp_path, keep):
+def test_a_ros_1_bag_that_was_not_closed_is_refused_with_advice(tmp_path, keep):
     path = bags.write_bag(tmp_path / "old.bag", bags.moving_scene(40), storage="ros1")
     bags.truncate(path, keep)
     assert "cannot be read as a ROS 1 bag" in one_line(path)
@@ -532,23 +534,23 @@ def test_a_ros_1_bag_that_was_not_closed_is_refused_with_what_helps(tmp_path, ke
 @pytest.mark.parametrize("places", [[0.7], [0.2, 0.21, 0.6]])
 def test_damage_in_a_ros_1_bag_costs_only_what_is_damaged(tmp_path, compression, places):
     path = bags.write_bag(
-        tmp_path / "old.bag", bags.moving_scene(120), storage="ros1", compression=compression
+        tmp_path / "old.bag", bags.moving_scene(72), storage="ros1", compression=compression
     )
     whole, _ = read(path)
     for place in places:
         bags.damage(path, int(path.stat().st_size * place), 2000)
     frames, warnings = read(path)
-    assert len(frames) + len(warnings) == 120
+    assert len(frames) + len(warnings) == 72
     # Each of its chunks has about 18 messages.
     assert len(warnings) < 20 * len(places) and "old.bag: is damaged (" in warnings[0]
     by_position = {f.position: f for f in whole}
     assert all(f.data == by_position[f.position].data for f in frames)
-    for start in (f.log_ns for f in whole[::30]):
+    for start in (f.log_ns for f in whole[::18]):
         part, _ = read(path, start_ns=start)
         assert seen(part) == seen(f for f in frames if f.log_ns >= start)
 
 
-def test_a_ros_1_bag_that_is_damaged_everywhere_is_given_up(tmp_path):
+def test_reading_a_ros_1_bag_with_too_much_damage_stops(tmp_path):
     path = bags.write_bag(
         tmp_path / "old.bag", bags.moving_scene(400), storage="ros1", compression="lz4"
     )
@@ -612,7 +614,7 @@ def test_one_broken_message_costs_only_itself(tmp_path, storage):
     assert frames[2].image().shape == (120, 160, 3)
 
 
-def test_a_ros_1_message_that_is_none_keeps_its_place(tmp_path):
+def test_a_broken_ros_1_message_keeps_its_position(tmp_path):
     good = bytes(bags.STORE.cdr_to_ros1(bags.image(np.ones((2, 2, 3), np.uint8), 5), bags.IMAGE))
     with rosbag1.Writer(tmp_path / "old.bag") as writer:
         connection = writer.add_connection(TOPIC, bags.IMAGE, typestore=bags.ROS1)
@@ -629,7 +631,7 @@ def test_a_ros_1_message_that_is_none_keeps_its_place(tmp_path):
 # -- what is no recording --------------------------------------------------------------------------
 
 
-def test_what_is_no_recording_is_said_in_a_line(tmp_path):
+def test_a_path_without_a_recording_is_reported_in_one_line(tmp_path):
     assert "there is no such file or folder; expected a folder of rosbag2" in one_line(
         tmp_path / "missing"
     )
@@ -651,7 +653,7 @@ def test_what_is_no_recording_is_said_in_a_line(tmp_path):
 def test_a_recording_without_images_is_refused_with_its_topics(tmp_path, storage):
     suffix = SUFFIX.get(storage, "")
     empty = bags.write(tmp_path / f"empty{suffix}", [], storage=storage)
-    assert "there are no messages in this recording" in one_line(empty)
+    assert "this recording contains no messages" in one_line(empty)
     other = bags.write(
         tmp_path / f"other{suffix}", bags.together(bags.words(2), bags.wheels(1)), storage=storage
     )
@@ -661,7 +663,7 @@ def test_a_recording_without_images_is_refused_with_its_topics(tmp_path, storage
     )
 
 
-def test_a_camera_that_said_nothing_is_named(tmp_path):
+def test_a_topic_without_messages_is_named(tmp_path):
     path = bags.write(tmp_path / "bag", bags.together(bags.words(1), pixels((TOPIC, 5))),
                       storage="sqlite3")  # fmt: skip
     database = sqlite3.connect(bags.storage_file(path))
@@ -714,7 +716,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, storage):
     assert count == 200 and peak < 20_000_000
 
 
-def test_a_large_attachment_is_passed_over(tmp_path):
+def test_a_large_attachment_is_skipped(tmp_path):
     with (tmp_path / "bag.mcap").open("wb") as file:
         writer = McapWriter(file, index_types=IndexType.NONE, use_statistics=False)
         writer.start(profile="ros2")

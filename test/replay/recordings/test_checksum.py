@@ -25,7 +25,7 @@ def large(tmp_path_factory):
 
 
 @pytest.mark.parametrize("start", [0, (1 << 20) - 1, 123_456_789, LARGE // 2, LARGE - (1 << 20)])
-def test_what_is_changed_for_a_while_or_at_the_ends_is_seen(large, start):
+def test_longer_changes_and_changes_at_the_ends_are_detected(large, start):
     before = checksum(large)
     at_an_end = start < 1 << 20 or start >= LARGE - (1 << 20)
     length = 1 if at_an_end else LARGE // BETWEEN + BLOCK
@@ -50,7 +50,7 @@ def test_every_byte_of_a_small_file_counts(tmp_path):
     assert len(found) == 11
 
 
-def test_however_large_a_file_is_little_of_it_is_read(tmp_path):
+def test_only_a_little_of_a_large_file_is_read(tmp_path):
     path = tmp_path / "file"
     with path.open("wb") as file:
         # So much is not read in a lifetime of tests.
@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_read_has_no_checksum(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-def test_pictures_that_are_replaced_in_place_are_noticed(tmp_path, storage):
+def test_replaced_images_are_detected(tmp_path, storage):
     frames = list(bags.moving_scene(6))
     bag = bags.write_bag(tmp_path / "drive", frames, storage=storage)
     replay(bag, tmp_path / "out")

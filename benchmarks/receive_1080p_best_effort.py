@@ -39,10 +39,11 @@ time.sleep(1.0)
 RECEIVER = """
 import json, sys, rclpy
 from rclpy.executors import ExternalShutdownException
-from deep_perception.ros.image_input import Camera
+from deep_perception.ros.image_input import ImageInput
+from deep_perception.ros.latest import Latest
 from deep_perception.settings import RosSettings
 rclpy.init(); node = rclpy.create_node('receiver')
-camera = Camera(node, RosSettings())
+camera = ImageInput(node=node, name="", settings=RosSettings(), frames=Latest())
 try:
     rclpy.spin(node)
 except (KeyboardInterrupt, ExternalShutdownException):

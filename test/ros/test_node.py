@@ -7,12 +7,10 @@ import time
 import cv2
 import numpy as np
 import pytest
-from rcl_interfaces.srv import DescribeParameters, GetParameters
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
-from deep_perception.settings.options import options
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
 from support.graph import LATCHED, UNWATCHED, Diagnostics
@@ -224,39 +222,6 @@ def test_frames_between_keyframes_are_left_alone(graph, camera, detections, diag
     )
     graph.analysed(camera, detections, later)
     assert soon.header not in [each.header for each in detections]
-
-
-def test_every_setting_is_a_parameter_with_its_range(graph, node):
-    names = [option.name for option in options()]
-    request = DescribeParameters.Request(names=names)
-    described = graph.call(DescribeParameters, "/analyzer/describe_parameters", request)
-    values = graph.call(
-        GetParameters, "/analyzer/get_parameters", GetParameters.Request(names=names)
-    ).values
-    assert len(described.descriptors) == len(values) == len(names)
-    for option, descriptor in zip(options(), described.descriptors, strict=True):
-        assert option.help in descriptor.description
-        assert descriptor.read_only == (option.name in ("ros.cameras", "ros.autostart"))
-        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
-        assert bool(ranges) == (option.at_least is not None or option.at_most is not None)
-        if ranges and option.at_least is not None:
-            assert ranges[0].from_value == option.at_least
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
-    [
-        # outside of its range, not a choice, fixed while configured, fixed at the start
-        ("points.grid_rows", 0, "points.grid_rows"),
-        ("sweep.overlap", "clip", "expected one of allow, trim, skip"),
-        ("segmenter.backend", "sam2", "segmenter.backend is fixed while the node is configured"),
-        ("ros.cameras", "front", "read-only"),
-    ],
-)
-def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, reason):
-    result = graph.set_parameter("/analyzer", name, value)
-    assert not result.successful
-    assert reason in result.reason
 
 
 def test_a_parameter_takes_effect_at_the_next_keyframe(graph, camera, detections):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters
 from sensor_msgs.msg import CompressedImage, Image
 
 from deep_perception.settings.options import options
@@ -76,6 +76,39 @@ def test_a_set_with_one_bad_value_is_refused_as_a_whole(graph, node, values, bad
     assert reason in result.reason
     assert str(values()) == str(before)
     assert node.is_running
+
+
+def test_every_setting_is_a_parameter_with_its_range(graph, node):
+    names = [option.name for option in options()]
+    request = DescribeParameters.Request(names=names)
+    described = graph.call(DescribeParameters, f"{NODE}/describe_parameters", request)
+    values = graph.call(
+        GetParameters, f"{NODE}/get_parameters", GetParameters.Request(names=names)
+    ).values
+    assert len(described.descriptors) == len(values) == len(names)
+    for option, descriptor in zip(options(), described.descriptors, strict=True):
+        assert option.help in descriptor.description
+        assert descriptor.read_only == (option.name in ("ros.cameras", "ros.autostart"))
+        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+        assert bool(ranges) == (option.at_least is not None or option.at_most is not None)
+        if ranges and option.at_least is not None:
+            assert ranges[0].from_value == option.at_least
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        # outside of its range, not a choice, fixed while configured, fixed at the start
+        ("points.grid_rows", 0, "points.grid_rows"),
+        ("sweep.overlap", "clip", "expected one of allow, trim, skip"),
+        ("segmenter.backend", "sam2", "segmenter.backend is fixed while the node is configured"),
+        ("ros.cameras", "front", "read-only"),
+    ],
+)
+def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, reason):
+    result = graph.set_parameter(NODE, name, value)
+    assert not result.successful
+    assert reason in result.reason
 
 
 def test_a_good_set_is_taken_as_a_whole_and_has_its_effect(graph, scenes, camera):

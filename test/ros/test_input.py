@@ -19,14 +19,14 @@ OFTEN = {"ros.diagnostics_period_s": 0.1}
 SOON = {"ros.input_timeout_s": 1.0, **OFTEN}
 
 
-def picture(width=320):
+def camera_image(width=320):
     image = np.full((240, width, 3), (190, 190, 190), np.uint8)
     image[40:150, 60:180] = (30, 30, 200)
     return image
 
 
 def compressed(graph, extension=".jpg", format_="bgr8; jpeg compressed bgr8"):
-    _, data = cv2.imencode(extension, picture())
+    _, data = cv2.imencode(extension, camera_image())
     message = CompressedImage(format=format_)
     message.data.frombytes(data.tobytes())
     return graph.stamp(message)
@@ -69,7 +69,7 @@ def test_raw_is_preferred_when_both_are_published(graph, start_node):
     raw = graph.publisher(Image, "/both/image", matched=False)
     start_node(remaps=["__ns:=/both"])
     detections = graph.listen(Detection2DArray, "/both/analyzer/detections")
-    assert graph.analysed(raw, detections, graph.image(picture())).detections
+    assert graph.analysed(raw, detections, graph.image(camera_image())).detections
     assert jpeg.get_subscription_count() == 0
 
 
@@ -90,7 +90,7 @@ def test_silence_names_the_nearest_image_topic(graph, start_node):
         "/robot/front/image_raw has no publisher; the nearest image topic is "
         "/robot/front_camera/image_raw: remap with -r image:=/robot/front_camera/image_raw"
     )
-    graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")
+    graph.until(lambda: diagnostics.reports(expected), lambda: f"{expected}; {diagnostics.last()}")
     diagnostics.wait_for_new(5)
     assert node.log.count(expected) == 1
 
@@ -100,7 +100,7 @@ def test_silence_names_a_wrong_type(graph, start_node):
     start_node(remaps=["__ns:=/wrong"], **SOON)
     diagnostics = Diagnostics(graph, "/wrong/analyzer")
     expected = "/wrong/image carries std_msgs/msg/String, expected sensor_msgs/msg/Image"
-    graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")
+    graph.until(lambda: diagnostics.reports(expected), lambda: f"{expected}; {diagnostics.last()}")
 
 
 def test_silence_names_incompatible_qos(graph, start_node):
@@ -109,8 +109,8 @@ def test_silence_names_incompatible_qos(graph, start_node):
     diagnostics = Diagnostics(graph, "/qos/analyzer")
     graph.publish_until(
         camera,
-        lambda: graph.image(picture()),
-        lambda: diagnostics.says("set ros.reliability to best_effort"),
+        lambda: graph.image(camera_image()),
+        lambda: diagnostics.reports("set ros.reliability to best_effort"),
         "the explanation",
     )
 
@@ -125,7 +125,7 @@ def test_silence_names_the_other_transport(graph, start_node, transport, kind, t
         remaps=["__ns:=/other", f"__node:={transport}"], **SOON, **{"ros.transport": transport}
     )
     diagnostics = Diagnostics(graph, f"/other/{transport}")
-    graph.until(lambda: diagnostics.says("set ros.transport to auto"), "the explanation")
+    graph.until(lambda: diagnostics.reports("set ros.transport to auto"), "the explanation")
     graph.node.destroy_publisher(publisher)
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 NODE = "/set/analyzer"
 
 
-def picture():
+def camera_image():
     image = np.full((120, 160, 3), (190, 190, 190), np.uint8)
     image[20:60, 20:80] = (30, 30, 200)
     image[70:110, 90:150] = (30, 160, 30)
@@ -112,12 +112,12 @@ def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, re
 
 
 def test_a_good_set_is_taken_as_a_whole_and_has_its_effect(graph, scenes, camera):
-    default = graph.analysed(camera, scenes, graph.image(picture()))
+    default = graph.analysed(camera, scenes, graph.image(camera_image()))
     assert len(default.regions) > 2
     changes = [("points.sources", "grid"), ("sweep.max_regions", 2)]
     assert graph.set_parameters(NODE, changes).successful
     try:
-        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        scene = graph.analysed(camera, scenes, graph.image(camera_image()))
         assert {region.source for region in scene.regions} == {"grid"}
         assert len(scene.regions) == 2
     finally:
@@ -127,7 +127,7 @@ def test_a_good_set_is_taken_as_a_whole_and_has_its_effect(graph, scenes, camera
 
 def test_of_the_reuse_of_descriptions(graph, scenes, camera):
     def statuses():
-        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        scene = graph.analysed(camera, scenes, graph.image(camera_image()))
         return {region.status for region in scene.regions}
 
     statuses()
@@ -142,7 +142,7 @@ def test_of_the_reuse_of_descriptions(graph, scenes, camera):
 def test_of_keyframes(graph, scenes, camera):
     """An unchanged view some seconds later is no keyframe, until the mode makes it one."""
     diagnostics = Diagnostics(graph, NODE)
-    sent = graph.image(picture())
+    sent = graph.image(camera_image())
     graph.analysed(camera, scenes, sent)
 
     stamps = iter(range(sent.header.stamp.sec + 2, sent.header.stamp.sec + 29))
@@ -150,7 +150,7 @@ def test_of_keyframes(graph, scenes, camera):
     published = []
 
     def later():
-        message = graph.image(picture())
+        message = graph.image(camera_image())
         message.header.stamp.sec = next(stamps)
         published.append(message.header.stamp.sec)
         return message
@@ -176,11 +176,11 @@ def test_of_keyframes(graph, scenes, camera):
 
 
 def test_of_outputs(graph, camera):
-    pictures = graph.listen(CompressedImage, f"{NODE}/annotated/compressed")
+    images = graph.listen(CompressedImage, f"{NODE}/annotated/compressed")
     sizes = []
     for quality in (90, 5):
         assert graph.set_parameter(NODE, "output.jpeg_quality", quality).successful
-        jpeg = graph.analysed(camera, pictures, graph.image(picture()))
+        jpeg = graph.analysed(camera, images, graph.image(camera_image()))
         sizes.append(len(jpeg.data))
     assert sizes[1] < 0.8 * sizes[0]
 
@@ -188,9 +188,9 @@ def test_of_outputs(graph, camera):
 def test_of_the_watch_over_the_input(graph, node):
     diagnostics = Diagnostics(graph, NODE)
     graph.until(lambda: diagnostics.last(), "the diagnostics")
-    assert not diagnostics.says("no image")
+    assert not diagnostics.reports("no image")
     assert graph.set_parameter(NODE, "ros.input_timeout_s", 0.5).successful
-    graph.until(lambda: diagnostics.says("no image for 0.5 s"), "the new timeout")
+    graph.until(lambda: diagnostics.reports("no image for 0.5 s"), "the new timeout")
 
 
 def test_of_the_diagnostics(graph, node):
@@ -233,4 +233,4 @@ def test_what_is_loaded_can_be_changed_while_the_node_is_unconfigured(graph, sta
     assert change(Transition.TRANSITION_ACTIVATE)
     scenes = graph.listen(DescribedRegionArray, f"{name}/regions", LATCHED)
     camera = graph.publisher(Image, "/reload/image")
-    assert graph.analysed(camera, scenes, graph.image(picture())).segmenter == "superpixels"
+    assert graph.analysed(camera, scenes, graph.image(camera_image())).segmenter == "superpixels"

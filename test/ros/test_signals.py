@@ -7,7 +7,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion
-from support.actors import picture
+from support.actors import camera_image
 from support.graph import UNWATCHED
 
 pytestmark = pytest.mark.ros
@@ -68,7 +68,10 @@ def test_a_signal_in_the_middle_of_a_frame(graph, start_node, backends, backend,
     )
     camera = graph.publisher(Image, "/ended/image")
     graph.publish_until(
-        camera, lambda: graph.image(picture(1)), lambda: "in hand" in node.log, "a frame in hand"
+        camera,
+        lambda: graph.image(camera_image(1)),
+        lambda: "in hand" in node.log,
+        "a frame in hand",
     )
     started_s = time.monotonic()
     node.send_signal(number)
@@ -95,7 +98,7 @@ def test_a_frame_in_hand_does_not_hold_up_the_end(graph, start_node, backends):
     )
     updates = graph.listen(DescribedRegion, "/slow/analyzer/region_updates")
     camera = graph.publisher(Image, "/slow/image")
-    sent = graph.image(picture(1))
+    sent = graph.image(camera_image(1))
     graph.publish_until(camera, lambda: sent, lambda: updates, "the first region")
     started_s = time.monotonic()
     assert node.stop() == 0

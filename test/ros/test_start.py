@@ -16,7 +16,7 @@ OFTEN = {"ros.diagnostics_period_s": 0.1}
 SOON = {"ros.input_timeout_s": 1.0, **OFTEN}
 
 
-def picture(width=320):
+def camera_image(width=320):
     image = np.full((240, width, 3), (190, 190, 190), np.uint8)
     image[40:150, 60:180] = (30, 30, 200)
     return image
@@ -46,7 +46,7 @@ def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
     )
     scenes = graph.listen(DescribedRegionArray, "/bare/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/bare/image")
-    message = graph.image(picture())
+    message = graph.image(camera_image())
     message.header.stamp.sec = message.header.stamp.nanosec = 0
     graph.publish_until(
         camera, lambda: message, lambda: len(scenes) >= 3, "three scenes", period_s=0.03
@@ -65,11 +65,11 @@ def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     detections = graph.listen(Detection2DArray, "/fast/analyzer/detections", 100)
     diagnostics = Diagnostics(graph, "/fast/analyzer")
     camera = graph.publisher(Image, "/fast/image")
-    graph.analysed(camera, detections, graph.image(picture()))
+    graph.analysed(camera, detections, graph.image(camera_image()))
     (tmp_path / "gate").touch()
     graph.publish_until(
         camera,
-        lambda: graph.image(picture()),
+        lambda: graph.image(camera_image()),
         lambda: (tmp_path / "in_hand").exists(),
         "a frame in hand",
     )
@@ -78,7 +78,7 @@ def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     burst = []
 
     def next_of_burst():
-        burst.append(graph.image(picture()))
+        burst.append(graph.image(camera_image()))
         return burst[-1]
 
     graph.publish_until(
@@ -150,7 +150,10 @@ def test_the_node_outlives_a_failing_frame_and_a_failing_describer(graph, start_
     camera = graph.publisher(Image, "/broken/image")
 
     scene = graph.publish_until(
-        camera, lambda: graph.image(picture()), lambda: scenes, "a scene after the failing frames"
+        camera,
+        lambda: graph.image(camera_image()),
+        lambda: scenes,
+        "a scene after the failing frames",
     )[0]
     assert "a frame could not be analysed: RuntimeError: out of memory" in node.log
     assert "a frame could not be analysed: SystemExit: a library that thinks" in node.log
@@ -175,7 +178,7 @@ def test_the_same_failure_of_every_keyframe_is_one_line(graph, start_node, backe
     diagnostics = Diagnostics(graph, "/numbered/analyzer")
     camera = graph.publisher(Image, "/numbered/image")
     for _ in range(4):
-        graph.analysed(camera, detections, graph.image(picture()))
+        graph.analysed(camera, detections, graph.image(camera_image()))
         diagnostics.wait_for_new(2)
     assert node.log.count("timed out") == 1
 
@@ -195,7 +198,7 @@ def test_every_scene_has_the_warning_of_a_fallback(graph, start_node):
     detections = graph.listen(Detection2DArray, "/fallback/analyzer/detections")
     camera = graph.publisher(Image, "/fallback/image")
     for _ in range(2):
-        sent = graph.image(picture())
+        sent = graph.image(camera_image())
         graph.analysed(camera, detections, sent)
         scene = graph.answer(scenes, sent)
         assert scene.segmenter == "superpixels"

@@ -207,7 +207,7 @@ class Graph:
         """The message of a list that has the header of what was sent."""
 
         def find():
-            return next((each for each in received if each.header == sent.header), None)
+            return next((message for message in received if message.header == sent.header), None)
 
         return self.until(find, what, patience)
 
@@ -222,7 +222,7 @@ class Graph:
         def answer():
             nonlocal due
             for header in sent:
-                found = next((each for each in received if each.header == header), None)
+                found = next((message for message in received if message.header == header), None)
                 if found is not None:
                     return found
             if time.monotonic() >= due:
@@ -268,7 +268,7 @@ class Diagnostics:
                     return status
         return None
 
-    def says(self, text, name="input"):
+    def reports(self, text, name="input"):
         status = self.last(name)
         return status is not None and text in status.message
 

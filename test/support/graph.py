@@ -29,10 +29,11 @@ LASTING = {
     "python_path": str(Path(__file__).parents[1]),
     "describer.backend": "support.lasting_words:Lasting",
 }
-# No test that does not ask for it gets a report that images are missing.
+# For all tests but those about missing images: a report of them would depend on the machine.
 UNWATCHED = {"ros.input_timeout_s": 600.0}
-__all__ = ["LASTING", "LATCHED", "PATIENCE_S", "UNWATCHED", "Diagnostics", "Graph", "NodeProcess"]
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+__all__ = ["LASTING", "LATCHED", "PATIENCE_S", "UNWATCHED", "Diagnostics", "Graph", "NodeProcess"]
 
 
 class Graph:

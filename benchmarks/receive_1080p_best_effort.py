@@ -45,7 +45,7 @@ from deep_perception.ros.image_input import ImageInput
 from deep_perception.ros.latest import Latest
 from deep_perception.settings import RosSettings
 rclpy.init(); node = rclpy.create_node('receiver')
-camera = ImageInput(node, "", RosSettings(), Latest())
+camera = ImageInput(node=node, name="", settings=RosSettings(), frames=Latest())
 try:
     rclpy.spin(node)
 except (KeyboardInterrupt, ExternalShutdownException):

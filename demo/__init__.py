@@ -1,1 +1,1 @@
-"""``make demo``: a recording, the node, and a consumer, in three processes over DDS."""
+"""``make demo``: a player of a recording, the node and a receiver, connected over DDS."""

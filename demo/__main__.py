@@ -1,4 +1,4 @@
-"""The demo: record, play into the node over DDS, receive, check, and say what was seen."""
+"""The demo: record, play into the node over DDS, receive, check, and print the results."""
 
 from __future__ import annotations
 
@@ -19,40 +19,38 @@ import numpy as np
 
 from deep_perception import images
 from demo import recording
-from demo.receive import Findings
+from demo.receive import IDLE_WITHIN_S, Findings
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo_output"
-# At even intervals: the overview picks one picture of each photograph by their number.
+# Keyframes at even intervals, for the overview picks one image of each photograph by its number.
 KEYFRAMES = ("-p", "keyframes.min_interval_s:=0.5", "-p", "keyframes.mode:=interval")
 NODE_ARGUMENTS = ("--ros-args", "-r", f"image:={recording.TOPIC}", *KEYFRAMES)
 
 
 def main() -> int:
-    """0 when everything that came was right."""
+    """Run the demo; returns 0 if all messages were received and right."""
     started = time.monotonic()
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
-    _say("[1/3] recording a camera that moves over photographs")
+    _print("[1/3] recording a camera that moves over photographs")
     photographs = sorted((ROOT / "test" / "data").glob("*.jpg"))
     frames = recording.write(OUTPUT / "recording", photographs)
     recorded_s = time.monotonic() - started
-    _say(f"[2/3] playing {frames / recording.RATE_HZ:.0f} s into the node over DDS")
+    _print(f"[2/3] playing {frames / recording.RATE_HZ:.0f} s into the node over DDS")
     with (OUTPUT / "node.log").open("w") as log:
         node = _start("deep_perception.ros", *NODE_ARGUMENTS, stderr=log)
         receiver = _start("demo.receive", str(OUTPUT), stdout=subprocess.PIPE)
-        # Both must be there before the first frame is played.
+        # Playing starts once the node and the receiver have subscribed.
         played = _start("demo.play", str(OUTPUT / "recording"), "2").wait()
         if played != 0:
             node.kill()
             receiver.kill()
-            _say(f"nothing was played; the node's log: {OUTPUT / 'node.log'}")
+            _print(f"nothing was played; the node's log: {OUTPUT / 'node.log'}")
             return 1
-        # The last frames are still being analysed.
-        time.sleep(2.0)
         findings = _stop(receiver)
         node_rc = _stop_node(node)
-    _say("[3/3] checking what came out")
+    _print("[3/3] checking what came out")
     _overview(sorted((OUTPUT / "images").glob("keyframe_*.png")), len(photographs))
     total_s = time.monotonic() - started
     problems = _problems(findings, node_rc)
@@ -61,7 +59,7 @@ def main() -> int:
 
 
 def _start(module: str, *arguments: str, **streams: Any) -> subprocess.Popen[str]:
-    # A domain of its own: a robot on this machine must not mix in.
+    # The demo has a domain of its own, so that it receives nothing of a robot on this machine.
     environment = {**os.environ, "ROS_DOMAIN_ID": str(50 + os.getpid() % 50)}
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.Popen(command, cwd=ROOT, text=True, env=environment, **streams)
@@ -69,7 +67,7 @@ def _start(module: str, *arguments: str, **streams: Any) -> subprocess.Popen[str
 
 def _stop(receiver: subprocess.Popen[str]) -> dict[str, Any]:
     receiver.send_signal(signal.SIGINT)
-    output, _ = receiver.communicate(timeout=30)
+    output, _ = receiver.communicate(timeout=2 * IDLE_WITHIN_S)
     try:
         return dict(json.loads(output))
     except json.JSONDecodeError:
@@ -79,7 +77,7 @@ def _stop(receiver: subprocess.Popen[str]) -> dict[str, Any]:
 
 def _stop_node(node: subprocess.Popen[str]) -> int:
     node.send_signal(signal.SIGINT)
-    return node.wait(timeout=30)
+    return node.wait(timeout=IDLE_WITHIN_S)
 
 
 def _problems(findings: dict[str, Any], node_rc: int) -> list[str]:
@@ -88,20 +86,22 @@ def _problems(findings: dict[str, Any], node_rc: int) -> list[str]:
         problems.append(f"the node ended with exit code {node_rc}")
     counts = [findings[key] for key in ("detections", "scenes", "annotated")]
     if min(counts) == 0 or len(set(counts)) != 1:
-        problems.append(f"detections, scenes and annotated pictures differ in number: {counts}")
+        problems.append(f"detections, scenes and annotated images differ in number: {counts}")
     if findings["updates"] != findings["regions"]:
         problems.append(f"{findings['updates']} updates of {findings['regions']} regions")
     if findings["described"] != findings["regions"]:
-        problems.append(f"{findings['regions'] - findings['described']} regions have no words")
+        problems.append(
+            f"{findings['regions'] - findings['described']} regions have no description"
+        )
     return problems
 
 
-def _overview(pictures: Sequence[Path], photographs: int) -> None:
-    """One annotated picture of each photograph, side by side."""
-    if not pictures:
+def _overview(paths: Sequence[Path], photographs: int) -> None:
+    """Write one annotated image of each photograph, side by side."""
+    if not paths:
         return
-    step = len(pictures) / photographs
-    chosen = [pictures[int((number + 0.5) * step)] for number in range(photographs)]
+    step = len(paths) / photographs
+    chosen = [paths[int((number + 0.5) * step)] for number in range(photographs)]
     tiles = [images.shrink(images.load(path), 720, 540) for path in chosen]
     rows = [np.hstack(tiles[first : first + 2]) for first in range(0, len(tiles) - 1, 2)]
     cv2.imwrite(str(OUTPUT / "overview.png"), np.vstack(rows))
@@ -117,29 +117,29 @@ def _report(
     latencies = sorted(findings["latencies_s"]) or [0.0]
     coverage = statistics.mean(findings["coverages"] or [0.0])
     scenes = max(1, findings["scenes"])
-    words = findings["words"] or ["nothing"]
+    largest = findings["largest"] or ["none"]
     checks = "all checks passed" if not problems else f"{len(problems)} PROBLEMS"
     for line in (
         f"recording   {frames} frames {recording.WIDTH}x{recording.HEIGHT} at {recording.RATE_HZ} "
         f"Hz, written in {recorded_s:.1f} s",
         f"received    {findings['frames']} camera frames, {findings['detections']} detection "
-        f"arrays, {findings['annotated']} annotated pictures",
-        f"regions     {findings['regions'] / scenes:.0f} a scene, {100 * coverage:.0f} % of the "
-        f"picture, {findings['described']} of {findings['regions']} described",
+        f"arrays, {findings['annotated']} annotated images",
+        f"regions     {findings['regions'] / scenes:.0f} per scene, {100 * coverage:.0f} % of the "
+        f"frame, {findings['described']} of {findings['regions']} described",
         f"latency     camera frame -> detections: median {statistics.median(latencies):.2f} s, "
         f"worst {latencies[-1]:.2f} s",
-        f"largest     first scene: {words[0]}",
-        f"largest     last scene:  {words[-1]}",
-        f"checks      {checks} (headers, boxes, masks, areas, words)",
-        f"pictures    {OUTPUT}/overview.png and {OUTPUT}/images/",
+        f"largest     first scene: {largest[0]}",
+        f"largest     last scene:  {largest[-1]}",
+        f"checks      {checks} (headers, bounding boxes, masks, areas, descriptions)",
+        f"images      {OUTPUT}/overview.png and {OUTPUT}/images/",
         f"reports     {OUTPUT}/texts/   messages as a bag: {OUTPUT}/messages/",
         f"time        {total_s:.0f} s",
         *problems[:10],
     ):
-        _say(line)
+        _print(line)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,7 @@
-"""Play a bag's image topic with its own timing: ``python -m demo.play BAG SUBSCRIBERS``."""
+"""Play a bag's image topic with its own timing: ``python -m demo.play BAG SUBSCRIPTIONS``.
+
+Playing starts once the topic has that many subscriptions.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ from sensor_msgs.msg import Image
 
 from demo.recording import TOPIC
 
-WAIT_FOR_SUBSCRIBERS_S = 60.0
+WAIT_FOR_SUBSCRIPTIONS_S = 120.0
 
 
 def main() -> int:
-    """0 when all was played, 1 when nobody subscribed."""
-    bag, subscribers = Path(sys.argv[1]), int(sys.argv[2])
+    """Play the bag; returns 1 if there are too few subscriptions for too long."""
+    bag, subscriptions = Path(sys.argv[1]), int(sys.argv[2])
     rclpy.init()
     node = rclpy.create_node("player")
     publisher = node.create_publisher(Image, TOPIC, QoSProfile(depth=5))
-    deadline = time.monotonic() + WAIT_FOR_SUBSCRIBERS_S
-    while publisher.get_subscription_count() < subscribers:
+    deadline = time.monotonic() + WAIT_FOR_SUBSCRIPTIONS_S
+    while publisher.get_subscription_count() < subscriptions:
         if time.monotonic() > deadline:
-            node.get_logger().fatal(f"nobody subscribed to {TOPIC}")
+            node.get_logger().fatal(f"{TOPIC} has fewer than {subscriptions} subscriptions")
             return 1
         rclpy.spin_once(node, timeout_sec=0.05)
     with Reader(bag) as reader:

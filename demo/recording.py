@@ -1,4 +1,4 @@
-"""A rosbag2 of a camera that moves over photographs: pan, zoom and changing light."""
+"""Write a bag of a camera that moves over photographs: pan, zoom and changing light."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from rosbags.typesys import Stores, get_typestore
 
 TOPIC, FRAME_ID = "/camera/image_raw", "camera_optical_frame"
 WIDTH, HEIGHT, RATE_HZ = 960, 720, 10
-SECONDS_A_PHOTOGRAPH = 3.0
-# A plausible date, fixed: the same recording on every machine.
-START_NS = 1_767_225_600_000_000_000
+SECONDS_PER_PHOTOGRAPH = 3.0
+NANOSECONDS = 1_000_000_000
+# A fixed date makes the recording the same on every machine.
+START_NS = 1_767_225_600 * NANOSECONDS
 
 
 def write(bag: Path, photographs: list[Path]) -> int:
-    """Write the recording (mcap) into a folder that does not exist yet; returns its frames."""
+    """Write the bag (mcap) into a folder that does not exist yet; returns the number of frames."""
     store = get_typestore(Stores.ROS2_JAZZY)
     image_type = store.types["sensor_msgs/msg/Image"]
     header_type = store.types["std_msgs/msg/Header"]
@@ -29,9 +30,9 @@ def write(bag: Path, photographs: list[Path]) -> int:
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection(TOPIC, image_type.__msgtype__, typestore=store)
         for frames, frame in enumerate(_camera(photographs), start=1):
-            stamp = START_NS + (frames - 1) * 1_000_000_000 // RATE_HZ
+            stamp = START_NS + (frames - 1) * NANOSECONDS // RATE_HZ
             message = image_type(
-                header=header_type(time_type(*divmod(stamp, 1_000_000_000)), FRAME_ID),
+                header=header_type(time_type(*divmod(stamp, NANOSECONDS)), FRAME_ID),
                 height=HEIGHT,
                 width=WIDTH,
                 encoding="bgr8",
@@ -45,28 +46,28 @@ def write(bag: Path, photographs: list[Path]) -> int:
 
 
 def _camera(photographs: list[Path]) -> Iterator[NDArray[np.uint8]]:
-    count = round(SECONDS_A_PHOTOGRAPH * RATE_HZ)
-    for number, photograph in enumerate(photographs):
-        picture = cv2.imread(str(photograph))
-        if picture is None:
-            raise FileNotFoundError(f"{photograph}: cannot be read")
+    count = round(SECONDS_PER_PHOTOGRAPH * RATE_HZ)
+    for number, path in enumerate(photographs):
+        photograph = cv2.imread(str(path))
+        if photograph is None:
+            raise FileNotFoundError(f"{path}: cannot be read")
         for step in range(count):
-            yield _view(np.asarray(picture, np.uint8), number, step / (count - 1))
+            yield _view(np.asarray(photograph, np.uint8), number, step / (count - 1))
 
 
-def _view(picture: NDArray[np.uint8], number: int, time: float) -> NDArray[np.uint8]:
-    """What the camera sees at ``time`` 0..1: a window of the picture that moves and grows."""
-    height, width = picture.shape[:2]
+def _view(photograph: NDArray[np.uint8], number: int, time: float) -> NDArray[np.uint8]:
+    """The frame at ``time`` 0..1: a window that moves over the photograph and grows or shrinks."""
+    height, width = photograph.shape[:2]
     widest = min(width, height * WIDTH / HEIGHT)
     ease = (1 - math.cos(math.pi * time)) / 2
     inward = number % 2 == 0
     span = widest * (1.0 - 0.28 * (ease if inward else 1 - ease))
     scale = WIDTH / span
-    # The centre pans across what the window leaves free.
+    # The window pans across the rest of the photograph.
     free_x, free_y = width - span, height - span * HEIGHT / WIDTH
     x = free_x * (0.5 + 0.5 * math.sin(math.pi * (time - 0.5)))
     y = free_y * (0.25 + 0.25 * math.cos(2 * math.pi * time))
     view = np.array([[scale, 0, -x * scale], [0, scale, -y * scale]])
-    frame = cv2.warpAffine(picture, view, (WIDTH, HEIGHT), flags=cv2.INTER_LANCZOS4)
+    frame = cv2.warpAffine(photograph, view, (WIDTH, HEIGHT), flags=cv2.INTER_LANCZOS4)
     brightness = 1.0 + 0.12 * math.sin(2 * math.pi * time)
     return np.clip(frame * brightness, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The analyzer node for one camera. `ros2 launch deep_perception analyzer.launch.py --show-args`"""
+"""Start the analyzer node. `ros2 launch deep_perception analyzer.launch.py --show-args`"""
 
 import os
 from pathlib import Path
@@ -17,22 +17,22 @@ FASTDDS_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 
 
 def _check_params_file(context: LaunchContext) -> None:
-    """launch_ros itself starts the node with defaults when the file is missing."""
+    """Stop the launch if the file is missing; launch_ros would start the node with defaults."""
     path = LaunchConfiguration("params_file").perform(context)
     if not Path(path).is_file():
         raise RuntimeError(f"params_file: there is no file {path}")
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments with their descriptions and choices, then the node."""
+    """Declare the arguments and start the node."""
     profile = str(SHARE / "config" / "fastdds_shm.xml")
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 "image",
                 default_value="camera/image_raw",
-                description="camera topic (sensor_msgs/Image or CompressedImage), below the "
-                "namespace unless it begins with /; of an image_transport camera the base topic",
+                description="camera topic (sensor_msgs/Image or CompressedImage), relative to the "
+                "namespace unless it begins with /; for an image_transport camera the base topic",
             ),
             DeclareLaunchArgument(
                 "namespace", default_value="", description="namespace of the node"
@@ -41,26 +41,26 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "params_file",
                 default_value=str(SHARE / "config" / "analyzer.yaml"),
-                description="ROS parameter file; the default has every parameter explained",
+                description="ROS parameter file; the default file explains every parameter",
             ),
             DeclareLaunchArgument(
                 "log_level",
                 default_value="info",
                 choices=["debug", "info", "warn", "error", "fatal"],
-                description="least severity that is logged",
+                description="lowest severity that is logged",
             ),
             DeclareLaunchArgument(
                 "use_sim_time",
                 default_value="false",
                 choices=["true", "false"],
-                description="take the time from /clock",
+                description="use the time of /clock",
             ),
             DeclareLaunchArgument(
                 "shared_memory",
                 default_value="false",
                 choices=["true", "false"],
-                description="use config/fastdds_shm.xml, so that big raw pictures are not lost "
-                "over Fast DDS; the camera driver needs the same profile",
+                description="use config/fastdds_shm.xml, so that Fast DDS loses no large raw "
+                "images; the camera driver needs the same profile",
             ),
             *(
                 SetEnvironmentVariable(

@@ -1,4 +1,4 @@
-"""The launch file with the real launch_ros, where there is one (there is no wheel of it)."""
+"""The launch file with the real launch_ros, of which there is no wheel: needs a sourced ROS 2."""
 
 import importlib.util
 import os

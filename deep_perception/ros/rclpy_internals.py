@@ -3,7 +3,7 @@
 - ``RCLError``: what rclpy raises when the middleware refuses a call, as after a signal has ended
   the context. Only ``rclpy.impl`` exports it.
 - ``Node._parameter_overrides``: the parameters that were given at the start. Declaring one of the
-  wrong type raises an exception without the value, and a misspelt name is declared by nobody.
+  wrong type raises an exception without the value, and a misspelt one is never declared.
 - ``LifecycleNode._state_machine``: the state that the node is in.
 - ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
   raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.

@@ -1,4 +1,4 @@
-"""Regions of one camera that are described again between keyframes."""
+"""Regions of one camera are described again between keyframes."""
 
 import numpy as np
 import pytest
@@ -19,25 +19,25 @@ AGAIN = 2
 
 
 class Unable(Attributes):
-    """Away at first, with the fallback's words; then back, and without any."""
+    """Unavailable at first, so that the fallback describes; then available, but failing."""
 
     name = "unable"
     available = False
     asked = 0
 
     def describe(self, image, regions):
-        for each in regions:
+        for region in regions:
             if not Unable.available:
                 text = "A thing."
                 yield (
-                    each,
+                    region,
                     Description(
                         status="described", label="thing", text=text, describer="attributes"
                     ),
                 )
                 continue
             Unable.asked += 1
-            yield each, Description(status="failed", describer=self.name, error="no words")
+            yield region, Description(status="failed", describer=self.name, error="no words")
 
 
 def frame(second):
@@ -85,7 +85,7 @@ def test_words_that_cannot_be_had_are_asked_for_once_a_keyframe_and_nothing_is_r
         for second in (1, 3):
             assert view.process(frame(second), analyzer, settings, never)
         scene, _ = view.latest
-        assert {each.description.status for each in scene.regions} == {"reused"}
+        assert {region.description.status for region in scene.regions} == {"reused"}
         assert len(scene.regions) > AGAIN
         graph.until(lambda: len(scenes) == 2, "both scenes")
         Unable.available = True

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ros
 NAMES = ("front", "rear")
 
 
-def picture(width=320, height=240, color=(30, 30, 200)):
+def camera_image(width=320, height=240, color=(30, 30, 200)):
     image = np.full((height, width, 3), (190, 190, 190), np.uint8)
     image[height // 6 : height // 2, width // 5 : width // 2] = color
     return image
@@ -53,13 +53,13 @@ def cameras(graph, node):
 
 def test_each_camera_has_its_own_scenes(graph, cameras, scenes):
     updates = graph.listen(DescribedRegion, "/two/analyzer/rear/region_updates", 200)
-    front = graph.analysed(cameras["front"], scenes["front"], graph.image(picture()))
-    rear = graph.analysed(cameras["rear"], scenes["rear"], graph.image(picture(400, 300)))
+    front = graph.analysed(cameras["front"], scenes["front"], graph.image(camera_image()))
+    rear = graph.analysed(cameras["rear"], scenes["rear"], graph.image(camera_image(400, 300)))
     assert (front.camera, front.width) == ("front", 320)
     assert (rear.camera, rear.width) == ("rear", 400)
-    assert {each.camera for each in rear.regions} == {"rear"}
+    assert {region.camera for region in rear.regions} == {"rear"}
     graph.until(lambda: updates, "region updates of the rear camera")
-    assert {each.camera for each in updates} == {"rear"}
+    assert {update.camera for update in updates} == {"rear"}
     for name, width in (("front", 320), ("rear", 400)):
         answer = graph.call(GetScene, "/two/analyzer/get_scene", GetScene.Request(camera=name))
         assert answer.scene.width == width
@@ -73,11 +73,11 @@ def test_a_fast_camera_leaves_a_slow_one_its_turns(graph, cameras, scenes):
     def front_frames():
         # Every frame is a keyframe, and there are many more than can be analysed.
         for _ in range(3):
-            cameras["front"].publish(graph.image(picture()))
+            cameras["front"].publish(graph.image(camera_image()))
 
     for _ in range(5):
         front_frames()
-        sent = graph.image(picture(400, 300))
+        sent = graph.image(camera_image(400, 300))
         due = 0.0
 
         def analysed(sent=sent):
@@ -104,11 +104,11 @@ def test_a_camera_that_vanishes_is_reported_alone_and_the_others_go_on(
 
     graph.publish_until(
         cameras["front"],
-        lambda: graph.image(picture()),
+        lambda: graph.image(camera_image()),
         rear_alone_is_missed,
         "the silence of the rear camera",
     )
-    scene = graph.analysed(cameras["rear"], scenes["rear"], graph.image(picture(400, 300)))
+    scene = graph.analysed(cameras["rear"], scenes["rear"], graph.image(camera_image(400, 300)))
     assert scene.regions
     assert node.is_running
 
@@ -116,11 +116,11 @@ def test_a_camera_that_vanishes_is_reported_alone_and_the_others_go_on(
 def test_resolution_and_encoding_change_while_running(graph, cameras, scenes):
     sizes = []
     for width, height, encoding in ((320, 240, "bgr8"), (640, 480, "rgb8"), (64, 48, "mono8")):
-        pixels = picture(width, height)
+        pixels = camera_image(width, height)
         pixels = pixels[..., 0] if encoding == "mono8" else pixels
         scene = graph.analysed(cameras["front"], scenes["front"], graph.image(pixels, encoding))
         sizes.append((scene.width, scene.height))
-        assert all(each.mask.width == width for each in scene.regions)
+        assert all(region.mask.width == width for region in scene.regions)
     assert sizes == [(320, 240), (640, 480), (64, 48)]
 
 

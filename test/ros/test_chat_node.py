@@ -14,7 +14,7 @@ from support.graph import LATCHED, UNWATCHED, Diagnostics
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
 
 
-def picture():
+def camera_image():
     image = np.full((240, 320, 3), (190, 190, 190), np.uint8)
     image[40:150, 60:180] = (30, 30, 200)
     image[170:220, 30:100] = (30, 160, 30)
@@ -38,7 +38,7 @@ def start(start_node, server, namespace, **parameters):
     )
 
 
-def test_a_picture_that_was_described_before_is_not_asked_about_again(graph, start_node):
+def test_a_frame_that_was_described_before_is_not_asked_about_again(graph, start_node):
     with Server() as server:
         start(start_node, server, "again")
         scenes = graph.listen(DescribedRegionArray, "/again/analyzer/regions", LATCHED)
@@ -47,7 +47,7 @@ def test_a_picture_that_was_described_before_is_not_asked_about_again(graph, sta
 
         graph.publish_until(
             camera,
-            lambda: graph.image(picture()),
+            lambda: graph.image(camera_image()),
             lambda: len(scenes) >= 3,
             "three scenes",
             period_s=0.5,
@@ -83,7 +83,11 @@ def test_a_silent_server_does_not_hold_up_the_end(graph, start_node, number):
 
         try:
             graph.publish_until(
-                camera, lambda: graph.image(picture()), asked.is_set, "a question", period_s=0.5
+                camera,
+                lambda: graph.image(camera_image()),
+                asked.is_set,
+                "a question",
+                period_s=0.5,
             )
             node.send_signal(number)
             # The server is silent for 120 s, and a region's time is 60 s.

@@ -97,7 +97,9 @@ def test_the_fallback_describes_while_the_model_loads_and_then_dam_does(
     if first.regions[0].describer == "attributes":
         assert "the DAM server is" in first.warnings[0]
     # No other frame is needed: the node asks the server until it is ready.
-    scene = graph.until(lambda: by_dam(scenes), lambda: f"words of DAM; {node.log}", PATIENCE_S)
+    scene = graph.until(
+        lambda: by_dam(scenes), lambda: f"descriptions of DAM; {node.log}", PATIENCE_S
+    )
     for region in scene.regions:
         assert (region.status == "described") == bool(region.description)
         assert (region.status == "failed") == bool(region.error)
@@ -112,11 +114,11 @@ def test_a_server_that_dies_is_started_again(graph, node, camera, scenes, port):
     os.kill(before, signal.SIGKILL)
     graph.until(lambda: server_of(node) not in (None, before), "another server", PATIENCE_S)
     scenes.clear()
-    picture = cv2.flip(PHOTO, 1)  # new words are needed
+    flipped = cv2.flip(PHOTO, 1)  # the regions need new descriptions
 
     graph.publish_until(
         camera,
-        lambda: graph.image(picture),
+        lambda: graph.image(flipped),
         lambda: scenes,
         "a scene",
         period_s=1.0,

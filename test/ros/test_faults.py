@@ -10,7 +10,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from deep_perception_msgs.msg import DescribedRegionArray
-from support.actors import picture
+from support.actors import camera_image
 from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
@@ -33,11 +33,11 @@ def test_a_killed_camera_is_reported_and_another_one_is_used(graph, start_node, 
     )  # fmt: skip
     diagnostics = Diagnostics(graph, "/killed/analyzer")
     scenes = graph.listen(DescribedRegionArray, "/killed/analyzer/regions", LATCHED)
-    graph.until(lambda: scenes and diagnostics.says("images arrive"), "the first scenes")
+    graph.until(lambda: scenes and diagnostics.reports("images arrive"), "the first scenes")
     camera.kill()
-    graph.until(lambda: diagnostics.says("no image for 2 s: "), "the silence")
+    graph.until(lambda: diagnostics.reports("no image for 2 s: "), "the silence")
     unpublished = "/killed/image has no publisher any more"
-    graph.until(lambda: diagnostics.says(unpublished), "the end of the publisher", LEASE_S)
+    graph.until(lambda: diagnostics.reports(unpublished), "the end of the publisher", LEASE_S)
     assert diagnostics.last().level == b"\x02"
     assert float(diagnostics.values()["age_s"]) > 1.0
     assert float(diagnostics.values()["rate_hz"]) < 10
@@ -47,7 +47,9 @@ def test_a_killed_camera_is_reported_and_another_one_is_used(graph, start_node, 
 
     def returned():
         stamp = scenes[-1].header.stamp
-        return stamp.sec + stamp.nanosec / 1e9 > restarted_s and diagnostics.says("images arrive")
+        return stamp.sec + stamp.nanosec / 1e9 > restarted_s and diagnostics.reports(
+            "images arrive"
+        )
 
     graph.until(returned, "scenes of the other camera")
     graph.until(lambda: "input: recovered" in node.log, "the log line about it")
@@ -84,7 +86,7 @@ def test_subscriptions_that_never_read_hold_up_nothing(graph, start_node, start_
 
     def go_on(count):
         for number in range(count):
-            pixels = np.kron(picture(number), np.ones((2, 2, 1), np.uint8))
+            pixels = np.kron(camera_image(number), np.ones((2, 2, 1), np.uint8))
             graph.analysed(camera, scenes, graph.image(pixels))
         return node.memory_kb("RssAnon")
 
@@ -94,12 +96,12 @@ def test_subscriptions_that_never_read_hold_up_nothing(graph, start_node, start_
 
 
 def test_of_a_camera_at_200_hz_the_newest_frame_wins(graph, start_node, start_actor):
-    # Unwatched, for the camera starts after the node, by how much nobody knows.
+    # Unwatched, for the camera starts an unknown time after the node.
     node = start_node(remaps=["__ns:=/fast"], **EVERY, **OFTEN, **UNWATCHED)
     diagnostics = Diagnostics(graph, "/fast/analyzer")
     scenes = graph.listen(DescribedRegionArray, "/fast/analyzer/regions", LATCHED)
     camera = start_actor("camera", "/fast/image", 200)
-    graph.until(lambda: diagnostics.count("received") > 1000, "frames", 120.0)
+    graph.until(lambda: diagnostics.count("received") > 1000, "frames", 300.0)
     assert float(diagnostics.values()["rate_hz"]) > 5
     camera.send_signal(signal.SIGSTOP)
     seen = [int(scene.header.frame_id) for scene in scenes]
@@ -119,7 +121,7 @@ def test_of_a_camera_at_200_hz_the_newest_frame_wins(graph, start_node, start_ac
     assert int(values["replaced_by_newer"]) > 0
     others = ("between_keyframes", "disabled", "failed", "outdated")
     assert [values[key] for key in others] == ["0"] * 4
-    assert diagnostics.says("images arrive")
+    assert diagnostics.reports("images arrive")
     assert "WARN" not in node.log and "ERROR" not in node.log
 
 
@@ -131,7 +133,7 @@ def depth(value):
 
 
 def raw(graph, **fields):
-    return graph.image(picture(1), **fields)
+    return graph.image(camera_image(1), **fields)
 
 
 BAD = {
@@ -176,13 +178,13 @@ def test_a_bad_frame_is_one_clear_error_and_the_next_good_one_works(
         graph.publish_until(steady_camera, lambda: make(graph), condition, awaited)
 
     publish_until(
-        lambda: steady_diagnostics.says(reason), lambda: f"{reason}; {steady_diagnostics.last()}"
+        lambda: steady_diagnostics.reports(reason), lambda: f"{reason}; {steady_diagnostics.last()}"
     )
     assert steady_diagnostics.last().level == b"\x02"
     failed = steady_diagnostics.count("failed")
     publish_until(lambda: steady_diagnostics.count("failed") >= failed + 3, "three more of them")
-    assert graph.analysed(steady_camera, steady_scenes, graph.image(picture(2))).regions
-    graph.until(lambda: steady_diagnostics.says("images arrive"), "that it is well")
+    assert graph.analysed(steady_camera, steady_scenes, graph.image(camera_image(2))).regions
+    graph.until(lambda: steady_diagnostics.reports("images arrive"), "the recovery")
     # Others of this kind, with other numbers, are not logged again.
     kind = re.sub(r"\d+", r"\\d+", re.escape(reason))
     assert len(re.findall(kind, steady.log)) == 1
@@ -191,7 +193,7 @@ def test_a_bad_frame_is_one_clear_error_and_the_next_good_one_works(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
 @pytest.mark.parametrize("all_of_it", [False, True])
-def test_depth_without_measurements_is_a_picture(
+def test_depth_without_measurements_is_analysed(
     graph, steady, steady_scenes, steady_camera, value, all_of_it
 ):
     pixels = np.full((120, 160), value, np.float32) if all_of_it else depth(value)
@@ -204,10 +206,8 @@ def test_every_other_frame_broken_is_no_endless_log(
     graph, steady, steady_diagnostics, steady_scenes, steady_camera
 ):
     before = len(steady.log.splitlines())
-    started_s = time.monotonic()
-    # Longer than the 5 s after which a camera that works is reported to have recovered.
     for number in range(40):
-        graph.analysed(steady_camera, steady_scenes, graph.image(picture(number)))
+        graph.analysed(steady_camera, steady_scenes, graph.image(camera_image(number)))
         failed = steady_diagnostics.count("failed")
         graph.publish_until(
             steady_camera,
@@ -215,10 +215,9 @@ def test_every_other_frame_broken_is_no_endless_log(
             lambda failed=failed: steady_diagnostics.count("failed") > failed,
             "that the broken frame is counted",
         )
-        graph.spin(max(0.0, started_s + 0.2 * (number + 1) - time.monotonic()))
     new = steady.log.splitlines()[before:]
     assert len([line for line in new if "broken" in line]) == 1
-    # That what was bad before is well may be logged in between.
+    # The recovery of an earlier test may be logged in between.
     assert len(new) <= 2, new
 
 
@@ -229,12 +228,12 @@ def test_a_camera_of_which_nothing_can_be_decoded(graph, start_node):
     reason = "/garbage/image/compressed: 9 bytes of format 'jpeg' cannot be decoded"
     graph.publish_until(
         camera,
-        lambda: graph.stamp(CompressedImage(format="jpeg", data=b"no picture"[1:])),
-        lambda: diagnostics.says(reason),
+        lambda: graph.stamp(CompressedImage(format="jpeg", data=b"no image.")),
+        lambda: diagnostics.reports(reason),
         lambda: f"the reason; {diagnostics.last()}",
     )
     assert diagnostics.last().level == b"\x02"
-    assert diagnostics.says("nothing analysed yet", "analysis")
+    assert diagnostics.reports("nothing analysed yet", "analysis")
 
 
 def test_one_of_two_cameras_is_wrong_and_later_of_the_right_type(graph, start_node):
@@ -243,13 +242,13 @@ def test_one_of_two_cameras_is_wrong_and_later_of_the_right_type(graph, start_no
     front = graph.publisher(Image, "/pair/front/image")
 
     def publish_until(condition, what):
-        graph.publish_until(front, lambda: graph.image(picture(1)), condition, what)
+        graph.publish_until(front, lambda: graph.image(camera_image(1)), condition, what)
 
     def rear():
         return diagnostics.last("rear input")
 
     def rear_alone_is_missed():
-        return diagnostics.says(missing, "rear input") and (
+        return diagnostics.reports(missing, "rear input") and (
             diagnostics.last("front input").level == b"\0"
         )
 
@@ -264,7 +263,7 @@ def test_one_of_two_cameras_is_wrong_and_later_of_the_right_type(graph, start_no
     ]
     text = graph.publisher(String, "/pair/rear/image", matched=False)
     wrong = "/pair/rear/image carries std_msgs/msg/String, expected sensor_msgs/msg/Image"
-    publish_until(lambda: diagnostics.says(wrong, "rear input"), lambda: f"{wrong}; {rear()}")
+    publish_until(lambda: diagnostics.reports(wrong, "rear input"), lambda: f"{wrong}; {rear()}")
     graph.node.destroy_publisher(text)
     camera = graph.publisher(CompressedImage, "/pair/rear/image", matched=False)
     graph.until(camera.get_subscription_count, "the other type")
@@ -273,53 +272,6 @@ def test_one_of_two_cameras_is_wrong_and_later_of_the_right_type(graph, start_no
 def test_cameras_that_differ_in_a_number_are_each_missed(graph, start_node):
     node = start_node(remaps=["__ns:=/numbers"], **SOON, **{"ros.cameras": "cam1,cam2"})
     for camera in ("cam1", "cam2"):
-        said = f"/numbers/{camera}/image has no publisher; "
-        graph.until(lambda said=said: said in node.log, lambda said=said: f"{said}; {node.log}")
-        assert node.log.count(said) == 1
-
-
-BACKENDS = """
-import time
-from deep_perception.describers.attributes import Attributes
-from deep_perception.segmenters.superpixels import Superpixels
-
-class Embeds(Superpixels):
-    def embed(self, image):
-        print("in hand", flush=True)
-        time.sleep(120)
-
-class Masks(Superpixels):
-    def masks(self, embedding, points):
-        print("in hand", flush=True)
-        time.sleep(0.3)
-        return super().masks(embedding, points)
-
-class Blocks(Attributes):
-    def describe(self, image, regions):
-        print("in hand", flush=True)
-        time.sleep(120)
-        yield from super().describe(image, regions)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("backend", ["Embeds", "Masks", "Blocks"])
-def test_a_signal_in_the_middle_of_a_frame(graph, start_node, tmp_path, backend, number):
-    (tmp_path / "slow_backends.py").write_text(BACKENDS)
-    kind = "describer" if backend == "Blocks" else "segmenter"
-    node = start_node(
-        remaps=["__ns:=/ended"],
-        python_path=str(tmp_path),
-        **UNWATCHED,
-        **{f"{kind}.backend": f"slow_backends:{backend}"},
-    )
-    camera = graph.publisher(Image, "/ended/image")
-    graph.publish_until(
-        camera, lambda: graph.image(picture(1)), lambda: "in hand" in node.log, "a frame in hand"
-    )
-    started_s = time.monotonic()
-    node.send_signal(number)
-    assert node.wait() == 0
-    assert time.monotonic() - started_s < 6, "3 s, and as much for a loaded machine"
-    assert "Traceback" not in node.log
-    assert "ERROR" not in node.log
+        missing = f"/numbers/{camera}/image has no publisher; "
+        graph.until(lambda text=missing: text in node.log, missing)
+        assert node.log.count(missing) == 1

@@ -69,7 +69,7 @@ def test_each_path_is_one_of_the_message(path):
     from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 
     of = {"region_updates": DescribedRegion, "regions": DescribedRegionArray}
-    paths = [each.get("topicPath") for each in LAYOUT["configById"].values()]
+    paths = [panel.get("topicPath") for panel in LAYOUT["configById"].values()]
     assert path in paths
     name, *fields = path.removeprefix("/analyzer/").split(".")
     assert all(field in of[name].get_fields_and_field_types() for field in fields)

@@ -30,15 +30,15 @@ class Flickering:
         self._camera = graph.publisher(Image, topic)
         self._sent = 0
 
-    def show_until(self, picture, condition, what):
+    def show_until(self, image, condition, what):
         self._graph.publish_until(
-            self._camera, lambda: self._lit(picture), condition, what, period_s=0.05
+            self._camera, lambda: self._lit(image), condition, what, period_s=0.05
         )
 
-    def _lit(self, picture):
+    def _lit(self, image):
         self._sent += 1
         light = 1.0 + 0.3 * math.sin(self._sent / 3)
-        lit = np.clip(picture * light, 0, 255).astype(np.uint8)
+        lit = np.clip(image * light, 0, 255).astype(np.uint8)
         message = self._graph.image(lit)
         message.header.stamp.sec = 1000 + self._sent // 10
         message.header.stamp.nanosec = self._sent % 10 * 100_000_000

@@ -1,4 +1,4 @@
-"""The newest item of each sender wins, and nobody is starved."""
+"""The newest item of each sender wins, and no sender is starved."""
 
 import threading
 
@@ -43,7 +43,7 @@ def test_whoever_waits_is_next_within_a_round(senders):
         if turn % 2:
             who, _ = mailbox.take()
             del since[who]
-        # Every second turn one is served, and nobody of four waits for more than four services.
+        # Every second turn serves one of four senders, so each waits for at most four services.
         assert all(turn - start <= 2 * 4 for start in since.values())
 
 

@@ -58,7 +58,7 @@ class Model(Superpixels):
 """
 
 
-def picture():
+def camera_image():
     image = np.full((240, 320, 3), (190, 190, 190), np.uint8)
     image[40:150, 60:180] = (30, 30, 200)
     image[170:220, 200:300] = (30, 160, 30)
@@ -132,7 +132,7 @@ def test_by_hand_through_all_states_and_again(graph, start_node, backends):
         assert managed.change(ACTIVATE)
         assert managed.state == ACTIVE
         graph.until(camera.get_subscription_count, "the subscription")
-        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        scene = graph.analysed(camera, scenes, graph.image(camera_image()))
         assert scene.regions
         assert managed.change(DEACTIVATE)
         assert managed.state == INACTIVE
@@ -166,7 +166,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_with_the_reason(graph, sta
     managed = Managed(graph, "/missing/analyzer")
     assert managed.state == UNCONFIGURED
     reason = "the model's file is missing: get it"
-    graph.until(lambda: diagnostics.says(reason, "state"), "the reason in the diagnostics")
+    graph.until(lambda: diagnostics.reports(reason, "state"), "the reason in the diagnostics")
     assert diagnostics.last("state").level == b"\x02"
     assert diagnostics.last("state").name == "missing/analyzer: state"
     answer = graph.call(GetScene, "/missing/analyzer/get_scene", GetScene.Request())
@@ -181,7 +181,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_with_the_reason(graph, sta
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_in_the_middle_of_a_picture(graph, start_node, backends, again):
+def test_a_change_of_state_in_the_middle_of_a_frame(graph, start_node, backends, again):
     """A change of state does not wait for the descriptions, each of which takes a second."""
     name = f"busy{int(again)}"
     node = start(start_node, backends, name, **{"describer.backend": "lifecycle_backends:Slow"})
@@ -192,7 +192,7 @@ def test_in_the_middle_of_a_picture(graph, start_node, backends, again):
     def wait_for_descriptions():
         updates.clear()
         graph.publish_until(
-            camera, lambda: graph.image(picture()), lambda: updates, "the first descriptions"
+            camera, lambda: graph.image(camera_image()), lambda: updates, "the first descriptions"
         )
 
     wait_for_descriptions()
@@ -216,19 +216,19 @@ def test_models_are_unloaded_without_work_and_loaded_again(graph, start_node, ba
     scenes = graph.listen(DescribedRegionArray, "/idle/analyzer/regions", LATCHED)
     diagnostics = Diagnostics(graph, "/idle/analyzer")
     camera = graph.publisher(Image, "/idle/image")
-    graph.analysed(camera, scenes, graph.image(picture()))
+    graph.analysed(camera, scenes, graph.image(camera_image()))
     graph.until(lambda: loads(backends)[-1] == "freed", "the unloading")
     before = loads(backends).count("loaded")
     # An unchanged view does not load them, however often it comes; another view does.
     left_alone = diagnostics.count("between_keyframes")
     graph.publish_until(
         camera,
-        lambda: graph.image(picture()),
+        lambda: graph.image(camera_image()),
         lambda: diagnostics.count("between_keyframes") >= left_alone + 3,
         "three frames of the same view",
     )
     assert loads(backends).count("loaded") == before
-    graph.analysed(camera, scenes, graph.image(picture()[:, ::-1]))
+    graph.analysed(camera, scenes, graph.image(camera_image()[:, ::-1]))
     assert loads(backends).count("loaded") == before + 1
 
 
@@ -240,7 +240,7 @@ def test_a_model_that_a_server_is_loading_is_not_given_up_for_idle(graph, start_
     )  # fmt: skip
     scenes = graph.listen(DescribedRegionArray, "/remote/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/remote/image")
-    graph.analysed(camera, scenes, graph.image(picture()))
+    graph.analysed(camera, scenes, graph.image(camera_image()))
     # The node asks at most once a second, after each look at whether there is work.
     asked = len(lines(backends / "asked"))
     graph.until(lambda: len(lines(backends / "asked")) >= asked + 3, "idle seconds")

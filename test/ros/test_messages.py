@@ -1,4 +1,4 @@
-"""Scenes as messages and back; nothing is lost on the way."""
+"""Scenes become messages and scenes again without loss."""
 
 import numpy as np
 import pytest
@@ -52,14 +52,14 @@ def test_a_failed_region_is_published_as_failed():
 
 
 def test_latency_is_a_duration():
-    words = Description(status="described", label="a", text="b", latency_s=2.25)
-    message = messages.to_region(scene().regions[0].described(words), keyframe())
+    description = Description(status="described", label="a", text="b", latency_s=2.25)
+    message = messages.to_region(scene().regions[0].described(description), keyframe())
     assert (message.latency.sec, message.latency.nanosec) == (2, 250_000_000)
 
 
-def test_an_image_message_holds_the_picture():
-    picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
-    for view in (picture, picture[:, ::-1]):
+def test_an_image_message_holds_the_pixels():
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    for view in (image, image[:, ::-1]):
         message = messages.to_image(view, Header(frame_id="a"))
         assert (message.height, message.width, message.step) == (5, 7, 21)
         assert np.array_equal(encodings.message_to_bgr(message), view)

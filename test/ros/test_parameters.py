@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters
 from sensor_msgs.msg import CompressedImage, Image
 
 from deep_perception.settings.options import options
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.ros
 NODE = "/set/analyzer"
 
 
-def picture():
+def camera_image():
     image = np.full((120, 160, 3), (190, 190, 190), np.uint8)
     image[20:60, 20:80] = (30, 30, 200)
     image[70:110, 90:150] = (30, 160, 30)
@@ -78,13 +78,46 @@ def test_a_set_with_one_bad_value_is_refused_as_a_whole(graph, node, values, bad
     assert node.is_running
 
 
+def test_every_setting_is_a_parameter_with_its_range(graph, node):
+    names = [option.name for option in options()]
+    request = DescribeParameters.Request(names=names)
+    described = graph.call(DescribeParameters, f"{NODE}/describe_parameters", request)
+    values = graph.call(
+        GetParameters, f"{NODE}/get_parameters", GetParameters.Request(names=names)
+    ).values
+    assert len(described.descriptors) == len(values) == len(names)
+    for option, descriptor in zip(options(), described.descriptors, strict=True):
+        assert option.help in descriptor.description
+        assert descriptor.read_only == (option.name in ("ros.cameras", "ros.autostart"))
+        ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+        assert bool(ranges) == (option.at_least is not None or option.at_most is not None)
+        if ranges and option.at_least is not None:
+            assert ranges[0].from_value == option.at_least
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        # outside of its range, not a choice, fixed while configured, fixed at the start
+        ("points.grid_rows", 0, "points.grid_rows"),
+        ("sweep.overlap", "clip", "expected one of allow, trim, skip"),
+        ("segmenter.backend", "sam2", "segmenter.backend is fixed while the node is configured"),
+        ("ros.cameras", "front", "read-only"),
+    ],
+)
+def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, reason):
+    result = graph.set_parameter(NODE, name, value)
+    assert not result.successful
+    assert reason in result.reason
+
+
 def test_a_good_set_is_taken_as_a_whole_and_has_its_effect(graph, scenes, camera):
-    default = graph.analysed(camera, scenes, graph.image(picture()))
+    default = graph.analysed(camera, scenes, graph.image(camera_image()))
     assert len(default.regions) > 2
     changes = [("points.sources", "grid"), ("sweep.max_regions", 2)]
     assert graph.set_parameters(NODE, changes).successful
     try:
-        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        scene = graph.analysed(camera, scenes, graph.image(camera_image()))
         assert {region.source for region in scene.regions} == {"grid"}
         assert len(scene.regions) == 2
     finally:
@@ -94,7 +127,7 @@ def test_a_good_set_is_taken_as_a_whole_and_has_its_effect(graph, scenes, camera
 
 def test_of_the_reuse_of_descriptions(graph, scenes, camera):
     def statuses():
-        scene = graph.analysed(camera, scenes, graph.image(picture()))
+        scene = graph.analysed(camera, scenes, graph.image(camera_image()))
         return {region.status for region in scene.regions}
 
     statuses()
@@ -109,7 +142,7 @@ def test_of_the_reuse_of_descriptions(graph, scenes, camera):
 def test_of_keyframes(graph, scenes, camera):
     """An unchanged view some seconds later is no keyframe, until the mode makes it one."""
     diagnostics = Diagnostics(graph, NODE)
-    sent = graph.image(picture())
+    sent = graph.image(camera_image())
     graph.analysed(camera, scenes, sent)
 
     stamps = iter(range(sent.header.stamp.sec + 2, sent.header.stamp.sec + 29))
@@ -117,7 +150,7 @@ def test_of_keyframes(graph, scenes, camera):
     published = []
 
     def later():
-        message = graph.image(picture())
+        message = graph.image(camera_image())
         message.header.stamp.sec = next(stamps)
         published.append(message.header.stamp.sec)
         return message
@@ -143,11 +176,11 @@ def test_of_keyframes(graph, scenes, camera):
 
 
 def test_of_outputs(graph, camera):
-    pictures = graph.listen(CompressedImage, f"{NODE}/annotated/compressed")
+    images = graph.listen(CompressedImage, f"{NODE}/annotated/compressed")
     sizes = []
     for quality in (90, 5):
         assert graph.set_parameter(NODE, "output.jpeg_quality", quality).successful
-        jpeg = graph.analysed(camera, pictures, graph.image(picture()))
+        jpeg = graph.analysed(camera, images, graph.image(camera_image()))
         sizes.append(len(jpeg.data))
     assert sizes[1] < 0.8 * sizes[0]
 
@@ -155,9 +188,9 @@ def test_of_outputs(graph, camera):
 def test_of_the_watch_over_the_input(graph, node):
     diagnostics = Diagnostics(graph, NODE)
     graph.until(lambda: diagnostics.last(), "the diagnostics")
-    assert not diagnostics.says("no image")
+    assert not diagnostics.reports("no image")
     assert graph.set_parameter(NODE, "ros.input_timeout_s", 0.5).successful
-    graph.until(lambda: diagnostics.says("no image for 0.5 s"), "the new timeout")
+    graph.until(lambda: diagnostics.reports("no image for 0.5 s"), "the new timeout")
 
 
 def test_of_the_diagnostics(graph, node):
@@ -200,4 +233,4 @@ def test_what_is_loaded_can_be_changed_while_the_node_is_unconfigured(graph, sta
     assert change(Transition.TRANSITION_ACTIVATE)
     scenes = graph.listen(DescribedRegionArray, f"{name}/regions", LATCHED)
     camera = graph.publisher(Image, "/reload/image")
-    assert graph.analysed(camera, scenes, graph.image(picture())).segmenter == "superpixels"
+    assert graph.analysed(camera, scenes, graph.image(camera_image())).segmenter == "superpixels"

@@ -38,9 +38,9 @@ def test_sam2_describes_a_camera_over_dds(graph, start_node, checkpoint):
     )
     scenes = graph.listen(DescribedRegionArray, "/sam2/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/sam2/image")
-    picture = np.full((240, 320, 3), (190, 190, 190), np.uint8)
-    cv2.circle(picture, (160, 120), 60, (30, 30, 200), -1)
-    scene = graph.analysed(camera, scenes, graph.image(picture))
+    image = np.full((240, 320, 3), (190, 190, 190), np.uint8)
+    cv2.circle(image, (160, 120), 60, (30, 30, 200), -1)
+    scene = graph.analysed(camera, scenes, graph.image(image))
     assert scene.segmenter == "sam2"
     assert scene.segmenter_model
     assert list(scene.warnings) == []
@@ -53,7 +53,7 @@ def test_sam2_describes_a_camera_over_dds(graph, start_node, checkpoint):
     assert "Traceback" not in node.log
 
 
-def test_a_missing_checkpoint_keeps_the_robot_seeing_and_says_what_to_run(graph, start_node):
+def test_without_a_checkpoint_the_fallback_works_and_a_warning_says_what_to_run(graph, start_node):
     from support.graph import LATCHED
 
     node = start_node(

@@ -17,7 +17,7 @@ from support.transformers_server import TransformersServer
 # Not marked ros: it needs torch beside ROS, which only `make test-sam2` has.
 pytestmark = pytest.mark.serve
 
-PICTURE = images.load(Path(__file__).parents[1] / "data" / "coffee.jpg")
+PHOTOGRAPH = images.load(Path(__file__).parents[1] / "data" / "coffee.jpg")
 # The server answers one region after the other, up to twice each.
 PATIENCE_S = 180.0
 # Between two frames of the camera.
@@ -56,7 +56,7 @@ class Robot:
 
         return self.graph.publish_until(
             self.camera,
-            lambda: self.graph.image(PICTURE),
+            lambda: self.graph.image(PHOTOGRAPH),
             find,
             lambda: f"{what}; {self.seen()}",
             period_s=PERIOD_S,
@@ -89,10 +89,10 @@ def by_fallback(scene):
 
 
 def check_words(scene, updates, model):
-    """Every region once, with words of the model's own or a reason, and no error as words."""
+    """Each region occurs once, with the model's own words or with a reason why there are none."""
     assert [region.index for region in scene.regions] == list(range(1, len(scene.regions) + 1))
-    said = [update for update in updates if update.header == scene.header]
-    assert Counter(update.index for update in said) == {r.index: 1 for r in scene.regions}
+    of_scene = [update for update in updates if update.header == scene.header]
+    assert Counter(update.index for update in of_scene) == {r.index: 1 for r in scene.regions}
     for region in scene.regions:
         assert region.describer == "chat"
         assert region.area > 0
@@ -109,7 +109,7 @@ def check_words(scene, updates, model):
             assert region.error.startswith(reasons)
 
 
-def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
+def test_descriptions_of_a_server_that_dies_and_comes_back(graph, start_node, server):
     node = start_node(
         remaps=["__ns:=/serve"],
         **{
@@ -119,7 +119,7 @@ def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
             "describer.temperature": 1.0,
             "describer.max_tokens": 16,
             "sweep.max_regions": 10,
-            # Every picture is described afresh.
+            # Every frame is described afresh.
             "keyframes.mode": "interval",
             "identity.words_ttl_s": 0.0,
             "describer.cache_size": 0,
@@ -128,14 +128,14 @@ def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
     )
     robot = Robot(graph, "/serve")
 
-    scene = robot.sees(by_chat, "words of the server")
+    scene = robot.sees(by_chat, "descriptions of the server")
     assert list(scene.warnings) == []
     assert len(scene.regions) == 10
     check_words(scene, robot.updates, server.model)
     assert "described" in {region.status for region in scene.regions}
 
     server.kill()
-    scene = robot.sees(by_fallback, "words of the fallback")
+    scene = robot.sees(by_fallback, "descriptions of the fallback")
     assert {region.status for region in scene.regions} == {"described"}
     assert len(scene.regions) == 10
     (warning,) = scene.warnings
@@ -148,10 +148,10 @@ def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
 
     server.make_cache()
     server.start()
-    scene = robot.sees(by_chat, "words of the server again")
+    scene = robot.sees(by_chat, "descriptions of the server again")
     check_words(scene, robot.updates, server.model)
     assert list(scene.warnings) == []
-    # Some of what a random model says is no description, which is said too.
+    # Some answers of a random model are no descriptions, which is another warning.
     graph.until(lambda: "is used instead" not in robot.analysis()[1], robot.seen)
 
     assert node.stop() == 0
@@ -162,7 +162,7 @@ def test_words_of_a_server_that_dies_and_comes_back(graph, start_node, server):
 def test_what_is_to_be_done_when_the_server_has_another_model(server, model, advice):
     settings = {"describer.backend": "chat", "describer.url": server.url, "describer.model": model}
     with Analyzer(settings_from({**settings, "sweep.max_regions": 3})) as analyzer:
-        scene = analyzer.analyze(PICTURE)
+        scene = analyzer.analyze(PHOTOGRAPH)
     assert {region.description.describer for region in scene.regions} == {"attributes"}
     (warning,) = scene.warnings
     assert advice in warning

@@ -1,15 +1,9 @@
 """How the node starts, finds its input, and reports what is wrong."""
 
-import itertools
-import signal
-import time
-
-import cv2
 import numpy as np
 import pytest
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
+from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
@@ -22,17 +16,10 @@ OFTEN = {"ros.diagnostics_period_s": 0.1}
 SOON = {"ros.input_timeout_s": 1.0, **OFTEN}
 
 
-def picture(width=320):
+def camera_image(width=320):
     image = np.full((240, width, 3), (190, 190, 190), np.uint8)
     image[40:150, 60:180] = (30, 30, 200)
     return image
-
-
-def compressed(graph, extension=".jpg", format_="bgr8; jpeg compressed bgr8"):
-    _, data = cv2.imencode(extension, picture())
-    message = CompressedImage(format=format_)
-    message.data.frombytes(data.tobytes())
-    return graph.stamp(message)
 
 
 @pytest.mark.parametrize(
@@ -51,89 +38,6 @@ def test_a_bad_parameter_at_start_is_one_clear_line(start_node, name, value, rea
     assert "Traceback" not in node.log
 
 
-@pytest.fixture(scope="module")
-def transported(graph, start_module_node):
-    """The publisher and the detections of an image_transport camera that a node has found."""
-    start_module_node(remaps=["image:=/transported/image_raw", "__ns:=/transported"], **UNWATCHED)
-    detections = graph.listen(Detection2DArray, "/transported/analyzer/detections")
-    return graph.publisher(CompressedImage, "/transported/image_raw/compressed"), detections
-
-
-@pytest.mark.parametrize(
-    ("extension", "format_"),
-    [
-        (".jpg", "bgr8; jpeg compressed bgr8"),
-        (".jpg", "jpeg"),
-        (".png", "png"),
-        (".png", "rgb8; png compressed bgr8"),
-    ],
-)
-def test_compressed_images_of_an_image_transport_camera_are_found(
-    graph, transported, extension, format_
-):
-    camera, detections = transported
-    sent = compressed(graph, extension, format_)
-    assert len(graph.analysed(camera, detections, sent).detections) >= 2
-
-
-def test_a_compressed_topic_can_be_named_itself(graph, start_node):
-    start_node(remaps=["image:=/direct/image/compressed", "__ns:=/direct"])
-    detections = graph.listen(Detection2DArray, "/direct/analyzer/detections")
-    camera = graph.publisher(CompressedImage, "/direct/image/compressed")
-    assert graph.analysed(camera, detections, compressed(graph)).detections
-
-
-def test_raw_is_preferred_when_both_are_published(graph, start_node):
-    jpeg = graph.publisher(CompressedImage, "/both/image/compressed", matched=False)
-    raw = graph.publisher(Image, "/both/image", matched=False)
-    start_node(remaps=["__ns:=/both"])
-    detections = graph.listen(Detection2DArray, "/both/analyzer/detections")
-    assert graph.analysed(raw, detections, graph.image(picture())).detections
-    assert jpeg.get_subscription_count() == 0
-
-
-def test_the_transport_can_be_fixed(graph, start_node):
-    raw = graph.publisher(Image, "/fixed/image", matched=False)
-    start_node(remaps=["__ns:=/fixed"], **{"ros.transport": "compressed"})
-    detections = graph.listen(Detection2DArray, "/fixed/analyzer/detections")
-    camera = graph.publisher(CompressedImage, "/fixed/image/compressed")
-    assert graph.analysed(camera, detections, compressed(graph)).detections
-    assert raw.get_subscription_count() == 0
-
-
-def test_silence_names_the_nearest_image_topic(graph, start_node):
-    graph.publisher(Image, "/robot/front_camera/image_raw", matched=False)
-    node = start_node(remaps=["image:=/robot/front/image_raw", "__ns:=/lost"], **SOON)
-    diagnostics = Diagnostics(graph, "/lost/analyzer")
-    expected = (
-        "/robot/front/image_raw has no publisher; the nearest image topic is "
-        "/robot/front_camera/image_raw: remap with -r image:=/robot/front_camera/image_raw"
-    )
-    graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")
-    diagnostics.wait_for_new(5)
-    assert node.log.count(expected) == 1
-
-
-def test_silence_names_a_wrong_type(graph, start_node):
-    graph.publisher(String, "/wrong/image", matched=False)
-    start_node(remaps=["__ns:=/wrong"], **SOON)
-    diagnostics = Diagnostics(graph, "/wrong/analyzer")
-    expected = "/wrong/image carries std_msgs/msg/String, expected sensor_msgs/msg/Image"
-    graph.until(lambda: diagnostics.says(expected), lambda: f"{expected}; {diagnostics.last()}")
-
-
-def test_silence_names_incompatible_qos(graph, start_node):
-    camera = graph.publisher(Image, "/qos/image", BEST_EFFORT, matched=False)
-    start_node(remaps=["__ns:=/qos"], **SOON, **{"ros.reliability": "reliable"})
-    diagnostics = Diagnostics(graph, "/qos/analyzer")
-    graph.publish_until(
-        camera,
-        lambda: graph.image(picture()),
-        lambda: diagnostics.says("set ros.reliability to best_effort"),
-        "the explanation",
-    )
-
-
 def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
     node = start_node(
         remaps=["__ns:=/bare"],
@@ -142,7 +46,7 @@ def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
     )
     scenes = graph.listen(DescribedRegionArray, "/bare/analyzer/regions", LATCHED)
     camera = graph.publisher(Image, "/bare/image")
-    message = graph.image(picture())
+    message = graph.image(camera_image())
     message.header.stamp.sec = message.header.stamp.nanosec = 0
     graph.publish_until(
         camera, lambda: message, lambda: len(scenes) >= 3, "three scenes", period_s=0.03
@@ -161,11 +65,11 @@ def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     detections = graph.listen(Detection2DArray, "/fast/analyzer/detections", 100)
     diagnostics = Diagnostics(graph, "/fast/analyzer")
     camera = graph.publisher(Image, "/fast/image")
-    graph.analysed(camera, detections, graph.image(picture()))
+    graph.analysed(camera, detections, graph.image(camera_image()))
     (tmp_path / "gate").touch()
     graph.publish_until(
         camera,
-        lambda: graph.image(picture()),
+        lambda: graph.image(camera_image()),
         lambda: (tmp_path / "in_hand").exists(),
         "a frame in hand",
     )
@@ -174,7 +78,7 @@ def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     burst = []
 
     def next_of_burst():
-        burst.append(graph.image(picture()))
+        burst.append(graph.image(camera_image()))
         return burst[-1]
 
     graph.publish_until(
@@ -189,7 +93,6 @@ def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
 BACKENDS = """
 import time
 from pathlib import Path
-import rclpy
 from deep_perception.describers.attributes import Attributes
 from deep_perception.regions import Description
 from deep_perception.segmenters.superpixels import Superpixels
@@ -202,19 +105,6 @@ class Gated(Attributes):
             (HERE / "in_hand").touch()
             time.sleep(0.02)
         yield from super().describe(image, regions)
-
-class VerySlow(Attributes):
-    def describe(self, image, regions):
-        for number, found in enumerate(super().describe(image, regions)):
-            time.sleep(2.0)
-            yield found
-
-class SlowStart(Attributes):
-    def __init__(self):
-        print("loading", flush=True)
-        while rclpy.ok():
-            time.sleep(0.02)
-        time.sleep(0.5)
 
 class Numbered(Attributes):
     calls = 0
@@ -260,7 +150,10 @@ def test_the_node_outlives_a_failing_frame_and_a_failing_describer(graph, start_
     camera = graph.publisher(Image, "/broken/image")
 
     scene = graph.publish_until(
-        camera, lambda: graph.image(picture()), lambda: scenes, "a scene after the failing frames"
+        camera,
+        lambda: graph.image(camera_image()),
+        lambda: scenes,
+        "a scene after the failing frames",
     )[0]
     assert "a frame could not be analysed: RuntimeError: out of memory" in node.log
     assert "a frame could not be analysed: SystemExit: a library that thinks" in node.log
@@ -285,41 +178,9 @@ def test_the_same_failure_of_every_keyframe_is_one_line(graph, start_node, backe
     diagnostics = Diagnostics(graph, "/numbered/analyzer")
     camera = graph.publisher(Image, "/numbered/image")
     for _ in range(4):
-        graph.analysed(camera, detections, graph.image(picture()))
+        graph.analysed(camera, detections, graph.image(camera_image()))
         diagnostics.wait_for_new(2)
     assert node.log.count("timed out") == 1
-
-
-def test_a_stream_of_a_kind_that_cannot_be_decoded_is_one_line(graph, start_node):
-    node = start_node(
-        remaps=["__ns:=/video"], **OFTEN, **UNWATCHED, **{"ros.transport": "compressed"}
-    )
-    diagnostics = Diagnostics(graph, "/video/analyzer")
-    camera = graph.publisher(CompressedImage, "/video/image/compressed")
-    sizes = itertools.count(500)
-    graph.publish_until(
-        camera,
-        lambda: graph.stamp(CompressedImage(format="h264", data=bytes(next(sizes)))),
-        lambda: diagnostics.count("failed") >= 40,
-        "40 of them",
-        period_s=0.03,
-    )
-    assert node.log.count("h264") == 1
-    assert "/video/image/compressed: " in node.log
-
-
-@pytest.mark.parametrize(
-    ("transport", "kind", "topic"),
-    [("compressed", Image, "/other/image"), ("raw", CompressedImage, "/other/image/compressed")],
-)
-def test_silence_names_the_other_transport(graph, start_node, transport, kind, topic):
-    publisher = graph.publisher(kind, topic, matched=False)
-    start_node(
-        remaps=["__ns:=/other", f"__node:={transport}"], **SOON, **{"ros.transport": transport}
-    )
-    diagnostics = Diagnostics(graph, f"/other/{transport}")
-    graph.until(lambda: diagnostics.says("set ros.transport to auto"), "the explanation")
-    graph.node.destroy_publisher(publisher)
 
 
 def test_a_misspelt_parameter_is_reported(graph, start_node):
@@ -331,39 +192,13 @@ def test_a_misspelt_parameter_is_reported(graph, start_node):
     assert "my_own" not in node.log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_models_load_is_no_crash(graph, start_node, backends, number):
-    node = start_node(python_path=backends, **{"describer.backend": "test_backends:SlowStart"})
-    graph.until(lambda: "loading" in node.log, "the start")
-    node.send_signal(number)
-    assert node.wait() == 0
-    assert "Traceback" not in node.log
-
-
-def test_a_frame_in_hand_does_not_hold_up_the_end(graph, start_node, backends):
-    node = start_node(
-        remaps=["__ns:=/slow"],
-        python_path=backends,
-        **{"describer.backend": "test_backends:VerySlow"},
-    )
-    updates = graph.listen(DescribedRegion, "/slow/analyzer/region_updates")
-    camera = graph.publisher(Image, "/slow/image")
-    sent = graph.image(picture())
-    graph.publish_until(camera, lambda: sent, lambda: updates, "the first region")
-    started_s = time.monotonic()
-    assert node.stop() == 0
-    # launch asks again after 5 s and kills after 10 s.
-    assert time.monotonic() - started_s < 5
-    assert "Traceback" not in node.log
-
-
 def test_every_scene_has_the_warning_of_a_fallback(graph, start_node):
     start_node(remaps=["__ns:=/fallback"], **{"segmenter.backend": "sam3"})
     scenes = graph.listen(DescribedRegionArray, "/fallback/analyzer/regions", LATCHED)
     detections = graph.listen(Detection2DArray, "/fallback/analyzer/detections")
     camera = graph.publisher(Image, "/fallback/image")
     for _ in range(2):
-        sent = graph.image(picture())
+        sent = graph.image(camera_image())
         graph.analysed(camera, detections, sent)
         scene = graph.answer(scenes, sent)
         assert scene.segmenter == "superpixels"

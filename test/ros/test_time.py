@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
-from support.actors import picture
+from support.actors import camera_image
 from support.graph import LASTING, LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
@@ -43,7 +43,7 @@ class Player:
         if self._clock is not None:
             self._clock.publish(Clock(clock=at(time_s)))
         if image:
-            message = self._graph.image(picture(1))
+            message = self._graph.image(camera_image(1))
             message.header.stamp = at(time_s)
             self._camera.publish(message)
         self._graph.spin(0.05)
@@ -94,7 +94,7 @@ def test_stamps_that_jump(graph, start_node, play):
 
     first = jump_to(1000.0)
     assert first.reason == "first"
-    # An hour later: what is in view is the same, its words are too old.
+    # An hour later: the view is the same, but its descriptions are too old.
     forward = jump_to(4600.0)
     assert forward.reason == "heartbeat"
     assert ids(forward) == ids(first)
@@ -178,44 +178,44 @@ def test_simulated_time_pauses_goes_back_and_runs_fast(graph, start_node, play):
 
     # Before the simulator is there.
     missing = "simulated time stands still (use_sim_time); /clock has no publisher"
-    graph.until(lambda: diagnostics.says(missing), lambda: f"{missing}; {diagnostics.last()}")
+    graph.until(lambda: diagnostics.reports(missing), lambda: f"{missing}; {diagnostics.last()}")
     player = play("sim", clock=True)
     player.time_s = 100.0
     player.play_until(lambda: len(scenes) >= 3, "three scenes")
-    graph.until(lambda: diagnostics.says("images arrive"), "that all is well")
+    graph.until(lambda: diagnostics.reports("images arrive"), "the recovery")
 
     # A pause is reported as a warning, and the diagnostics go on.
     paused = "simulated time stands still (use_sim_time); /clock is paused"
-    graph.until(lambda: diagnostics.says(paused), lambda: f"{paused}; {diagnostics.last()}")
+    graph.until(lambda: diagnostics.reports(paused), lambda: f"{paused}; {diagnostics.last()}")
     assert diagnostics.last().level == b"\x01"
     before = len(diagnostics.arrays())
     graph.until(lambda: len(diagnostics.arrays()) >= before + 5, "diagnostics in the pause")
     in_pause = diagnostics.arrays()[before:]
-    assert {seconds(each.header.stamp) for each in in_pause} == {seconds(at(player.time_s))}
+    assert {seconds(array.header.stamp) for array in in_pause} == {seconds(at(player.time_s))}
     assert get_scene().success
 
-    # Ten times as fast: a keyframe for each second of the simulation, none more.
+    # Ten times as fast: one keyframe for each second of the simulation.
     scenes.clear()
     player.play_until(lambda: len(scenes) >= 8, "scenes of fast time", step_s=0.5)
     times = [seconds(scene.header.stamp) for scene in scenes]
     assert min(np.diff(times)) >= 1.0
     before = scenes[-1]
     assert ids(before) == ids(scenes[0])
-    assert {each.status for each in before.regions} == {DescribedRegion.STATUS_REUSED}
+    assert {region.status for region in before.regions} == {DescribedRegion.STATUS_REUSED}
 
-    # The bag starts anew: before its first picture there is no scene of the future.
+    # The bag starts anew: before its first frame there is no scene of the future.
     scenes.clear()
     player.play(50.0, image=False)
     graph.until(lambda: not get_scene().success, "that the scene is forgotten")
-    # Nor for whoever subscribes now.
+    # A later subscription gets none either.
     late = graph.listen(DescribedRegionArray, "/sim/analyzer/regions", LATCHED)
     graph.until(lambda: late, "the latched scene")
-    assert [(len(each.regions), seconds(each.header.stamp)) for each in late] == [(0, 50.0)]
+    assert [(len(scene.regions), seconds(scene.header.stamp)) for scene in late] == [(0, 50.0)]
     scenes.clear()
     player.play_until(lambda: scenes, "a scene after the jump")
     assert scenes[0].reason == "first"
     assert not ids(scenes[0]) & ids(before)
-    assert {each.status for each in scenes[0].regions} == {DescribedRegion.STATUS_DESCRIBED}
+    assert {region.status for region in scenes[0].regions} == {DescribedRegion.STATUS_DESCRIBED}
     assert seconds(get_scene().scene.header.stamp) < 60
     for scene in scenes:
         check(scene)

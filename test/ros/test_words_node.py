@@ -14,7 +14,7 @@ from support.graph import LATCHED, UNWATCHED, Diagnostics
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
 
 
-def picture():
+def camera_image():
     image = np.full((240, 320, 3), (190, 190, 190), np.uint8)
     image[40:150, 60:180] = (30, 30, 200)
     image[170:220, 30:100] = (30, 160, 30)
@@ -22,7 +22,7 @@ def picture():
     return image
 
 
-def words(scene):
+def describers(scene):
     return Counter((region.status, region.describer) for region in scene.regions)
 
 
@@ -83,14 +83,14 @@ def diagnostics(graph, node):
 
 
 def publish_until(graph, camera, condition, what):
-    graph.publish_until(camera, lambda: graph.image(picture()), condition, what, period_s=1.0)
+    graph.publish_until(camera, lambda: graph.image(camera_image()), condition, what, period_s=1.0)
 
 
 @pytest.fixture
 def asked(graph, server, gate, camera, scenes, updates, diagnostics):
     """The node is idle, and the server is about to answer one question."""
     gate.set()
-    graph.analysed(camera, scenes, graph.image(picture()))
+    graph.analysed(camera, scenes, graph.image(camera_image()))
 
     def idle():
         keys = ("replaced_by_newer", "between_keyframes", "failed", "outdated")
@@ -110,7 +110,7 @@ def asked(graph, server, gate, camera, scenes, updates, diagnostics):
         kept.clear()
 
 
-def test_words_are_published_before_the_scene_and_the_rest_later(
+def test_descriptions_are_published_before_the_scene_and_the_rest_later(
     graph, camera, gate, scenes, updates, asked
 ):
     publish_until(graph, camera, lambda: updates, "the first description")
@@ -119,10 +119,10 @@ def test_words_are_published_before_the_scene_and_the_rest_later(
     assert updates[0].status == DescribedRegion.STATUS_DESCRIBED
     gate.set()
     scene = graph.until(lambda: scenes, "the scene")[0]
-    assert set(words(scene)) == {("described", "chat")}
+    assert set(describers(scene)) == {("described", "chat")}
     assert scene.complete
-    of_scene = [each for each in updates if each.header == scene.header]
-    assert sorted(each.index for each in of_scene) == [each.index for each in scene.regions]
+    of_scene = [update for update in updates if update.header == scene.header]
+    assert sorted(update.index for update in of_scene) == [region.index for region in scene.regions]
 
 
 def test_at_the_deadline_the_rest_is_pending_and_described_when_no_frame_comes(
@@ -134,12 +134,14 @@ def test_at_the_deadline_the_rest_is_pending_and_described_when_no_frame_comes(
     finally:
         graph.set_parameter("/words/analyzer", "describer.scene_deadline_s", 0.0)
     first = scenes[0]
-    assert words(first)["described", "chat"] == 1
-    assert words(first)["pending", ""] == len(first.regions) - 1
+    assert describers(first)["described", "chat"] == 1
+    assert describers(first)["pending", ""] == len(first.regions) - 1
     assert not first.complete
     gate.set()
-    whole = graph.until(lambda: next((each for each in scenes if each.complete), None), "the rest")
-    assert set(words(whole)) == {("described", "chat")}
+    whole = graph.until(
+        lambda: next((scene for scene in scenes if scene.complete), None), "the rest"
+    )
+    assert set(describers(whole)) == {("described", "chat")}
 
 
 def test_a_newer_keyframe_cancels_the_descriptions_of_the_older(
@@ -152,7 +154,7 @@ def test_a_newer_keyframe_cancels_the_descriptions_of_the_older(
         received = diagnostics.count("received")
         graph.publish_until(
             camera,
-            lambda: graph.image(picture()),
+            lambda: graph.image(camera_image()),
             lambda: diagnostics.count("received") > received,
             "the only frame",
             period_s=5.0,
@@ -161,11 +163,11 @@ def test_a_newer_keyframe_cancels_the_descriptions_of_the_older(
         publish_until(graph, camera, lambda: scenes, "the superseded scene")
     finally:
         graph.set_parameter("/words/analyzer", "describer.new_keyframe", "finish")
-    assert words(scenes[0])["described", "chat"] == 1
-    assert words(scenes[0])["pending", ""] == len(scenes[0].regions) - 1
+    assert describers(scenes[0])["described", "chat"] == 1
+    assert describers(scenes[0])["pending", ""] == len(scenes[0].regions) - 1
     gate.set()
     newer = graph.until(
-        lambda: next((each for each in scenes if each.complete), None), "the newer scene"
+        lambda: next((scene for scene in scenes if scene.complete), None), "the newer scene"
     )
     assert newer.keyframe > scenes[0].keyframe
 
@@ -181,19 +183,21 @@ def test_descriptions_of_the_fallback_are_replaced_when_the_server_comes(graph, 
     scenes = graph.listen(DescribedRegionArray, "/late/analyzer/regions", LATCHED)
     updates = graph.listen(DescribedRegion, "/late/analyzer/region_updates", 200)
     camera = graph.publisher(Image, "/late/image")
-    first = graph.analysed(camera, scenes, graph.image(picture()))
-    assert set(words(first)) == {("described", "attributes")}
+    first = graph.analysed(camera, scenes, graph.image(camera_image()))
+    assert set(describers(first)) == {("described", "attributes")}
     assert "no connection" in first.warnings[0]
     graph.until(lambda: len(updates) >= len(first.regions), "the updates of the fallback")
     updates.clear()
     with Server(port=port):
         better = graph.until(
-            lambda: next((s for s in scenes if set(words(s)) == {("described", "chat")}), None),
+            lambda: next(
+                (s for s in scenes if set(describers(s)) == {("described", "chat")}), None
+            ),
             lambda: f"descriptions of the server; {node.log}",
         )
     assert list(better.warnings) == []
-    assert {each.describer for each in updates} == {"chat"}
+    assert {update.describer for update in updates} == {"chat"}
     # The largest first.
-    areas = {each.index: each.area for each in better.regions}
+    areas = {region.index: region.area for region in better.regions}
     assert updates[0].area == max(areas.values())
     assert " describes regions again" in node.log

@@ -1,4 +1,4 @@
-"""The thread that analyses, after one that cannot be stopped."""
+"""A worker that starts while the one before it cannot be stopped."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ros
 
 
 class Hangs(Superpixels):
-    """Until it is let go on; it cannot be told to stop."""
+    """A segmenter that blocks until the gate is open and cannot be cancelled."""
 
     gate, there = threading.Event(), threading.Event()
 
@@ -38,7 +38,7 @@ def wait_for(condition):
     return condition()
 
 
-def test_a_worker_behind_one_that_hangs_says_so_and_all_models_are_freed(graph):
+def test_a_worker_behind_one_that_hangs_is_busy_and_all_models_are_freed(graph):
     settings = settings_from({"segmenter.backend": f"{__name__}:Hangs"})
     view = CameraPipeline(
         name="",

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 LEASE = str(Path(__file__).with_name("short_lease.xml"))
 
 
-def picture(number, width=160, height=120):
+def camera_image(number, width=160, height=120):
     """A grey wall and a square, which moves with the number."""
     image = np.full((height, width, 3), (190, 190, 190), np.uint8)
     x, y = 10 + number * 3 % (width - 60), 10 + number * 2 % (height - 60)
@@ -38,7 +38,7 @@ def camera(topic, rate_hz, transport="raw"):
     number, started = 0, time.monotonic()
     while True:
         number += 1
-        image = picture(number)
+        image = camera_image(number)
         if transport == "raw":
             message = Image(height=120, width=160, encoding="bgr8", step=480)
             message.data.frombytes(image.tobytes())

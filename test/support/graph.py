@@ -29,10 +29,11 @@ LASTING = {
     "python_path": str(Path(__file__).parents[1]),
     "describer.backend": "support.lasting_words:Lasting",
 }
-# No test that does not ask for it gets a report that images are missing.
+# For all tests but those about missing images: a report of them would depend on the machine.
 UNWATCHED = {"ros.input_timeout_s": 600.0}
-__all__ = ["LASTING", "LATCHED", "PATIENCE_S", "UNWATCHED", "Diagnostics", "Graph", "NodeProcess"]
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+__all__ = ["LASTING", "LATCHED", "PATIENCE_S", "UNWATCHED", "Diagnostics", "Graph", "NodeProcess"]
 
 
 class Graph:
@@ -207,7 +208,7 @@ class Graph:
         """The message of a list that has the header of what was sent."""
 
         def find():
-            return next((each for each in received if each.header == sent.header), None)
+            return next((message for message in received if message.header == sent.header), None)
 
         return self.until(find, what, patience)
 
@@ -222,7 +223,7 @@ class Graph:
         def answer():
             nonlocal due
             for header in sent:
-                found = next((each for each in received if each.header == header), None)
+                found = next((message for message in received if message.header == header), None)
                 if found is not None:
                     return found
             if time.monotonic() >= due:
@@ -268,7 +269,7 @@ class Diagnostics:
                     return status
         return None
 
-    def says(self, text, name="input"):
+    def reports(self, text, name="input"):
         status = self.last(name)
         return status is not None and text in status.message
 

@@ -1,4 +1,4 @@
-"""A describer for the node under test, whose words are worth keeping."""
+"""A describer for the node under test, whose descriptions are reused."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ from deep_perception.describers.attributes import Attributes
 
 
 class Lasting(Attributes):
-    """Quick as it is, the embedded one writes all words afresh."""
+    """The embedded describer, which is so quick that its own descriptions are not reused."""
 
     def describe(self, image, regions):
-        for region, words in super().describe(image, regions):
-            yield region, dataclasses.replace(words, reusable=True)
+        for region, description in super().describe(image, regions):
+            yield region, dataclasses.replace(description, reusable=True)

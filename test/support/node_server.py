@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 
 import deep_perception.describers.attributes
 import deep_perception.ros.node
@@ -32,7 +33,10 @@ def serve():
             line = sys.stdin.readline()
             if not line:
                 return None
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of forks beside threads; those of numpy are idle.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)

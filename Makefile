@@ -73,7 +73,7 @@ lint: ## ruff and mypy
 
 .PHONY: docs
 docs: ## build the site of docs/ into site/, and fail on every warning
-	@$(call PLAIN,docs); . "$$environment"; exec mkdocs build --strict $(ARGS)
+	@$(call PLAIN,docs); . "$$environment"; NO_MKDOCS_2_WARNING=1 exec mkdocs build --strict $(ARGS)
 
 .PHONY: bench
 bench: ## the benchmarks, or one: make bench BENCH=keyframe_ms

@@ -286,6 +286,7 @@ def test_fetch_list_verify_remove(hub, user):
     assert list(user.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @marked
 def test_another_revision_is_checked_against_what_the_hub_announces(hub, user):
     done = user.run("fetch", NAME, "--revision", "main", catalogue=False)
@@ -300,6 +301,7 @@ def test_another_revision_is_checked_against_what_the_hub_announces(hub, user):
     assert failed_in_one_line(user.run("verify", catalogue=False), "differs from the publ")
 
 
+@pytest.mark.slow
 @marked
 def test_a_complete_model_stays_until_the_new_one_is_whole(hub, user):
     assert user.run("fetch", NAME).returncode == 0
@@ -317,6 +319,7 @@ def test_a_complete_model_stays_until_the_new_one_is_whole(hub, user):
     assert user.parts() == []
 
 
+@pytest.mark.slow
 @marked
 def test_a_hub_with_other_bytes_than_pinned_is_refused_before_the_download(hub, user):
     hub.files[WEIGHTS] = BYTES[::-1]
@@ -349,6 +352,7 @@ def test_resets_in_the_middle_are_gone_on_from(hub, user):
     assert len(hub.ranges()) == 3
 
 
+@pytest.mark.slow
 @marked
 def test_a_stalled_server_leaves_what_the_next_call_goes_on_from(hub, user):
     hub.stall_at = 2 * MIB
@@ -371,6 +375,7 @@ def test_a_server_without_ranges_starts_over(hub, user):
     assert is_whole(user.path)
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize(
     ("name", "revision"),
@@ -388,6 +393,7 @@ def test_corrupt_bytes_are_thrown_away(hub, user, name, revision):
     assert is_whole(user.path)
 
 
+@pytest.mark.slow
 @marked
 def test_a_corrupt_first_half_does_not_spoil_the_second_try(hub, user):
     hub.cuts, hub.storage_statuses = [MIB], [0, 503]
@@ -415,6 +421,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize("case", ANSWERS)
 def test_refusals(hub, user, case):
@@ -425,6 +432,7 @@ def test_refusals(hub, user, case):
     assert not user.path.exists()
 
 
+@pytest.mark.slow
 @marked
 def test_an_unknown_revision_and_a_repository_without_weights(hub, user):
     assert failed_in_one_line(user.run("fetch", NAME, "--revision", "v9"), "no revision v9")
@@ -434,6 +442,7 @@ def test_an_unknown_revision_and_a_repository_without_weights(hub, user):
     assert failed_in_one_line(user.run("fetch", NAME), r"\(404\)")
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize("revision", [(), ("--revision", "main")])
 def test_a_silent_hub(hub, user, revision):
@@ -488,6 +497,7 @@ def test_stopped_in_the_middle_and_gone_on(hub, user, how):
     assert int(hub.ranges()[-1].removeprefix("bytes=").removesuffix("-")) >= MIB // 2
 
 
+@pytest.mark.slow
 @marked
 def test_two_at_once(hub, user):
     hub.stall_at = MIB
@@ -524,6 +534,7 @@ def test_a_disk_that_is_too_small(hub, user):
         assert list(user.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @marked
 def test_a_disk_that_fills_up_on_the_way(hub, user):
     with tiny_disk(user.folder, 4 * MIB):
@@ -540,6 +551,7 @@ def test_a_disk_that_fills_up_on_the_way(hub, user):
         assert is_whole(user.path)
 
 
+@pytest.mark.slow
 @marked
 def test_a_file_system_that_takes_no_file_of_this_size(hub, user):
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({MIB}, {MIB}))"

@@ -112,6 +112,7 @@ def test_a_terminal_gets_a_bar_with_the_time_left(recording, cache, tmp_path):
     assert "drive, bag:" in text and "drive, page:" in text
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_made_again(recording, finished, cache, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
@@ -141,6 +142,7 @@ def test_what_is_finished_is_not_made_again(recording, finished, cache, tmp_path
 # -- several recordings -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_that_fails_does_not_cost_the_others(recording, finished, cache, tmp_path):
     nothing = tmp_path / "nothing.mcap"
     nothing.write_bytes(b"")
@@ -182,6 +184,7 @@ def test_where_all_goes_well_one_after_the_other(recording, cache, tmp_path):
 # -- datasets -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_datasets_of_the_recordings_that_are_finished(recording, cache, tmp_path):
     other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(20), storage="ros1")
     out = tmp_path / "out"
@@ -206,6 +209,7 @@ def test_datasets_of_the_recordings_that_are_finished(recording, cache, tmp_path
     assert content(out) == before
 
 
+@pytest.mark.slow
 def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_path):
     out, edited = tmp_path / "out", tmp_path / "map.csv"
     export = (recording, "--output", out, "--export", "yolo")
@@ -229,6 +233,7 @@ def test_the_labels_that_somebody_edited_are_the_classes(recording, cache, tmp_p
     assert len(lines) == sum(int(row["count"]) for row in rows if row["class"])
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_datasets_is_said_before_hours_of_work(recording, cache, tmp_path):
     mine = tmp_path / "out/coco/mine.jpg"
     mine.parent.mkdir(parents=True)
@@ -333,6 +338,7 @@ def test_a_recording_in_the_folder_of_another_ones_outputs_is_not_deleted(cache,
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -377,6 +383,7 @@ def test_an_output_that_cannot_be_is_said_of_itself(recording, cache, tmp_path):
         assert line.endswith(": Not a directory); choose another --output")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_of_the_folder_that_is_full(recording, finished, cache, tmp_path):
     def little():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
@@ -412,6 +419,7 @@ def test_a_recording_that_is_given_twice_is_replayed_once(recording, finished, c
     assert content(tmp_path / "out") == content(finished[0])
 
 
+@pytest.mark.slow
 def test_an_interrupted_overwrite_of_several_goes_on_with_all(recording, finished, cache, tmp_path):
     other = shutil.copytree(recording, tmp_path / "other")
     both, out = (recording, other), tmp_path / "out"

@@ -178,6 +178,7 @@ def test_an_empty_stamp_is_the_time_of_recording(tmp_path):
 # -- the same bytes -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(recording, tmp_path):
     for name in ("one", "two"):
         done = run(recording, "--output", tmp_path / name, cache=tmp_path / "cache")
@@ -190,6 +191,7 @@ def test_two_processes_write_the_same_bytes(recording, tmp_path):
     assert not [name for name, data in one.items() if str(tmp_path).encode() in data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("describer", ["Jumbled", "Moody"])
 def test_a_describer_that_answers_in_any_order(recording, tmp_path, describer):
     changes = {**QUICK, "describer.backend": f"support.describers:{describer}"}
@@ -210,6 +212,7 @@ def test_a_describer_that_answers_in_any_order(recording, tmp_path, describer):
     assert (" 0 calls" in done.stdout) == (describer == "Moody")
 
 
+@pytest.mark.slow
 @pytest.mark.chat
 def test_a_chat_server_that_never_says_the_same_twice(recording, tmp_path):
     lock = threading.Lock()
@@ -241,6 +244,7 @@ def test_a_chat_server_that_never_says_the_same_twice(recording, tmp_path):
     assert len({scene["regions"][0]["label"] for scene in found}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.chat
 def test_what_a_server_does_not_take_is_said_but_not_in_the_scenes(recording, tmp_path):
     """The first run finds it out by asking, the second has no need to ask."""

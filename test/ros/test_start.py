@@ -59,6 +59,7 @@ def transported(graph, start_module_node):
     return graph.publisher(CompressedImage, "/transported/image_raw/compressed"), detections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extension", "format_"),
     [
@@ -150,6 +151,7 @@ def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
     assert node.log.count("have no stamp") == 1
 
 
+@pytest.mark.slow
 def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     start_node(
         remaps=["__ns:=/fast"],
@@ -340,6 +342,7 @@ def test_a_signal_while_models_load_is_no_crash(graph, start_node, backends, num
     assert "Traceback" not in node.log
 
 
+@pytest.mark.slow
 def test_a_frame_in_hand_does_not_hold_up_the_end(graph, start_node, backends):
     node = start_node(
         remaps=["__ns:=/slow"],

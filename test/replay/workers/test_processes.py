@@ -46,6 +46,7 @@ def test_two_workers_make_what_one_makes(recordings, alone, tmp_path):
         assert f"{recording.name}: " in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--overwrite",)])
 def test_what_a_killed_worker_was_at_is_gone_on_with(recordings, alone, tmp_path, how):
     process = start(recordings, tmp_path / "out", "--workers", "2", *how, folder=tmp_path)
@@ -56,6 +57,7 @@ def test_what_a_killed_worker_was_at_is_gone_on_with(recordings, alone, tmp_path
     assert content(tmp_path / "out") == alone
 
 
+@pytest.mark.slow
 def test_a_recording_that_kills_its_workers_costs_no_other(recordings, alone, tmp_path):
     white = [np.full((120, 160, 3), 255, np.uint8)] * 3
     deadly = bags.write_bag(tmp_path / "deadly", white)
@@ -69,6 +71,7 @@ def test_a_recording_that_kills_its_workers_costs_no_other(recordings, alone, tm
     assert {name: data for name, data in found.items() if not name.startswith("deadly/")} == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_is_left_and_the_same_command_goes_on(recordings, alone, tmp_path, number):
     process = start(recordings, tmp_path / "out", "--workers", "2", folder=tmp_path)

@@ -20,6 +20,8 @@ pytest.register_assert_rewrite("support")
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 TESTS = Path(__file__).parent
 ROS_TESTS = TESTS / "ros"
+# Folders with files that are skipped as a whole where an import of theirs is missing.
+FOLDERS = {"ros": ROS_TESTS, "sam2": TESTS / "segmenters" / "sam2"}
 # The Python of the DAM server's environment, whose transformers clash with those of the tests.
 DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
@@ -48,7 +50,7 @@ settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 groups_that_ran = Counter()
-files_that_ran = set()
+reported_files = set()
 
 
 def why_not(group):
@@ -164,7 +166,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_runtest_logreport(report):
-    files_that_ran.add(report.nodeid.partition("::")[0])
+    reported_files.add(report.nodeid.partition("::")[0])
     if report.when == "call":
         groups_that_ran.update(getattr(report, "required_groups", ()))
 
@@ -172,9 +174,15 @@ def pytest_runtest_logreport(report):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector):
     report = (yield).get_result()
-    if report.skipped and "ros" in REQUIRED and ROS_TESTS in collector.path.parents:
-        report.outcome = "failed"
-        report.longrepr = f"{collector.nodeid}: required (ros) but skipped: {report.longrepr}"
+    for group, folder in FOLDERS.items():
+        if report.skipped and group in REQUIRED and folder in collector.path.parents:
+            report.outcome = "failed"
+            report.longrepr = f"{collector.nodeid}: required ({group}) but {report.longrepr}"
+
+
+def pytest_collectreport(report):
+    if report.skipped:  # a whole file, whose imports are missing here
+        reported_files.add(report.nodeid)
 
 
 def absences():
@@ -183,7 +191,7 @@ def absences():
         yield f"no test of the required group `{group}` ran"
     if "files" in REQUIRED:
         files = {path.relative_to(TESTS.parent).as_posix() for path in TESTS.rglob("test_*.py")}
-        for name in sorted(files - files_that_ran):
+        for name in sorted(files - reported_files):
             yield f"no test of {name} ran"
 
 

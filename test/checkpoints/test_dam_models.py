@@ -143,6 +143,7 @@ def on_a_terminal(user, answer):
     return process.returncode, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [b"n\n", b"\n", b"\x04"])
 def test_a_licence_that_is_not_accepted(hub, user, answer):
     status, out, err = on_a_terminal(user, answer)
@@ -195,6 +196,7 @@ def test_fetch_list_verify_remove(hub, user):
     assert list(user.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @marked
 def test_a_missing_file_is_downloaded_from_the_recorded_commit(hub, user):
     assert user.fetch().returncode == 0
@@ -214,6 +216,7 @@ def test_a_missing_file_is_downloaded_from_the_recorded_commit(hub, user):
     assert hub.seen("storage") == []  # The weights were not downloaded again.
 
 
+@pytest.mark.slow
 @marked
 def test_another_revision_removes_the_code_of_the_old_one(hub, user):
     assert user.fetch().returncode == 0
@@ -259,6 +262,7 @@ def test_a_failure_leaves_no_empty_folders(hub, user):
     assert left == []
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize(
     "name",
@@ -309,6 +313,7 @@ def test_copied_files_are_checked_and_not_downloaded_again(hub, user):
     assert user.state() == "complete"
 
 
+@pytest.mark.slow
 @marked
 def test_a_copied_folder_needs_no_network(hub, user, tmp_path):
     assert user.fetch().returncode == 0

@@ -286,6 +286,7 @@ def test_fetch_list_verify_remove(hub, user):
     assert list(user.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @marked
 def test_another_revision_is_compared_with_the_checksums_of_the_hub(hub, user):
     done = user.run("fetch", NAME, "--revision", "main", catalogue=False)
@@ -300,6 +301,7 @@ def test_another_revision_is_compared_with_the_checksums_of_the_hub(hub, user):
     assert failed_in_one_line(user.run("verify", catalogue=False), "differs from the publ")
 
 
+@pytest.mark.slow
 @marked
 def test_a_complete_model_stays_until_the_new_one_is_complete(hub, user):
     assert user.run("fetch", NAME).returncode == 0
@@ -317,6 +319,7 @@ def test_a_complete_model_stays_until_the_new_one_is_complete(hub, user):
     assert user.parts() == []
 
 
+@pytest.mark.slow
 @marked
 def test_another_checksum_than_the_pinned_one_is_refused_before_the_download(hub, user):
     hub.files[WEIGHTS] = BYTES[::-1]
@@ -349,6 +352,7 @@ def test_a_download_is_resumed_after_a_reset_connection(hub, user):
     assert len(hub.ranges()) == 3
 
 
+@pytest.mark.slow
 @marked
 def test_the_next_command_resumes_after_a_stalled_server(hub, user):
     hub.stall_at = 2 * MIB
@@ -371,6 +375,7 @@ def test_a_server_without_ranges_starts_over(hub, user):
     assert is_whole(user.path)
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize(
     ("name", "revision"),
@@ -388,6 +393,7 @@ def test_a_corrupt_file_is_deleted(hub, user, name, revision):
     assert is_whole(user.path)
 
 
+@pytest.mark.slow
 @marked
 def test_a_corrupt_partial_file_is_downloaded_again(hub, user):
     hub.cuts, hub.storage_statuses = [MIB], [0, 503]
@@ -415,6 +421,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize("case", ANSWERS)
 def test_refusals(hub, user, case):
@@ -425,6 +432,7 @@ def test_refusals(hub, user, case):
     assert not user.path.exists()
 
 
+@pytest.mark.slow
 @marked
 def test_an_unknown_revision_and_a_repository_without_weights(hub, user):
     assert failed_in_one_line(user.run("fetch", NAME, "--revision", "v9"), "no revision v9")
@@ -434,6 +442,7 @@ def test_an_unknown_revision_and_a_repository_without_weights(hub, user):
     assert failed_in_one_line(user.run("fetch", NAME), r"\(404\)")
 
 
+@pytest.mark.slow
 @marked
 @pytest.mark.parametrize("revision", [(), ("--revision", "main")])
 def test_a_silent_hub(hub, user, revision):
@@ -488,6 +497,7 @@ def test_a_command_resumes_after_a_killed_one(hub, user, how):
     assert int(hub.ranges()[-1].removeprefix("bytes=").removesuffix("-")) >= MIB // 2
 
 
+@pytest.mark.slow
 @marked
 def test_two_at_once(hub, user):
     hub.stall_at = MIB
@@ -524,6 +534,7 @@ def test_a_disk_that_is_too_small(hub, user):
         assert list(user.folder.iterdir()) == []
 
 
+@pytest.mark.slow
 @marked
 def test_a_disk_that_fills_up_during_the_download(hub, user):
     with tiny_disk(user.folder, 4 * MIB):
@@ -540,6 +551,7 @@ def test_a_disk_that_fills_up_during_the_download(hub, user):
         assert is_whole(user.path)
 
 
+@pytest.mark.slow
 @marked
 def test_a_file_system_with_a_size_limit(hub, user):
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({MIB}, {MIB}))"

@@ -127,6 +127,7 @@ def test_unusual_pictures_are_analysed(tmp_path, name, picture):
     assert f"Picture: {picture.width}x{picture.height} px" in report.read_text()
 
 
+@pytest.mark.slow
 def test_a_picture_of_200_megapixels_is_analysed_in_its_own_frame(tmp_path):
     picture = Image.new("RGB", (20_000, 10_000), "grey")
     picture.paste((200, 30, 30), (12_000, 2_000, 16_000, 6_000))
@@ -228,6 +229,7 @@ def test_bad_options_are_refused_with_what_is_allowed(arguments, message):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_options_win_over_the_file_and_the_file_over_the_preset(tmp_path):
     (tmp_path / "my.yaml").write_text("points: {sources: contours, grid_rows: 7}\n")
     arguments = ("--preset", "grid-dam", "--settings", tmp_path / "my.yaml")

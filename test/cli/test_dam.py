@@ -143,6 +143,7 @@ def refused(done, *words):
     return True
 
 
+@pytest.mark.slow
 def test_setup_creates_the_environment_and_the_second_call_only_checks(first):
     shell, done = first
     assert done.returncode == 0, done.err
@@ -161,6 +162,7 @@ def test_setup_creates_the_environment_and_the_second_call_only_checks(first):
     assert (done.returncode, done.out.splitlines()) == (0, [ready, device])
 
 
+@pytest.mark.slow
 def test_setup_without_cuda_reports_it(quick_shell):
     shell = quick_shell
     write_wheels(shell.wheels)
@@ -177,6 +179,7 @@ def open_for_writing(pipe):
     return None
 
 
+@pytest.mark.slow
 def test_an_interrupted_setup_is_unfinished_and_the_next_one_completes_it(quick_shell):
     shell = quick_shell
     write_wheels(shell.wheels)
@@ -201,6 +204,7 @@ def test_an_interrupted_setup_is_unfinished_and_the_next_one_completes_it(quick_
     assert environment.problem_of(shell.default) == ""
 
 
+@pytest.mark.slow
 def test_other_pins_make_the_environment_an_old_one(quick_shell):
     shell = quick_shell
     write_wheels(shell.wheels)
@@ -212,6 +216,7 @@ def test_other_pins_make_the_environment_an_old_one(quick_shell):
     assert environment.problem_of(shell.default) == ""
 
 
+@pytest.mark.slow
 def test_libraries_that_do_not_work_are_not_called_ready(quick_shell):
     shell = quick_shell
     write_wheels(shell.wheels, broken=["torch"])
@@ -219,6 +224,7 @@ def test_libraries_that_do_not_work_are_not_called_ready(quick_shell):
     assert "not finished" in environment.problem_of(shell.default)
 
 
+@pytest.mark.slow
 def test_no_network(quick_shell):
     shell = quick_shell
     shell.wheels.mkdir()

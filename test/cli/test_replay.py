@@ -114,6 +114,7 @@ def test_a_terminal_gets_a_bar_with_the_time_left(recording, cache, tmp_path):
     assert "drive, bag:" in text and "drive, page:" in text
 
 
+@pytest.mark.slow
 def test_finished_outputs_are_not_made_again(recording, finished, cache, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
@@ -143,6 +144,7 @@ def test_finished_outputs_are_not_made_again(recording, finished, cache, tmp_pat
 # -- several recordings -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_recording_that_fails_does_not_stop_the_others(recording, finished, cache, tmp_path):
     nothing = tmp_path / "nothing.mcap"
     nothing.write_bytes(b"")
@@ -184,6 +186,7 @@ def test_recordings_do_not_influence_each_other(recording, cache, tmp_path):
 # -- datasets -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_datasets_of_finished_recordings(recording, cache, tmp_path):
     other = bags.write_bag(tmp_path / "other.bag", bags.moving_scene(20), storage="ros1")
     out = tmp_path / "out"
@@ -208,6 +211,7 @@ def test_datasets_of_finished_recordings(recording, cache, tmp_path):
     assert content(out) == before
 
 
+@pytest.mark.slow
 def test_edited_labels_are_the_classes(recording, cache, tmp_path):
     out, edited = tmp_path / "out", tmp_path / "map.csv"
     export = (recording, "--output", out, "--export", "yolo")
@@ -231,6 +235,7 @@ def test_edited_labels_are_the_classes(recording, cache, tmp_path):
     assert len(lines) == sum(int(row["count"]) for row in rows if row["class"])
 
 
+@pytest.mark.slow
 def test_errors_of_datasets_are_reported_before_the_replay(recording, cache, tmp_path):
     mine = tmp_path / "out/coco/mine.jpg"
     mine.parent.mkdir(parents=True)
@@ -335,6 +340,7 @@ def test_a_recording_in_the_folder_of_another_ones_outputs_is_not_deleted(cache,
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -379,6 +385,7 @@ def test_an_impossible_output_folder_is_reported(recording, cache, tmp_path):
         assert line.endswith(": Not a directory); choose another --output")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_with_its_folder(recording, finished, cache, tmp_path):
     def little():
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
@@ -416,6 +423,7 @@ def test_a_recording_that_is_given_twice_is_replayed_once(recording, finished, c
     assert content(tmp_path / "out") == content(finished[0])
 
 
+@pytest.mark.slow
 def test_an_interrupted_overwrite_of_several_recordings_resumes_with_all(
     recording, finished, cache, tmp_path
 ):

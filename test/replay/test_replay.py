@@ -179,6 +179,7 @@ def test_an_empty_stamp_is_the_time_of_recording(tmp_path):
 # -- the same bytes -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(recording, tmp_path):
     for name in ("one", "two"):
         done = run_command(recording, "--output", tmp_path / name, cache=tmp_path / "cache")
@@ -191,6 +192,7 @@ def test_two_processes_write_the_same_bytes(recording, tmp_path):
     assert not [name for name, data in one.items() if str(tmp_path).encode() in data]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("describer", ["Jumbled", "Moody"])
 def test_a_describer_that_answers_in_any_order(recording, tmp_path, describer):
     changes = {**QUICK, "describer.backend": f"support.describers:{describer}"}
@@ -212,6 +214,7 @@ def test_a_describer_that_answers_in_any_order(recording, tmp_path, describer):
     assert (" 0 calls" in done.stdout) == (describer == "Moody")
 
 
+@pytest.mark.slow
 @pytest.mark.chat
 def test_a_chat_server_that_never_answers_the_same_twice(recording, tmp_path):
     lock = threading.Lock()
@@ -243,6 +246,7 @@ def test_a_chat_server_that_never_answers_the_same_twice(recording, tmp_path):
     assert len({scene["regions"][0]["label"] for scene in found}) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.chat
 def test_a_server_s_restriction_is_logged_and_not_part_of_the_scenes(recording, tmp_path):
     """The first run finds it out by asking, the second has no need to ask."""

@@ -116,6 +116,7 @@ def drive(recording, tmp_path):
 # -- kill -9 --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_again_and_again(drive, in_one_go, seed):
     """Three choices of four points, each at another stage of the replay."""
@@ -133,6 +134,7 @@ def test_killed_in_the_middle_of_the_scenes(drive, in_one_go):
     assert content(drive.output) == in_one_go
 
 
+@pytest.mark.slow
 def test_killed_while_the_outputs_are_made(drive, in_one_go):
     for at in (BAG_WRITTEN, BAG_COMPLETE, BAG_PUBLISHED, PAGE_BEGUN, PAGE_PUBLISHED,
                SUMMARY_WRITTEN):  # fmt: skip
@@ -142,6 +144,7 @@ def test_killed_while_the_outputs_are_made(drive, in_one_go):
     assert not list(drive.output.rglob("*.part*"))
 
 
+@pytest.mark.slow
 def test_killed_while_datasets_are_made(drive, in_one_go):
     drive.to_the_end()
     for at in (COCO_BEGUN, PAIRS_HALF_WRITTEN, COCO_COMPLETE, PAIRS_COMPLETE,
@@ -155,6 +158,7 @@ def test_killed_while_datasets_are_made(drive, in_one_go):
     assert not list(drive.output.rglob("*.part*"))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_compute_saved_scenes_again(drive):
     drive.killed(SCENE_5)
     saved = (drive.folder / "scenes.jsonl").read_bytes()[: drive.state["length"]]
@@ -165,6 +169,7 @@ def test_a_resumed_run_does_not_compute_saved_scenes_again(drive):
     assert (drive.folder / "scenes.jsonl").read_bytes().startswith(saved)
 
 
+@pytest.mark.slow
 def test_descriptions_of_a_killed_run_are_used_by_the_next_one(recording, tmp_path):
     """A describer that never answers the same twice; also descriptions of scenes not saved."""
     changes = {**QUICK, "describer.backend": "support.describers:Moody"}
@@ -179,6 +184,7 @@ def test_descriptions_of_a_killed_run_are_used_by_the_next_one(recording, tmp_pa
     assert content(drive.output) == content(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_an_incomplete_last_line_is_no_scene(drive, in_one_go):
     """A kill can leave one, and what was written after the last saved state."""
     drive.killed(SCENE_3)
@@ -191,6 +197,7 @@ def test_an_incomplete_last_line_is_no_scene(drive, in_one_go):
 # -- Ctrl-C, and another process ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_says_how_to_resume(drive, in_one_go, number):
     done = drive.interrupted(SCENE_3, number=number)
@@ -204,6 +211,7 @@ def test_an_interruption_says_how_to_resume(drive, in_one_go, number):
     assert content(drive.output) == in_one_go
 
 
+@pytest.mark.slow
 def test_two_processes_do_not_write_into_one_folder(recording, drive, tmp_path):
     first = Replay(recording, "--output", drive.output, cache=tmp_path / "cache", changes=STEADY,
                    at=SCENE_3, number=signal.SIGSTOP)  # fmt: skip
@@ -220,6 +228,7 @@ def test_two_processes_do_not_write_into_one_folder(recording, drive, tmp_path):
 # -- what cannot be resumed -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_resume(drive):
     drive.killed(SCENE_3)
     saved = (drive.folder / "scenes.jsonl").read_bytes()
@@ -231,6 +240,7 @@ def test_other_settings_do_not_resume(drive):
     drive.to_the_end("--images", "none", "--describer.cache_size", "100", "--resume")
 
 
+@pytest.mark.slow
 def test_another_model_does_not_resume(drive, tmp_path):
     """A server may have another model than before."""
     drive.killed(SCENE_3)
@@ -260,6 +270,7 @@ def finished(recording, tmp_path_factory):
     return recording, folder
 
 
+@pytest.mark.slow
 def test_a_damaged_folder_is_not_resumed(drive):
     drive.killed(SCENE_3)
     os.truncate(drive.folder / "scenes.jsonl", 100)

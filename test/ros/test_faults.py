@@ -24,6 +24,7 @@ EVERY = {"keyframes.mode": "interval", "keyframes.min_interval_s": 0.0}
 LEASE_S = 90.0
 
 
+@pytest.mark.slow
 def test_a_killed_camera_is_reported_and_another_one_is_used(graph, start_node, start_actor):
     camera = start_actor("camera", "/killed/image", 10)
     graph.until(lambda: graph.node.count_publishers("/killed/image"), "the camera")
@@ -63,6 +64,7 @@ def test_a_killed_camera_is_reported_and_another_one_is_used(graph, start_node, 
     assert node.is_running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_subscriptions_that_never_read_hold_up_nothing(graph, start_node, start_actor, frozen):
     name = f"deaf{int(frozen)}"
@@ -95,6 +97,7 @@ def test_subscriptions_that_never_read_hold_up_nothing(graph, start_node, start_
     assert deaf.poll() is None
 
 
+@pytest.mark.slow
 def test_of_a_camera_at_200_hz_the_newest_frame_wins(graph, start_node, start_actor):
     # Unwatched, for the camera starts an unknown time after the node.
     node = start_node(remaps=["__ns:=/fast"], **EVERY, **OFTEN, **UNWATCHED)
@@ -202,6 +205,7 @@ def test_depth_without_measurements_is_analysed(
     assert "Warning" not in steady.log
 
 
+@pytest.mark.slow
 def test_every_other_frame_broken_is_no_endless_log(
     graph, steady, steady_diagnostics, steady_scenes, steady_camera
 ):
@@ -269,6 +273,7 @@ def test_one_of_two_cameras_is_wrong_and_later_of_the_right_type(graph, start_no
     graph.until(camera.get_subscription_count, "the other type")
 
 
+@pytest.mark.slow
 def test_cameras_that_differ_in_a_number_are_each_missed(graph, start_node):
     node = start_node(remaps=["__ns:=/numbers"], **SOON, **{"ros.cameras": "cam1,cam2"})
     for camera in ("cam1", "cam2"):

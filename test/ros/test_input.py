@@ -40,6 +40,7 @@ def transported(graph, start_module_node):
     return graph.publisher(CompressedImage, "/transported/image_raw/compressed"), detections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extension", "format_"),
     [

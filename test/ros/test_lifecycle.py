@@ -180,6 +180,7 @@ def test_a_missing_model_leaves_the_node_unconfigured_with_the_reason(graph, sta
     assert "Traceback" not in node.log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True])
 def test_a_change_of_state_in_the_middle_of_a_frame(graph, start_node, backends, again):
     """A change of state does not wait for the descriptions, each of which takes a second."""
@@ -232,6 +233,7 @@ def test_models_are_unloaded_without_work_and_loaded_again(graph, start_node, ba
     assert loads(backends).count("loaded") == before + 1
 
 
+@pytest.mark.slow
 def test_a_model_that_a_server_is_loading_is_not_given_up_for_idle(graph, start_node, backends):
     (backends / "loading").touch()
     start(

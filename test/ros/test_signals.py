@@ -90,6 +90,7 @@ def test_a_signal_while_models_load_is_no_crash(graph, start_node, backends, num
     assert "Traceback" not in node.log
 
 
+@pytest.mark.slow
 def test_a_frame_in_hand_does_not_hold_up_the_end(graph, start_node, backends):
     node = start_node(
         remaps=["__ns:=/slow"],

@@ -54,6 +54,7 @@ def test_images_without_a_stamp_are_analysed_more_than_once(graph, start_node):
     assert node.log.count("have no stamp") == 1
 
 
+@pytest.mark.slow
 def test_the_newest_frame_wins(graph, start_node, backends, tmp_path):
     start_node(
         remaps=["__ns:=/fast"],

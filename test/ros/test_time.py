@@ -125,6 +125,7 @@ class Held(Attributes):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_clock", [False, True])
 def test_a_frame_in_hand_when_time_goes_back_is_no_scene(
     graph, start_node, play, tmp_path, by_clock

@@ -28,6 +28,7 @@ def scores(sequence):
     return ours.score(), baseline.score()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_track_ids_are_stable(name):
     ours, baseline = scores(list(frames(ALL[name](0))))
@@ -36,6 +37,7 @@ def test_track_ids_are_stable(name):
     assert ours.idf1 > 0.84 and ours.idf1 > baseline.idf1 + 0.1
 
 
+@pytest.mark.slow
 def test_track_ids_are_stable_with_the_real_segmenter_and_a_turning_camera():
     sequence = [
         dataclasses.replace(frame, regions=segmented(frame.image))

@@ -255,6 +255,7 @@ def recover(trouble, analyzer):
     analyzer.settings = settings_from(trouble.settings)
 
 
+@pytest.mark.slow
 def test_every_region_is_described_or_failed_and_nothing_is_left_behind(nothing_left):
     with troubled(PASSING, fallback="") as (trouble, analyzer):
         described, lost, memory = 0, 0, []

@@ -441,6 +441,7 @@ def test_scenes_of_another_recording_are_refused(drive, tmp_path, position):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_bag(tmp_path):
     picture = next(bags.moving_scene(1, (640, 480)))
     path = bags.write(

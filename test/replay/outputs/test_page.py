@@ -307,6 +307,7 @@ def test_a_recording_without_keyframes(made, tmp_path):
     assert page.blocks["title"] == "kitchen"
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(made, tmp_path):
     lines = [to_line(record) for record in made.scenes]
     pictures = [made.picture(record) for record in made.scenes]

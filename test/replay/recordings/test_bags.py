@@ -530,6 +530,7 @@ def test_a_ros_1_bag_that_was_not_closed_is_refused_with_advice(tmp_path, keep):
     assert "rosbag reindex" in one_line(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["bz2", "lz4"])
 @pytest.mark.parametrize("places", [[0.7], [0.2, 0.21, 0.6]])
 def test_damage_in_a_ros_1_bag_costs_only_what_is_damaged(tmp_path, compression, places):

@@ -46,6 +46,7 @@ def test_two_workers_make_what_one_process_makes(recordings, alone, tmp_path):
         assert f"{recording.name}: " in output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [(), ("--overwrite",)])
 def test_another_worker_resumes_the_recording_of_a_killed_one(recordings, alone, tmp_path, how):
     process = start(
@@ -56,6 +57,7 @@ def test_another_worker_resumes_the_recording_of_a_killed_one(recordings, alone,
     assert content(tmp_path / "out") == alone
 
 
+@pytest.mark.slow
 def test_a_recording_that_kills_its_workers_does_not_stop_the_others(recordings, alone, tmp_path):
     white = [np.full((120, 160, 3), 255, np.uint8)] * 3
     deadly = bags.write_bag(tmp_path / "deadly", white)
@@ -69,6 +71,7 @@ def test_a_recording_that_kills_its_workers_does_not_stop_the_others(recordings,
     assert {name: data for name, data in found.items() if not name.startswith("deadly/")} == alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_is_left_and_the_same_command_resumes(recordings, alone, tmp_path, number):
     how = {"folder": tmp_path, "backend": "WaitsOnce"}

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from deep_perception.describers import Describer
+from deep_perception.describers import Describer, is_available
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import LabelSpelling, unify_spelling
 from deep_perception.regions import Description, Region
@@ -176,7 +176,7 @@ class DescriptionRun(contextlib.AbstractContextManager["DescriptionRun"]):
         for region in tracked:
             if region.description.status == "reused":
                 self._publish(region)
-        again = self._describe_again if getattr(self._describer, "available", True) else 0
+        again = self._describe_again if is_available(self._describer) else 0
         for region in regions_to_describe(tracked, self._describer.name, again):
             if region.index in self._held:
                 self._pending.add(region)

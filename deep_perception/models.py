@@ -73,7 +73,9 @@ class Models:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What does not work as set now: replaced backends, and the warnings of the describer."""
-        return (*self._warnings, *getattr(self.describer, "warnings", ()))
+        if isinstance(self.describer, describers.SupportsWarnings):
+            return (*self._warnings, *self.describer.warnings)
+        return self._warnings
 
     @property
     def replaced(self) -> tuple[str, ...]:
@@ -83,27 +85,38 @@ class Models:
     @property
     def statistics(self) -> Mapping[str, int]:
         """The counters of both backends by name."""
-        return {
-            **getattr(self.segmenter, "statistics", {}),
-            **getattr(self.describer, "statistics", {}),
-        }
+        counters: dict[str, int] = {}
+        if isinstance(self.segmenter, segmenters.SupportsStatistics):
+            counters.update(self.segmenter.statistics)
+        if isinstance(self.describer, describers.SupportsStatistics):
+            counters.update(self.describer.statistics)
+        return counters
+
+    @property
+    def prompt_id(self) -> str:
+        """The identifier of the describer's prompt, "" if it sends none."""
+        if isinstance(self.describer, describers.SupportsPromptId):
+            return self.describer.prompt_id
+        return ""
 
     @property
     def describes(self) -> bool:
         """Whether the describer itself can describe now, rather than its fallback."""
-        return self.loaded and getattr(self.describer, "available", True)
+        return self.loaded and describers.is_available(self.describer)
 
     @property
     def loading(self) -> bool:
         """Whether a server is loading the model of the describer."""
-        return self.loaded and getattr(self.describer, "loading", False)
+        if not self.loaded or not isinstance(self.describer, describers.SupportsLoading):
+            return False
+        return self.describer.loading
 
     def get_ready(self, info: Callable[[str], object]) -> None:
         """Wait for a model that a server is loading; ``info`` gets lines about the progress.
 
         A live camera should not call this: its fallback describes in the meantime.
         """
-        if hasattr(self.describer, "get_ready"):
+        if isinstance(self.describer, describers.SupportsLoading):
             self.describer.get_ready(info)
 
 

@@ -61,6 +61,11 @@ class SupportsAvailability(Protocol):
         ...
 
 
+def is_available(describer: Describer) -> bool:
+    """Return whether a describer itself, and not its fallback, would describe a region now."""
+    return not isinstance(describer, SupportsAvailability) or describer.available
+
+
 @runtime_checkable
 class SupportsLoading(Protocol):
     """A describer whose model is loaded in the background, for example by a server."""

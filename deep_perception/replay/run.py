@@ -118,7 +118,7 @@ class _Run:
                 "the describer": models.describer.name,
                 "the describer's model": models.describer.model,
                 # The setting may name a file, whose content can change under the same name.
-                "the prompt": str(getattr(models.describer, "prompt_id", "")),
+                "the prompt": models.prompt_id,
             }
         )
         self._before = counts_from(self._journal.counts)

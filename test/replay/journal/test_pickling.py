@@ -40,9 +40,9 @@ def resume_point(request):
     with Analyzer(settings) as analyzer:
         for number, image in enumerate(bags.moving_scene(8, cut_every=4)):
             stamp_ns = 1 + number * 500_000_000
-            decision = stream.keyframes.decide(image, stamp_ns, settings.keyframes)
-            if decision is not None:
-                scene = stream.analyze(analyzer, image, decision, on_region=lambda region: None)
+            selected = stream.select(stamp_ns, image.copy, settings.keyframes)
+            if selected is not None:
+                scene = stream.analyze(analyzer, selected, settings)
                 statuses |= {region.description.status for region in scene.regions}
     assert statuses == {"described", "reused"}
     return ResumePoint(

@@ -436,7 +436,7 @@ def test_a_bag_replaces_the_previous_one(drive, tmp_path):
 @pytest.mark.parametrize("position", [45, 10_000, -1])
 def test_scenes_of_another_recording_are_refused(drive, tmp_path, position):
     path, records = drive
-    with pytest.raises(BagError, match="the scenes are of another one, or of other topics"):
+    with pytest.raises(BagError, match="the scenes are of another recording, or of other topics"):
         write(path, tmp_path / "out", [dataclasses.replace(records[-1], position=position)])
     assert list(tmp_path.iterdir()) == []
 

@@ -539,7 +539,7 @@ def test_a_disk_that_is_too_small(hub, user):
 @marked
 def test_a_disk_that_fills_up_during_the_download(hub, user):
     with tiny_disk(user.folder, 4 * MIB):
-        hub.stall_at = MIB
+        hub.stall_at = MIB + (1 << 16)
         process = user.start("fetch", NAME, env=PATIENT)
         wait_for_bytes(user, MIB)
         (user.folder / "filler").write_bytes(b"\0" * (3 * MIB // 2))

@@ -135,7 +135,7 @@ def test_labels_with_the_same_class_are_merged_in_the_order_of_the_rows(tmp_path
             "line 4: label 'a gray cup' has class 'cup', but 'Grey Cup' in line 2 has 'mug'; "
             "expected one",
         ),
-        ("label,class\ncup,\nwall, \n", "map.csv: no label has a class; expected at least one class"),
+        ("label,class\ncup,\nwall, \n", "map.csv: no label has a class; expected at least one"),
         ('label,class\ncup,mug\n"wall,x\n', "map.csv, line 3: is no row of a CSV file"),
         ('label,class\ncup,"a "mug""\n', "map.csv, line 2: is no row .* doubled"),
         (b"label,class\ncup,mug\ncaf\xe9,cafe\n", "map.csv, line 3: byte 0xe9 is not UTF-8; .*Ex"),

@@ -136,7 +136,7 @@ def write_wheel(folder):
     return folder
 
 
-@pytest.mark.parametrize("installer", ["uv", "pip"])
+@pytest.mark.parametrize("installer", ["uv", pytest.param("pip", marks=pytest.mark.slow)])
 def test_packages_are_installed_with_uv_and_with_pip_where_there_is_no_uv(
     checkout, tmp_path, installer
 ):

@@ -141,10 +141,8 @@ def test_descriptions_of_a_server_that_dies_and_comes_back(graph, start_node, se
     (warning,) = scene.warnings
     assert f"chat server {server.url}: no connection" in warning
     assert warning.endswith("'attributes' is used instead")
-    _, message = graph.until(
-        lambda: (found := robot.analysis()) and found[0] != b"\0" and found, robot.seen
-    )
-    assert message == warning
+    # Until then the diagnostics tell of regions that the server's random model failed to describe.
+    graph.until(lambda: (found := robot.analysis()) and found[1] == warning, robot.seen)
 
     server.make_cache()
     server.start()

@@ -65,9 +65,41 @@ class NodeServer:
             return self._codes.get(pid)
 
 
+class NodeSpawner:
+    """Starts each node in an interpreter of its own.
+
+    A forked node of Kilted ends with a segmentation fault in the destructors of its libraries.
+    """
+
+    def __init__(self):
+        self._processes = {}
+
+    def start(self, *, arguments, log, python_path, environment):
+        """Start a node; returns its process id."""
+        path = os.pathsep.join(filter(None, [*python_path, environment.get("PYTHONPATH", "")]))
+        with Path(log).open("a") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "deep_perception.ros", *arguments],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env={**environment, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            )
+        self._processes[process.pid] = process
+        return process.pid
+
+    def exit_code(self, pid, timeout_s=0.0):
+        """The exit code of a node, or None while it runs."""
+        try:
+            return self._processes[pid].wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+
 @functools.cache
 def node_server():
-    return NodeServer()
+    return NodeSpawner() if os.environ.get("ROS_DISTRO") == "kilted" else NodeServer()
 
 
 class NodeProcess:

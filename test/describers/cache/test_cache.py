@@ -34,11 +34,11 @@ from support.chat_scene import (
     PHOTO,
     ask,
     chat,
-    quick,  # noqa: F401
     regions_of,
 )
 from support.chat_server import DROP, GOOD, WORDS, Reply, Server, completion
 
+pytestmark = pytest.mark.usefixtures("quick_retries")
 chat_test = pytest.mark.chat
 CUP = Description(
     status="described", label="cup", text="A cup.", attributes={"color": "rot — 红", "b": "1"},

@@ -31,7 +31,6 @@ from support.chat_scene import (
     describe,
     free_port,
     one,
-    quick,  # noqa: F401
     regions_of,
     shapes,
 )
@@ -48,7 +47,7 @@ from support.chat_server import (
     pictures,
 )
 
-pytestmark = pytest.mark.chat
+pytestmark = [pytest.mark.chat, pytest.mark.usefixtures("quick_retries")]
 
 # -- answers ------------------------------------------------------------------------------------
 

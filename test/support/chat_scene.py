@@ -7,11 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from deep_perception import masks
 from deep_perception.describers.chat import Chat
-from deep_perception.describers.server import retry
 from deep_perception.points import Point
 from deep_perception.regions import Region
 from deep_perception.settings.options import settings_from
@@ -20,21 +18,6 @@ from support.chat_server import Server
 PHOTO = cv2.imread(str(Path(__file__).parents[1] / "data" / "coffee.jpg"))
 PATIENCE_S = 60.0
 IMAGE = np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(retry, "BACK_OFF_S", 0.005)
-    before = set(threading.enumerate())
-    sockets = open_sockets()
-    yield
-    names = ("describer", "asyncio", "words")
-    left = {thread for thread in threading.enumerate() if thread.name.startswith(names)}
-    assert left <= before
-    deadline = time.monotonic() + PATIENCE_S
-    while open_sockets() > sockets and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert open_sockets() <= sockets
 
 
 def open_sockets():

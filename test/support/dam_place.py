@@ -23,6 +23,10 @@ def until(condition):
     return found
 
 
+def ready(manager):
+    return until(lambda: manager.state().kind == "ready")
+
+
 def lives(pid):
     """Whether a process runs; a zombie does not."""
     with contextlib.suppress(OSError):

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -190,3 +191,62 @@ def request(url, text="Describe it.", **values):
     if url is not None:
         content.append({"type": "image_url", "image_url": {"url": url}})
     return {"model": "any", "messages": [{"role": "user", "content": content}], **values}
+
+
+BLOCKER = request(data_url(rgba(99)), text="Block.")
+
+
+def text_of(choice):
+    return choice["message"]["content"]
+
+
+def urls(count, **how):
+    return [data_url(rgba(number, **how)) for number in range(count)]
+
+
+def batches(folder):
+    """Return the sizes of all batches so far, and check that each had one prompt."""
+    lines = [line.split() for line in (folder / "journal").read_text().splitlines()]
+    assert all(prompts == "1" for _, prompts in lines)
+    return [int(size) for size, _ in lines]
+
+
+def block(server, folder):
+    """Send a region that stays at the model because of the gate, and wait until it is there."""
+    blocker = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, urllib.request as u; r = u.Request(sys.argv[1], sys.stdin.buffer.read(),"
+            " {'Authorization': 'Bearer ' + sys.argv[2]}); print(u.urlopen(r).status)",
+            f"http://127.0.0.1:{server.port}/v1/chat/completions",
+            server.token,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    before = len(batches(folder))
+    blocker.stdin.write(json.dumps(BLOCKER))
+    blocker.stdin.close()
+    wait_for(lambda: len(batches(folder)) > before, "the model at work")
+    return blocker
+
+
+def from_a_full_queue(server, folder, asked):
+    """Return the answers for regions that all wait behind another one, and their batch sizes."""
+    (folder / "gate").touch()
+    blocker = block(server, folder)
+    before = len(batches(folder))
+
+    def last_opens_the_gate(one):
+        if one is None:
+            wait_for(lambda: server.health()["queued"] == len(asked), "all in the queue")
+            (folder / "gate").unlink()
+            return None
+        url, values = one
+        return server.describe(url, **values)
+
+    answers = together(last_opens_the_gate, [*asked, None])[: len(asked)]
+    assert blocker.wait() == 0
+    return answers, batches(folder)[before:]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,9 @@ FILES = {
     WEIGHTS: BYTES,
     "sam2.1_hiera_tiny.pt": b"not wanted either",
 }
+PATIENCE_S = 60
+# The hub's library waits for a server that pauses.
+PATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": str(PATIENCE_S)}
 OURS = ("config.json", "preprocessor_config.json", "processor_config.json", WEIGHTS)
 
 missing = importlib.util.find_spec("huggingface_hub") is None
@@ -137,3 +141,23 @@ def failed_in_one_line(process, *words):
     for word in words:
         assert re.search(word, line), line
     return True
+
+
+def is_whole(path):
+    return all((path / name).read_bytes() == FILES[name] for name in OURS)
+
+
+def put(path, files):
+    path.mkdir(parents=True)
+    for name in files:
+        (path / name).write_bytes(FILES[name])
+
+
+def wait_for_bytes(user, least):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        for part in user.parts():
+            if WEIGHTS in part.name and part.stat().st_size >= least:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the download makes no progress")

@@ -14,12 +14,11 @@ from support.chat_scene import (
     PATIENCE_S,
     ask,
     chat,
-    quick,  # noqa: F401
     regions_of,
 )
 from support.chat_server import GOOD, NO_ENDPOINT, LmStudio, Reply, Server
 
-pytestmark = pytest.mark.chat
+pytestmark = [pytest.mark.chat, pytest.mark.usefixtures("quick_retries")]
 
 V0, ANY = "/api/v0/models", "/v1/models"
 

@@ -1,0 +1,172 @@
+"""The file of the cache: what it keeps, and the warnings if it cannot be used."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import random
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from deep_perception.describers.cache import file as cache_file
+from deep_perception.describers.cache import memory as cache_memory
+from deep_perception.describers.cache.file import DescriptionFile
+from deep_perception.describers.cache.memory import DescriptionCache
+from support.cached_descriptions import CUP, cup, key, run
+
+pytestmark = pytest.mark.usefixtures("quick_retries")
+
+
+def test_a_description_with_an_integer_latency_is_cached(tmp_path):
+    words = dataclasses.replace(CUP, latency_s=0)
+    file = DescriptionFile(tmp_path / "words.db", 5)
+    file.put(b"k" * 32, words)
+    assert file.get(b"k" * 32) == words
+    file.close()
+
+
+def test_a_description_is_the_same_after_writing_and_reading(tmp_path):
+    path = str(tmp_path / "w.sqlite")
+    run(DescriptionCache(5, path), (key(1), CUP))
+    (found,) = run(DescriptionCache(5, path), (key(1), cup(2)))
+    assert found == CUP
+    assert list(found.attributes) == ["color", "b"]
+
+
+def test_the_file_keeps_only_the_most_recently_used_descriptions(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_memory, "FILE_TIMES", 3)
+    monkeypatch.setattr(cache_file, "PRUNE_EVERY", 4)
+    path = tmp_path / "w.sqlite"
+    run(DescriptionCache(2, str(path)), *[(key(n), cup(n)) for n in range(5)])
+    run(DescriptionCache(2, str(path)), (key(0), cup(99)))  # used again
+    run(DescriptionCache(2, str(path)), *[(key(n), cup(n)) for n in range(5, 8)])
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        kept = {row[0] for row in file.execute("SELECT key FROM words")}
+    assert kept == {key(n) for n in (0, 3, 4, 5, 6, 7)}
+
+
+def test_the_file_is_created_when_it_is_first_needed_and_closed_at_the_end(tmp_path):
+    path = tmp_path / "w.sqlite"
+    cache = DescriptionCache(5, str(path))
+    assert not path.exists()
+    run(cache, (key(1), cup(1)))
+    # The last process that closes the file removes the two other files of SQLite.
+    assert [entry.name for entry in tmp_path.iterdir()] == ["w.sqlite"]
+    assert Counter(thread.name.startswith("words") for thread in threading.enumerate())[True] == 0
+    assert DescriptionFile(path, 5).get(key(1)) == cup(1)
+
+
+# -- files that cannot be used ---------------------------------------------------------------------
+
+
+def test_rows_that_cannot_be_parsed_are_replaced(tmp_path):
+    path = tmp_path / "w.sqlite"
+    rows = ["", "{", "[]", '{"status": "described"}', '{"status": "described", "label": 5}',
+            '{"no": "such"}', None, b"\xff"]  # fmt: skip
+    run(DescriptionCache(9, str(path)), *[(key(n), cup(n)) for n in range(len(rows))])
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        for number, row in enumerate(rows):
+            file.execute("UPDATE words SET words = ? WHERE key = ?", (row or "null", key(number)))
+        file.commit()
+    cache = DescriptionCache(9, str(path))
+    steps = [(key(n), cup(n + 50)) for n in range(len(rows))]
+    assert run(cache, *steps) == [cup(n + 50) for n in range(len(rows))]
+    assert cache.warning == ""
+
+
+def corrupt(path):
+    run(DescriptionCache(5, str(path)), *[(key(n), cup(n)) for n in range(200)])
+    data = bytearray(path.read_bytes())
+    data[4096:] = random.Random(1).randbytes(len(data) - 4096)
+    path.write_bytes(data)
+
+
+def foreign(path):
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE words (a, b)")
+        file.commit()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.write_bytes(random.Random(0).randbytes(20000)), "not a database"),
+        (lambda path: path.mkdir(), "unable to open"),
+        (corrupt, "malformed|corrupt|not a database"),
+        (foreign, "database of something else"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_warning_and_then_memory_only(
+    make, reason, tmp_path, caplog
+):
+    path = tmp_path / "w.sqlite"
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    cache = DescriptionCache(500, str(path))
+    steps = [(key(n), cup(n)) for n in range(300)]
+    assert run(cache, *steps, *steps)[300:] == [cup(n) for n in range(300)]
+    assert cache.warning.startswith(f"describer.cache_file: {path} cannot be used (")
+    assert any(part in cache.warning for part in reason.split("|"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    if make is not corrupt and before:
+        assert path.read_bytes()[:100] == before[:100]  # It is not overwritten.
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="needs users")
+def test_a_read_only_file_is_a_warning(caplog):
+    folder = Path(tempfile.mkdtemp())  # Another user cannot enter tmp_path.
+    try:
+        path = folder / "w.sqlite"
+        run(DescriptionCache(5, str(path)), (key(1), cup(1)))
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            cache = DescriptionCache(5, str(path))
+            assert run(cache, (key(2), cup(2)), (key(2), cup(9))) == [cup(2), cup(2)]
+        finally:
+            os.seteuid(user)
+        assert "memory only" in cache.warning
+        assert len(caplog.records) == 1
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_file, "BUSY_S", 0.5)
+    path = tmp_path / "w.sqlite"
+    run(DescriptionCache(5, str(path)), (key(1), cup(1)))
+    cache = DescriptionCache(5, str(path))
+    ticks = []
+
+    async def go():
+        async def made():
+            return cup(2)
+
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.ensure_future(tick())
+        found = await cache.get_or_make(key(2), made)
+        ticking.cancel()
+        await cache.close()
+        return found
+
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE words SET used = 1")
+        assert asyncio.run(go()) == cup(2)
+    assert "locked" in cache.warning
+    assert len(ticks) >= 5  # The loop ran while SQLite waited for half a second.

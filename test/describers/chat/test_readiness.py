@@ -1,0 +1,99 @@
+"""Which model a chat server is asked for, and the errors of wrong settings."""
+
+import logging
+
+import pytest
+
+from deep_perception.backends import BackendUnavailable
+from deep_perception.describers.chat import Chat
+from deep_perception.settings.options import settings_from
+from support.chat_scene import (
+    describe,
+)
+from support.chat_server import (
+    Reply,
+    Server,
+    lm_studio,
+)
+
+pytestmark = [pytest.mark.chat, pytest.mark.usefixtures("quick_retries")]
+V1, V0, ANY = "/api/v1/models", "/api/v0/models", "/v1/models"
+VLM = {"id": "old-vl", "type": "vlm", "state": "loaded"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted", "asked"),
+    [
+        (V1, {"models": [lm_studio("t", vision=False), lm_studio("v")]}, "", "v"),
+        (V1, {"models": [lm_studio("v"), lm_studio("w")]}, "w", "w"),
+        (V0, {"data": [{**VLM, "id": "x", "state": "not-loaded"}, VLM]}, "", "old-vl"),
+        (ANY, {"data": [{"id": "only"}, {"id": "nomic-embed"}]}, "", "only"),
+        (ANY, {"data": [{"id": "a"}, {"id": "b"}]}, "b", "b"),
+        ("/none", {}, "named", "named"),
+    ],
+)
+def test_the_model_that_is_chosen(path, body, wanted, asked):
+    with Server(listings={path: Reply(body)}) as server:
+        (words,), warnings = describe(server, model=wanted)
+    assert words.status == "described"
+    assert warnings == ()
+    assert server.requests[0]["model"] == asked
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted", "advice"),
+    [
+        (V1, {"models": []}, "", "no model is loaded; download a vision model in LM Studio"),
+        (V1, {"models": [lm_studio("v", loaded=False)]}, "", "run: lms load v"),
+        (V1, {"models": [lm_studio("v", loaded=False)]}, "v", "model 'v' is not loaded: load it"),
+        (V1, {"models": [lm_studio("t", vision=False)]}, "", "'t' takes text only; download"),
+        (V1, {"models": [lm_studio("t", vision=False), lm_studio("v")]}, "t", "model to 'v'"),
+        (V1, {"models": [lm_studio("qwen-vl")]}, "qwen_vl", "did you mean 'qwen-vl'?"),
+        (V0, {"data": [{**VLM, "state": "not-loaded"}]}, "", "lms load old-vl"),
+        (V0, {"data": [{**VLM, "type": "llm"}]}, "", "takes text only"),
+        (ANY, {"data": [{"id": "a"}, {"id": "b"}]}, "", "the server has a, b"),
+        (ANY, {"data": []}, "", "the server lists no model"),
+        ("/none", {}, "", "does not list its models: set describer.model"),
+    ],
+)
+def test_the_warning_about_an_unusable_model_says_what_to_do(path, body, wanted, advice):
+    with Server(listings={path: Reply(body)}) as server:
+        words, (warning,) = describe(server, 3, model=wanted)
+    assert advice in warning
+    assert all(one.status == "failed" and advice in one.error for one in words)
+    assert server.requests == []
+
+
+def test_the_token_is_sent_and_never_logged(monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MY_TOKEN", "s3cret-token")
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    reply = Reply({"error": {"message": "Incorrect key s3cret-token"}}, 400)
+    with Server(lambda request: reply) as server:
+        (words,), _ = describe(server, api_key_env="MY_TOKEN")
+    assert server.headers[0]["authorization"] == "Bearer s3cret-token"
+    assert words.error == "status 400: Incorrect key ***"
+    ours = [record for record in caplog.records if record.name.startswith("deep_perception")]
+    assert "s3cret" not in " ".join(record.getMessage() for record in ours)
+
+
+def test_the_warning_about_an_address_without_v1_names_the_right_one():
+    reply = Reply({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
+    with Server(lambda request: reply) as server:
+        url = server.url.removesuffix("/v1")
+        words, (warning,) = describe(server, 3, url=url, fallback="attributes")
+    assert {one.describer for one in words} == {"attributes"}
+    assert f"Set describer.url to {url}/v1" in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("url", "localhost:1234", "is no http address"),
+        ("prompt", "nosuch", "set one of .*region"),
+        ("prompt", "/no/such.txt", "cannot be read"),
+    ],
+)
+def test_wrong_settings_are_reported_at_the_start(name, value, message):
+    with pytest.raises(BackendUnavailable, match=message):
+        Chat(settings_from({f"describer.{name}": value}))

@@ -25,7 +25,7 @@ from deep_perception.encodings import EncodingError
 from deep_perception.replay import INSTALL
 from deep_perception.replay.recordings.bags import BagError, RecordedFrame, Recording
 from deep_perception.replay.recordings.storage.mcap_parts import McapPart
-from support import bags
+from support import bag_files, bags
 from support.bags import START_NS, TOPIC
 
 KINDS = [("mcap", ""), ("mcap", "zstd"), ("mcap", "file"), ("mcap", "message"), ("sqlite3", ""),
@@ -159,7 +159,7 @@ def test_what_other_topics_hold_does_not_matter(tmp_path, scene):
 def test_a_bag_without_definitions_is_read(tmp_path, scene):
     path = bags.write(tmp_path / "humble", scene, storage="sqlite3")
     whole, _ = read(path)
-    bags.forget_definitions(bags.storage_file(path))
+    bag_files.forget_definitions(bag_files.storage_file(path))
     frames, warnings = read(path)
     assert seen(frames) == seen(whole) and warnings == ()
 
@@ -299,7 +299,7 @@ def test_files_without_metadata_go_by_their_numbers(tmp_path):
 def test_a_recording_with_truncated_metadata_is_read(tmp_path):
     path = bags.write_bag(tmp_path / "bag", bags.moving_scene(3))
     whole, _ = read(path)
-    bags.truncate(path / "metadata.yaml", 0.3)
+    bag_files.truncate(path / "metadata.yaml", 0.3)
     frames, (warning,) = read(path)
     assert seen(frames) == seen(whole)
     assert warning.startswith("bag: metadata.yaml cannot be read (")
@@ -343,7 +343,7 @@ def test_complete_messages_of_a_truncated_file_are_read(tmp_path_factory, how, k
     path = bags.write(folder / "bag.mcap", recorded, storage="file", chunk_size=9000, **how)
     whole, _ = read(path)
     size = path.stat().st_size
-    bags.truncate(path, int(size * keep))
+    bag_files.truncate(path, int(size * keep))
     try:
         frames, warnings = read(path)
     except BagError as error:
@@ -366,10 +366,10 @@ def test_a_warning_says_where_a_file_is_truncated(tmp_path):
         chunk_size=1,
     )  # fmt: skip
     end = path.stat().st_size
-    bags.truncate(path, end - 1000)
+    bag_files.truncate(path, end - 1000)
     frames, (warning,) = read(path)
     assert len(frames) == 7
-    last_chunk = bags.chunk_offsets(path)[-1] - 9 - 32 - 8
+    last_chunk = bag_files.chunk_offsets(path)[-1] - 9 - 32 - 8
     assert warning == (
         f"bag.mcap: breaks off at byte {last_chunk} of {end - 1000}, as after a crash; 7 messages "
         "were saved, the last of them 0.6 s after the first"
@@ -382,8 +382,8 @@ def test_complete_messages_of_a_truncated_chunk_are_read(tmp_path):
         noise = np.random.default_rng(0).integers(0, 256, (6, 100, 100, 3), np.uint8)
         recorded = bags.camera(noise)
         bags.write(path, recorded, storage="file", compression=compression, chunk_size=10**6)
-        assert len(bags.chunk_offsets(path)) == 1
-        bags.truncate(path, 0.7)
+        assert len(bag_files.chunk_offsets(path)) == 1
+        bag_files.truncate(path, 0.7)
         frames, (warning,) = read(path)
         assert len(frames) >= 3 and f"{len(frames)} messages were saved" in warning
         np.testing.assert_array_equal(frames[2].image(), noise[2])
@@ -420,9 +420,9 @@ def test_a_damaged_chunk_costs_only_its_own_messages(tmp_path, compression, inde
         compression=compression, indexed=indexed, chunk_size=60_000,
     )  # fmt: skip
     whole, _ = read(path)
-    chunks = bags.chunk_offsets(path)
+    chunks = bag_files.chunk_offsets(path)
     assert len(chunks) == 4 or len(chunks) == 5
-    bags.damage(path, chunks[1] + 2000)
+    bag_files.damage(path, chunks[1] + 2000)
     frames, (warning,) = read(path)
     lost = len(whole) - len(frames)
     assert lost == 2
@@ -444,7 +444,7 @@ def test_messages_with_a_wrong_index_are_read(tmp_path):
     size = path.stat().st_size
     for at in range(summary - 40, size - 40, 23):
         copy = Path(shutil.copyfile(path, tmp_path / "copy.mcap"))
-        bags.damage(copy, at, 8)
+        bag_files.damage(copy, at, 8)
         assert [f.data for f in read(copy)[0]] == [f.data for f in whole]
 
 
@@ -465,12 +465,12 @@ def test_damage_anywhere_gives_a_warning_or_changes_nothing(
     path = folder / f"bag{SUFFIX.get(storage, '')}"
     small = {"chunk_size": 5000} if storage == "file" else {}
     bags.write(path, recorded, storage=storage, compression=compression, **small)
-    file = bags.storage_file(path) if path.is_dir() else path
+    file = bag_files.storage_file(path) if path.is_dir() else path
     size = file.stat().st_size
     for place in places:
-        bags.damage(file, int(place * size), count)
+        bag_files.damage(file, int(place * size), count)
     if cut:
-        bags.truncate(file, cut)
+        bag_files.truncate(file, cut)
     try:
         frames, warnings = read(path)
     except BagError as error:
@@ -490,7 +490,7 @@ def test_damage_anywhere_gives_a_warning_or_changes_nothing(
 def test_readable_messages_of_a_truncated_database_are_read(tmp_path):
     path = bags.write_bag(tmp_path / "bag", bags.moving_scene(30), storage="sqlite3")
     whole, _ = read(path)
-    bags.truncate(bags.storage_file(path), 0.6)
+    bag_files.truncate(bag_files.storage_file(path), 0.6)
     frames, warnings = read(path)
     assert 10 < len(frames) < 30
     assert [f.data for f in frames] == [f.data for f in whole[: len(frames)]]
@@ -501,7 +501,7 @@ def test_readable_messages_of_a_truncated_database_are_read(tmp_path):
 def test_the_journal_files_of_a_killed_recorder_are_used(tmp_path, mode):
     source = bags.write_bag(tmp_path / "source", bags.moving_scene(4), storage="sqlite3")
     whole, _ = read(source)
-    database = bags.storage_file(source)
+    database = bag_files.storage_file(source)
     writing = sqlite3.connect(database)
     writing.execute(f"PRAGMA journal_mode={mode}")
     writing.execute("PRAGMA cache_size=1")
@@ -525,7 +525,7 @@ def test_the_journal_files_of_a_killed_recorder_are_used(tmp_path, mode):
 @pytest.mark.parametrize("keep", [0.99, 0.5, 5000])
 def test_a_ros_1_bag_that_was_not_closed_is_refused_with_advice(tmp_path, keep):
     path = bags.write_bag(tmp_path / "old.bag", bags.moving_scene(40), storage="ros1")
-    bags.truncate(path, keep)
+    bag_files.truncate(path, keep)
     assert "cannot be read as a ROS 1 bag" in one_line(path)
     assert "rosbag reindex" in one_line(path)
 
@@ -539,7 +539,7 @@ def test_damage_in_a_ros_1_bag_costs_only_what_is_damaged(tmp_path, compression,
     )
     whole, _ = read(path)
     for place in places:
-        bags.damage(path, int(path.stat().st_size * place), 2000)
+        bag_files.damage(path, int(path.stat().st_size * place), 2000)
     frames, warnings = read(path)
     assert len(frames) + len(warnings) == 72
     # Each of its chunks has about 18 messages.
@@ -559,7 +559,7 @@ def test_reading_a_ros_1_bag_with_too_much_damage_stops(tmp_path):
     with rosbag1.Reader(path) as reader:
         chunks = [chunk.datapos for chunk in reader.chunks.values()]
     for offset in chunks[1:]:
-        bags.damage(path, offset + 1000, 2000)
+        bag_files.damage(path, offset + 1000, 2000)
     frames, warnings = read(path)
     assert [f.data for f in frames] == [f.data for f in whole[: len(frames)]] and frames
     assert "is damaged in 100 places" in warnings[-1]
@@ -646,7 +646,7 @@ def test_a_path_without_a_recording_is_reported_in_one_line(tmp_path):
     sqlite3.connect(database).execute("CREATE TABLE things (id INTEGER)")
     assert "(no such table: topics)" in one_line(database)
     missing = bags.write_bag(tmp_path / "gone", bags.moving_scene(1))
-    bags.storage_file(missing).unlink()
+    bag_files.storage_file(missing).unlink()
     assert "there is no recording in this folder" in one_line(missing)
 
 
@@ -667,7 +667,7 @@ def test_a_recording_without_images_is_refused_with_its_topics(tmp_path, storage
 def test_a_topic_without_messages_is_named(tmp_path):
     path = bags.write(tmp_path / "bag", bags.together(bags.words(1), pixels((TOPIC, 5))),
                       storage="sqlite3")  # fmt: skip
-    database = sqlite3.connect(bags.storage_file(path))
+    database = sqlite3.connect(bag_files.storage_file(path))
     with database:
         database.execute("DELETE FROM messages WHERE topic_id != 1")
     database.close()

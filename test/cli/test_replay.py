@@ -19,7 +19,7 @@ import yaml
 
 from deep_perception.cli import replay_arguments
 from deep_perception.replay import INSTALL, datasets
-from support import bags
+from support import bag_files, bags
 from support.interruption import scene
 from support.replays import (
     LEFT,
@@ -478,7 +478,7 @@ def test_deadlines_are_not_used_with_a_warning(recording, finished, cache, tmp_p
 
 def test_a_truncated_recording_is_replayed_as_far_as_it_goes(cache, tmp_path):
     bag = bags.write(tmp_path / "cut.mcap", bags.camera(bags.moving_scene(30)), storage="file")
-    bags.truncate(bag, 0.6)
+    bag_files.truncate(bag, 0.6)
     done = run(bag, "--output", tmp_path / "out", cache=cache)
     assert done.returncode == 0, done.stderr
     (warning,) = errors(done)

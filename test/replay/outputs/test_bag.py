@@ -30,7 +30,7 @@ from deep_perception.replay.recordings import interfaces
 from deep_perception.replay.recordings.bags import BagError, Recording
 from deep_perception.settings import OutputSettings, Settings
 from deep_perception.stream import Stream
-from support import bags
+from support import bag_files, bags
 from support.bags import START_NS, TOPIC
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -217,7 +217,7 @@ def test_the_original_images_are_copied_as_chosen(drive, tmp_path, images):
         "keyframes": [frames[each.position] for each in records],
         "none": [],
     }[images]
-    copied = [each for each in bags.mcap_messages(folder / "bag.mcap") if each[0] == TOPIC]
+    copied = [each for each in bag_files.mcap_messages(folder / "bag.mcap") if each[0] == TOPIC]
     assert copied == [(TOPIC, frame.log_ns, frame.data) for frame in expected]
     with AnyReader([folder]) as reader:
         assert (TOPIC in reader.topics) == (images != "none")
@@ -326,7 +326,7 @@ def test_a_broken_image_is_copied_and_affects_no_other(tmp_path):
     with Recording(path) as recording:
         frames = list(recording.frames([TOPIC]))
         write_bag(tmp_path / "out", recording, [TOPIC], [], images="all", settings=OutputSettings())
-    copied = list(bags.mcap_messages(tmp_path / "out" / "bag.mcap"))
+    copied = list(bag_files.mcap_messages(tmp_path / "out" / "bag.mcap"))
     assert copied == [(TOPIC, frame.log_ns, frame.data) for frame in frames]
 
 

@@ -76,10 +76,10 @@ class Reader:
         """The page, which must not complain nor ask for anything but itself."""
         self.driver.get("about:blank")
         browsing.requests(self.driver)
-        browsing.complaints(self.driver)
+        browsing.console_errors(self.driver)
         self.driver.get(path.as_uri() + place)
         yield
-        assert browsing.complaints(self.driver) == []
+        assert browsing.console_errors(self.driver) == []
         assert browsing.requests(self.driver) == [path.as_uri()]
 
     def run(self, script, *arguments):
@@ -453,7 +453,7 @@ def desktop_waits_for(reader, lines):
     found = []
 
     def enough(driver):
-        found.extend(browsing.complaints(driver))
+        found.extend(browsing.console_errors(driver))
         return len(found) >= lines
 
     WebDriverWait(reader.driver, 20).until(enough)

@@ -9,7 +9,7 @@ from deep_perception.replay.journal import JournalError
 from deep_perception.replay.recordings.bags import Recording
 from deep_perception.replay.recordings.checksum import AT_ENDS, BETWEEN, BLOCK, checksum
 from deep_perception.replay.recordings.choice import Choice
-from support import bags
+from support import bag_files, bags
 from support.replays import LEFT, content, replay, two_cameras
 
 LARGE = 1 << 30
@@ -68,10 +68,10 @@ def test_replaced_images_are_detected(tmp_path, storage):
     frames = list(bags.moving_scene(6))
     bag = bags.write_bag(tmp_path / "drive", frames, storage=storage)
     replay(bag, tmp_path / "out")
-    size = bags.storage_file(bag).stat().st_size
+    size = bag_files.storage_file(bag).stat().st_size
     shutil.rmtree(bag)
     bags.write_bag(bag, [frame[::-1] for frame in frames], storage=storage)
-    assert bags.storage_file(bag).stat().st_size == size
+    assert bag_files.storage_file(bag).stat().st_size == size
     with pytest.raises(JournalError, match=r"the recording was '.* \([0-9a-f]{12}\)"):
         replay(bag, tmp_path / "out")
     replay(bag, tmp_path / "out", mode="overwrite")
@@ -82,7 +82,7 @@ def test_a_recording_that_was_moved_is_the_same(tmp_path, how):
     compression = "file" if how == "zstd" else ""
     bag = two_cameras(tmp_path / "here" / "drive", frames=12, compression=compression)
     if how == "cut":
-        file = bags.storage_file(bag)
+        file = bag_files.storage_file(bag)
         file.write_bytes(file.read_bytes()[:-200_000])
     with Recording(bag) as opened:
         name = opened.files[0].name

@@ -4,6 +4,8 @@ setup-dam: the first environment is made with the real venv, the real pip and th
 requirements. The wheels that pip finds are stand-ins with the right names and versions, because
 the true ones are gigabytes. The other environments get a copy of the first one's pip, as ensurepip
 takes 5 s of CPU time, and the three requirements that the command looks at.
+
+This file is longer than 300 lines because its tests share that first environment.
 """
 
 import contextlib

@@ -1,4 +1,8 @@
-"""``deep_perception replay`` as a user runs it."""
+"""``deep_perception replay`` as a user runs it.
+
+This file is longer than 300 lines because its tests share a finished replay, which takes seconds to
+make.
+"""
 
 import csv
 import fcntl

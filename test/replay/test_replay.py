@@ -1,4 +1,8 @@
-"""Replays of whole recordings: what the live node would see, and the same bytes every time."""
+"""Replays of whole recordings: what the live node would see, and the same bytes every time.
+
+This file is longer than 300 lines because its tests share replays that take seconds to make, and
+the tests of one file run in one process.
+"""
 
 import dataclasses
 import enum

@@ -1,4 +1,8 @@
-"""The page of a replay, as bytes: what is on it, what is left out, what it must not hold."""
+"""The page of a replay, as bytes: what is on it, what is left out, what it must not hold.
+
+This file is longer than 300 lines because its tests share the scenes of two cameras, which take
+seconds to make.
+"""
 
 import base64
 import dataclasses

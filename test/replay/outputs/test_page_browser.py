@@ -1,4 +1,8 @@
-"""The page of a replay in a real browser, opened from the disk with the network off."""
+"""The page of a replay in a real browser, opened from the disk with the network off.
+
+This file is longer than 300 lines because its tests share the browsers and the page that they
+show, which take seconds to start and to make.
+"""
 
 import dataclasses
 import re

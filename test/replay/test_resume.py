@@ -1,7 +1,7 @@
 """A replay that is killed and run again gives the same outputs as one that was not interrupted.
 
-Each process is interrupted at a point that the test chooses (``support.interruption``). This file is
-longer than 300 lines because its tests share the replays that they compare with.
+Each process is interrupted at a point that the test chooses (``support.interruption``). This file
+is longer than 300 lines because its tests share the replays that they compare with.
 """
 
 import json

@@ -116,7 +116,7 @@ class Models:
 
         A live camera should not call this: its fallback describes in the meantime.
         """
-        if isinstance(self.describer, describers.SupportsLoading):
+        if isinstance(self.describer, describers.SupportsGetReady):
             self.describer.get_ready(info)
 
 

@@ -78,6 +78,11 @@ class SupportsLoading(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SupportsGetReady(Protocol):
+    """A describer that can wait until its model is loaded."""
+
     def get_ready(self, info: Callable[[str], object]) -> None:
         """Block until the model is loaded, or cannot be loaded, or takes too long.
 

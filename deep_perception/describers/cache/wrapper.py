@@ -14,6 +14,7 @@ import numpy as np
 from deep_perception.describers import (
     Describer,
     SupportsAvailability,
+    SupportsGetReady,
     SupportsLoading,
     SupportsPromptId,
     SupportsWarnings,
@@ -82,8 +83,8 @@ class CachedDescriber(Describer):
         return isinstance(self._describer, SupportsLoading) and self._describer.loading
 
     def get_ready(self, info: Callable[[str], object]) -> None:
-        """See ``SupportsLoading``."""
-        if isinstance(self._describer, SupportsLoading):
+        """See ``SupportsGetReady``."""
+        if isinstance(self._describer, SupportsGetReady):
             self._describer.get_ready(info)
 
     @property

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from deep_perception.stamps import NANOSECONDS
+
 TOPIC, FRAME_ID = "/camera/image_raw", "camera_optical_frame"
 WIDTH, HEIGHT, RATE_HZ = 960, 720, 10
 SECONDS_PER_PHOTOGRAPH = 3.0
-NANOSECONDS = 1_000_000_000
 # A fixed date makes the recording the same on every machine.
 START_NS = 1_767_225_600 * NANOSECONDS
 

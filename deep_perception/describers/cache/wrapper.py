@@ -13,11 +13,11 @@ import numpy as np
 
 from deep_perception.describers import (
     Describer,
-    SupportsAvailability,
     SupportsGetReady,
     SupportsLoading,
     SupportsPromptId,
     SupportsWarnings,
+    is_available,
 )
 from deep_perception.describers.cache.file import DescriptionFile, SharedDescriptionFile
 from deep_perception.describers.cache.memory import FILE_TIMES, key_of
@@ -74,8 +74,7 @@ class CachedDescriber(Describer):
     @property
     def available(self) -> bool:
         """See ``SupportsAvailability``."""
-        describer = self._describer
-        return describer.available if isinstance(describer, SupportsAvailability) else True
+        return is_available(self._describer)
 
     @property
     def loading(self) -> bool:

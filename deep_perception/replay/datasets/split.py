@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 
 from deep_perception.replay.datasets.writer import Split
-from deep_perception.replay.recordings import NANOSECONDS
+from deep_perception.stamps import NANOSECONDS
 
 VAL_SHARE = 0.2
 LATEST_NS = 2**63 - 1

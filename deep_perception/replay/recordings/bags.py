@@ -15,7 +15,6 @@ from deep_perception import encodings
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
 from deep_perception.replay import INSTALL
-from deep_perception.replay.recordings import NANOSECONDS
 from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
     METADATA,
@@ -26,6 +25,7 @@ from deep_perception.replay.recordings.storage import (
     Timeline,
     Topic,
 )
+from deep_perception.stamps import NANOSECONDS
 
 __all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from deep_perception.replay.recordings import NANOSECONDS
 from deep_perception.replay.recordings.bags import RecordedFrame, shortened
+from deep_perception.stamps import NANOSECONDS
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 # Parts of a topic's name which show that its images are no photographs. They match the outputs of

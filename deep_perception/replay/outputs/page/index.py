@@ -13,7 +13,7 @@ from typing import Any
 from deep_perception import drawing
 from deep_perception.regions import Region
 from deep_perception.replay.journal.scenes import SceneRecord
-from deep_perception.replay.recordings import NANOSECONDS
+from deep_perception.stamps import NANOSECONDS
 
 
 class Ranges:

@@ -13,7 +13,6 @@ from mcap.reader import SeekingReader
 from mcap.records import Channel, ChunkIndex, Schema
 from mcap.summary import Summary
 
-from deep_perception.replay.recordings import NANOSECONDS
 from deep_perception.replay.recordings.storage import Topic, ros2_name
 from deep_perception.replay.recordings.storage.mcap_parts import McapPart, TopicChannel
 from deep_perception.replay.recordings.storage.mcap_records import (
@@ -26,6 +25,7 @@ from deep_perception.replay.recordings.storage.mcap_records import (
     index_is_whole,
     records,
 )
+from deep_perception.stamps import NANOSECONDS
 
 # A message index consists of a record head, a channel and a length, then of a time and an offset
 # for each message.

@@ -15,7 +15,6 @@ from typing import Any
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader, ReaderError
 
-from deep_perception.replay.recordings import NANOSECONDS
 from deep_perception.replay.recordings.interfaces import InvalidMessage, to_cdr
 from deep_perception.replay.recordings.storage import (
     UNKNOWN_TOPIC,
@@ -26,6 +25,7 @@ from deep_perception.replay.recordings.storage import (
     Topic,
     Wanted,
 )
+from deep_perception.stamps import NANOSECONDS
 
 MAGIC = b"#ROSBAG V"
 # Each damaged message costs a search through the index.

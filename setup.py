@@ -22,6 +22,7 @@ setup(
         NAME: [
             "py.typed",
             "describers/prompts/*.txt",
+            "drawing/font/*",
             "dam_server/requirements.txt",
             "replay/recordings/interfaces/*.msg",
             "replay/outputs/page/assets/*",

@@ -63,7 +63,7 @@ def _write(
 ) -> None:
     write_reports(folder / "texts", name, scene, title=str(path))
     canvas = drawing.for_people(image, settings.max_picture_side)
-    annotated = drawing.annotate(scene, canvas, label=settings.labels)
+    annotated = drawing.annotate(scene, canvas, label=settings.labels, opacity=settings.opacity)
     images.save_png(folder / "images" / f"{name}_visualization.png", annotated)
     debug = drawing.contours_debug(canvas, scene.contours, scene.points, scene.working_size)
     images.save_png(folder / "images" / f"{name}_contours_debug.png", debug)

@@ -59,7 +59,7 @@ class Publishers:
         wants_jpeg = self._compressed.get_subscription_count() > 0
         if not (wants_raw or wants_jpeg):
             return
-        annotated = drawing.annotate(scene, image, label=settings.labels)
+        annotated = drawing.annotate(scene, image, label=settings.labels, opacity=settings.opacity)
         if wants_raw:
             self._annotated.publish(messages.to_image(annotated, keyframe.header))
         if wants_jpeg:

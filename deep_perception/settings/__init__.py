@@ -431,6 +431,14 @@ class OutputSettings(pydantic.BaseModel, extra="forbid"):
         "text of the drawn labels: the index (D1, D2, ...), or the index and the region's label",
         changes_scenes=False,
     )
+    opacity: float = _setting(
+        0.0,
+        "opacity of the colours that are laid over the regions of the annotated image: 0 means "
+        "outlines only, so that the image keeps its colours, 1 that small regions are covered; "
+        "large regions are tinted less (0.5: as in earlier versions)",
+        at_least=0.0, at_most=1.0,
+        changes_scenes=False,
+    )  # fmt: skip
     jpeg_quality: int = _setting(
         90,
         "JPEG quality of the compressed annotated image",

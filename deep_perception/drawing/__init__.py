@@ -116,8 +116,7 @@ def contours_debug(
         f"{len(contours)} contours; points: {proposed[0]} contour (red), {proposed[1]} grid (blue)"
     )
     tile = text.render(legend, max(14, max(canvas) // 50), (235, 235, 235))
-    height, width = (min(side, room) for side, room in zip(tile.shape, drawn.shape, strict=False))
-    drawn[:height, :width] = tile[:height, :width]
+    drawn[: tile.shape[0], : tile.shape[1]] = tile[: canvas.height, : canvas.width]
     return drawn
 
 

@@ -131,6 +131,8 @@ def test_any_size_of_image(size, label):
     scene = Analyzer().analyze(image)
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     assert drawing.annotate(scene, canvas, label=label, opacity=0.3).shape == canvas.shape
+    debug = drawing.contours_debug(canvas, scene.contours, scene.points, scene.working_size)
+    assert debug.shape == canvas.shape
 
 
 def test_annotate_draws_on_a_copy_of_the_same_size():

@@ -14,6 +14,7 @@ from typing import Any
 from deep_perception._version import __version__
 from deep_perception.backends import BackendUnavailable
 from deep_perception.cli.dam import add_dam_server, run_server
+from deep_perception.cli.doctor import add_doctor_command, run_doctor
 from deep_perception.cli.models import add_models_command
 from deep_perception.cli.replay import run_replay
 from deep_perception.cli.replay_arguments import add_replay_command
@@ -76,6 +77,9 @@ def make_parser() -> argparse.ArgumentParser:
     show = commands.add_parser("settings", help="print every setting as a ROS parameter file")
     show.add_argument("--markdown", action="store_true", help="as a Markdown table")
     show.set_defaults(run=_show_settings)
+    doctor = add_doctor_command(commands)
+    _add_options(doctor)
+    doctor.set_defaults(run=lambda chosen: run_doctor(chosen, _settings(chosen)))
     add_models_command(commands)
     server = add_dam_server(commands)
     _add_options(server, of="describer.dam.", also=("describer.temperature",))

@@ -1,0 +1,348 @@
+"""What ``deep_perception doctor`` sees of ROS: middleware, image topics, analyzer nodes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import GetState
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from deep_perception.doctor import Finding, Level
+from deep_perception.encodings import ENCODINGS
+from deep_perception.ros.image_input import COMPRESSED, RAW, TYPES
+
+MIDDLEWARE, TOPICS, NODES = "ROS", "Image topics", "Analyzer nodes"
+SCENE_SERVICE = "deep_perception_msgs/srv/GetScene"
+# The graph is complete when nothing was new for SETTLED_S, and after LONGEST_S in any case.
+SETTLED_S, LONGEST_S = 1.0, 5.0
+LISTEN_S, ANSWER_S = 2.0, 3.0
+# The settings of a node that say which server it uses.
+ASKED = ("describer.backend", "describer.url", "describer.model", "describer.fallback",
+         "describer.api_key_env", "segmenter.backend", "segmenter.fallback")  # fmt: skip
+LEVELS: dict[bytes, Level] = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "note"}
+
+
+@dataclass
+class Heard:
+    """What came on one image topic."""
+
+    count: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rate_hz(self) -> float:
+        """Messages a second between the first and the last one."""
+        return (self.count - 1) / (self.last_s - self.first_s) if self.count > 1 else 0.0
+
+
+def check_graph(*, listen_s: float = LISTEN_S) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """Return the findings, and the parameters of each analyzer node that answered.
+
+    Takes about ``listen_s`` and three seconds more. Images are received for ``listen_s``.
+    """
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        node = rclpy.create_node(f"deep_perception_doctor_{os.getpid()}", context=context)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        try:
+            return _Look(node, executor).findings(listen_s)
+        finally:
+            executor.shutdown()
+            node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+class _Look:
+    def __init__(self, node: Node, executor: SingleThreadedExecutor) -> None:
+        self._node, self._executor = node, executor
+        self._statuses: dict[str, DiagnosticStatus] = {}
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 20)
+
+    def findings(self, listen_s: float) -> tuple[list[Finding], list[dict[str, Any]]]:
+        found = _middleware()
+        self._settle()
+        analyzers = self._analyzers()
+        heard = self._listen(listen_s, analyzers)
+        found += self._topics(heard)
+        found += self._same_names()
+        parameters = []
+        for name in analyzers:
+            parameters.append(self._parameters(name))
+            found += self._analyzer(name, parameters[-1])
+        if not analyzers:
+            found.append(
+                Finding(
+                    section=NODES,
+                    level="note",
+                    what="no analyzer node is running here",
+                    remedy="ros2 launch deep_perception analyzer.launch.py image:=TOPIC; a node "
+                    "that runs has another ROS_DOMAIN_ID, RMW_IMPLEMENTATION or discovery range",
+                )
+            )
+        return found, [each for each in parameters if each]
+
+    # -- waiting ----------------------------------------------------------------------------------
+
+    def _spin(self, seconds: float, done: Callable[[], object] = lambda: False) -> None:
+        ends_s = time.monotonic() + seconds
+        while not done() and (left_s := ends_s - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left_s, 0.1))
+
+    def _settle(self) -> None:
+        """Wait until the graph does not change any more."""
+        ends_s, quiet_since_s, known = time.monotonic() + LONGEST_S, time.monotonic(), None
+        while time.monotonic() < min(ends_s, quiet_since_s + SETTLED_S):
+            self._spin(0.1)
+            names = sorted(self._node.get_node_names_and_namespaces())
+            graph = (names, sorted(self._node.get_topic_names_and_types()))
+            if graph != known:
+                known, quiet_since_s = graph, time.monotonic()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self._statuses |= {status.name: status for status in message.status}
+
+    # -- image topics -----------------------------------------------------------------------------
+
+    def _image_topics(self, analyzers: Iterable[str]) -> dict[str, str]:
+        """The image topics with a publisher and their types, without those of analyzer nodes.
+
+        A subscription of ``~/annotated`` would make a node draw.
+        """
+        own = tuple(f"{name}/" for name in analyzers)
+        return {
+            topic: next(kind for kind in types if kind in TYPES)
+            for topic, types in sorted(self._node.get_topic_names_and_types())
+            if set(types) & TYPES.keys()
+            and not topic.startswith(own)
+            and self._node.count_publishers(topic)
+        }
+
+    def _listen(self, seconds: float, analyzers: list[str]) -> dict[str, Heard]:
+        topics = self._image_topics(analyzers)
+        heard: dict[str, Heard] = defaultdict(Heard)
+        subscriptions = []
+        for topic, kind in topics.items():
+            infos = self._node.get_publishers_info_by_topic(topic)
+            latched = all(
+                info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos
+            )
+            durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+            qos = QoSProfile(
+                depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=durability
+            )
+            subscriptions.append(
+                self._node.create_subscription(
+                    TYPES[kind], topic, lambda message, to=heard[topic]: _count(message, to), qos
+                )
+            )
+
+        def all_known() -> bool:
+            wanted = {name.lstrip("/") for name in analyzers}
+            return all(any(key.startswith(name) for key in self._statuses) for name in wanted)
+
+        if subscriptions:
+            self._spin(seconds)
+        # The diagnostics come once a second, unless another period is set.
+        self._spin(ANSWER_S, all_known)
+        for subscription in subscriptions:
+            self._node.destroy_subscription(subscription)
+        return heard
+
+    def _topics(self, heard: dict[str, Heard]) -> list[Finding]:
+        if not heard:
+            return [
+                Finding(
+                    section=TOPICS,
+                    level="note",
+                    what="no image topic has a publisher",
+                    remedy="start the camera; if it runs, compare ROS_DOMAIN_ID, "
+                    "RMW_IMPLEMENTATION and ROS_AUTOMATIC_DISCOVERY_RANGE with its shell",
+                )
+            ]
+        return [self._topic(topic, each) for topic, each in heard.items()]
+
+    def _topic(self, topic: str, heard: Heard) -> Finding:
+        infos = self._node.get_publishers_info_by_topic(topic)
+        kinds = {info.topic_type for info in infos if info.topic_type in (RAW, COMPRESSED)}
+        names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+        qos = sorted(
+            {
+                f"{info.qos_profile.reliability.name.lower().replace('_', ' ')}"
+                + (
+                    ", latched"
+                    if info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+                    else ""
+                )
+                for info in infos
+            }
+        )
+        start = f"{topic} ({', '.join(sorted(kind.split('/')[-1] for kind in kinds))}"
+        start += f", {'; '.join(qos)}, from {', '.join(names)})"
+        if not heard.count:
+            return Finding(
+                section=TOPICS,
+                level="note",
+                what=f"{start}: no image arrived",
+                remedy="is the camera paused? Large raw images get lost without the profile "
+                "config/fastdds_shm.xml on both sides: see docs/troubleshooting.md",
+            )
+        text = f"{start}: {', '.join(heard.kinds)}"
+        text += f", {heard.rate_hz:.1f} Hz" if heard.count > 1 else ", one image"
+        unknown = [kind.split()[0] for kind in heard.kinds if kind.startswith("unsupported")]
+        if unknown:
+            remedy = "set another encoding in the camera's driver"
+            return Finding(section=TOPICS, level="wrong", what=text, remedy=remedy)
+        if len(infos) > 1:
+            remedy = "one topic must have one camera: remap the others"
+            return Finding(section=TOPICS, level="note", what=text, remedy=remedy)
+        return Finding(section=TOPICS, level="ok", what=text)
+
+    # -- nodes ------------------------------------------------------------------------------------
+
+    def _same_names(self) -> list[Finding]:
+        names = Counter(
+            f"{space.rstrip('/')}/{name}"
+            for name, space in self._node.get_node_names_and_namespaces()
+        )
+        return [
+            Finding(
+                section=NODES,
+                level="wrong",
+                what=f"{count} nodes are named {name}: their services and parameters are mixed up",
+                remedy="end all but one, or give another name with -r __node:=NAME",
+            )
+            for name, count in names.items()
+            if count > 1
+        ]
+
+    def _analyzers(self) -> list[str]:
+        return sorted(
+            {
+                service.removesuffix("/get_scene")
+                for service, types in self._node.get_service_names_and_types()
+                if SCENE_SERVICE in types and service.endswith("/get_scene")
+            }
+        )
+
+    def _call(self, kind: Any, name: str, request: Any) -> Any:
+        client = self._node.create_client(kind, name)
+        try:
+            future = None
+
+            def answered() -> bool:
+                nonlocal future
+                if future is None and client.service_is_ready():
+                    future = client.call_async(request)
+                return future is not None and future.done()
+
+            self._spin(ANSWER_S, answered)
+            return future.result() if future is not None and future.done() else None
+        finally:
+            self._node.destroy_client(client)
+
+    def _parameters(self, name: str) -> dict[str, Any]:
+        answer = self._call(
+            GetParameters, f"{name}/get_parameters", GetParameters.Request(names=list(ASKED))
+        )
+        values = answer.values if answer else []
+        return {
+            key: value.string_value
+            for key, value in zip(ASKED, values, strict=False)
+            if value.type == ParameterType.PARAMETER_STRING
+        }
+
+    def _analyzer(self, name: str, parameters: dict[str, Any]) -> list[Finding]:
+        answer = self._call(GetState, f"{name}/get_state", GetState.Request())
+        if answer is None:
+            return [
+                Finding(
+                    section=NODES,
+                    level="wrong",
+                    what=f"{name} does not answer within {ANSWER_S:.0f} s",
+                    remedy="see its log; start it again",
+                )
+            ]
+        state = answer.current_state.label
+        backends = ", ".join(
+            f"{kind} {parameters[f'{kind}.backend']}"
+            for kind in ("segmenter", "describer")
+            if parameters.get(f"{kind}.backend")
+        )
+        remedies = {
+            "unconfigured": f"its log says why; then ros2 lifecycle set {name} configure",
+            "inactive": f"ros2 lifecycle set {name} activate",
+        }
+        level: Level = "ok" if state == "active" else "wrong"
+        what = f"{name} is {state} ({backends})"
+        found = [Finding(section=NODES, level=level, what=what, remedy=remedies.get(state, ""))]
+        prefix = f"{name.lstrip('/')}: "
+        statuses = {k: v for k, v in self._statuses.items() if k.startswith(prefix)}
+        for key, status in sorted(statuses.items()):
+            values = {each.key: each.value for each in status.values}
+            more = [f"{values['topic']}"] if values.get("topic") else []
+            more += [f"{values['rate_hz']} Hz"] if "rate_hz" in values else []
+            what = f"{name} {key.removeprefix(prefix)}: {status.message}"
+            what += f" ({', '.join(more)})" if more else ""
+            level = LEVELS.get(status.level, "wrong")
+            found.append(Finding(section=NODES, level=level, what=what))
+        if not statuses and state == "active":
+            what = f"{name} publishes no /diagnostics: it is busy or hangs"
+            found.append(Finding(section=NODES, level="wrong", what=what, remedy="see its log"))
+        return found
+
+
+def _count(message: Any, to: Heard) -> None:
+    now_s = time.monotonic()
+    to.first_s, to.last_s, to.count = to.first_s or now_s, now_s, to.count + 1
+    if not hasattr(message, "encoding"):
+        to.kinds[message.format or "no format"] += 1
+        return
+    known = message.encoding.strip().lower() in ENCODINGS
+    text = f"{message.width}x{message.height} {message.encoding or '(no encoding)'}"
+    to.kinds[text if known else f"unsupported encoding: {text}"] += 1
+
+
+def _middleware() -> list[Finding]:
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
+    reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
+    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
+        reach = "LOCALHOST (ROS_LOCALHOST_ONLY)"
+    rmw = rclpy.get_rmw_implementation_identifier()
+    text = f"ROS 2 {os.environ.get('ROS_DISTRO', '(no ROS_DISTRO)')}, {rmw}, ROS_DOMAIN_ID {domain}"
+    found = [Finding(section=MIDDLEWARE, level="ok", what=f"{text}, discovery {reach or 'SUBNET'}")]
+    if reach.startswith("LOCALHOST"):
+        found.append(
+            Finding(
+                section=MIDDLEWARE,
+                level="note",
+                what="only nodes on this computer are visible",
+                remedy="for a camera on another one: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET",
+            )
+        )
+    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    if "fastrtps" in rmw and not any(os.environ.get(name) for name in names):
+        found.append(
+            Finding(
+                section=MIDDLEWARE,
+                level="note",
+                what="no Fast DDS profile in this shell: large raw images may get lost",
+                remedy=f"export {names[0]}=…/config/fastdds_shm.xml in this shell and the camera's",
+            )
+        )
+    return found

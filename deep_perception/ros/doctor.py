@@ -24,8 +24,9 @@ from deep_perception.ros.image_input import COMPRESSED, RAW, TYPES
 
 MIDDLEWARE, TOPICS, NODES = "ROS", "Image topics", "Analyzer nodes"
 SCENE_SERVICE = "deep_perception_msgs/srv/GetScene"
-# The graph is complete when nothing was new for SETTLED_S, and after LONGEST_S in any case.
-SETTLED_S, LONGEST_S = 1.0, 5.0
+# The graph is complete when it has a node and an image topic and nothing was new for SETTLED_S, and
+# after LONGEST_S in any case.
+SETTLED_S, LONGEST_S = 1.0, 4.0
 LISTEN_S, ANSWER_S = 2.0, 3.0
 # The settings of a node that say which server it uses.
 ASKED = ("describer.backend", "describer.url", "describer.model", "describer.fallback",
@@ -107,12 +108,16 @@ class _Look:
     def _settle(self) -> None:
         """Wait until the graph does not change any more."""
         ends_s, quiet_since_s, known = time.monotonic() + LONGEST_S, time.monotonic(), None
-        while time.monotonic() < min(ends_s, quiet_since_s + SETTLED_S):
+        while time.monotonic() < ends_s:
             self._spin(0.1)
             names = sorted(self._node.get_node_names_and_namespaces())
             graph = (names, sorted(self._node.get_topic_names_and_types()))
             if graph != known:
                 known, quiet_since_s = graph, time.monotonic()
+            if time.monotonic() > quiet_since_s + SETTLED_S:
+                analyzers = self._analyzers()
+                if analyzers and self._image_topics(analyzers):
+                    return
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self._statuses |= {status.name: status for status in message.status}

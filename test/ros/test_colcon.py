@@ -14,11 +14,10 @@ ROOT = Path(__file__).parents[2]
 # The command of the README, started in a workspace with the checkout at src/deep_perception.
 BASE_PATHS = ["--base-paths", "src/deep_perception", "src/deep_perception/deep_perception_msgs"]
 BUILD = ["colcon", "build", *BASE_PATHS]
-# Only to be quick: no C++ code, and Ninja.
+# Only to be quick. Without C++ code: tools/ros/toolchain.cmake of the environment sees to that.
 QUICK = [
     "--event-handlers", "console_direct+", "--cmake-args", "-G", "Ninja", "-DBUILD_TESTING=OFF",
     f"-DPython3_EXECUTABLE={sys.executable}",
-    f"-DCMAKE_PROJECT_INCLUDE={ROOT / 'tools' / 'ros' / 'slim_unity.cmake'}",
 ]  # fmt: skip
 CHECK = """
 import sys

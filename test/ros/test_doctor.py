@@ -36,6 +36,7 @@ def camera(topic, encoding="bgr8", channels=3, name="front_camera"):
         graph.close()
 
 
+@pytest.mark.slow
 def test_a_running_node_and_its_camera(graph, start_node):
     from deep_perception.ros.doctor import check_graph
 

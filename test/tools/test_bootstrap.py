@@ -194,6 +194,23 @@ def test_pins_agree_and_a_version_is_named_for_every_python():
         assert {"torch", "transformers", "aiohttp"} <= found.keys()
 
 
+@pytest.mark.ros
+def test_the_missing_ros2_command_says_what_there_is(tmp_path):
+    """Only in the environment from wheels, and only where no installed ros2 is in the path."""
+    if not os.environ.get("DEEP_PERCEPTION_ENV", "").endswith(":wheels") or (
+        "tools/ros/bin" not in (shutil.which("ros2") or "tools/ros/bin")
+    ):
+        pytest.skip("ROS 2 is installed")
+    done = subprocess.run(
+        [str(ROOT / "tools" / "with_ros"), "ros2", "topic", "list"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 127
+    assert "deep_perception doctor" in done.stderr
+
+
 def test_with_ros_runs_from_any_folder(tmp_path):
     done = subprocess.run(
         [str(ROOT / "tools" / "with_ros"), "pwd"],

@@ -1,7 +1,6 @@
 // The picture of a keyframe and the regions over it.
 
 // Small regions stand out, a large background keeps its own colours.
-const SMALL_OPACITY = 0.28, LARGE_OPACITY = 0.05, LARGE_SHARE = 0.2;
 
 function drawKeyframe() {
   const { block, camera, at } = state;
@@ -64,12 +63,11 @@ function drawRegions() {
   const svg = $("regions");
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.classList.toggle("boxes", block.picture === "left out");
-  const pixels = block.size[0] * block.size[1];
   const drawn = block.regions.map((region, place) => {
-    const share = Math.min(1, region.area / pixels / LARGE_SHARE);
     return shape("path", {
       d: region.path, fill: region.colour, stroke: region.colour, role: "button", tabindex: -1,
-      "fill-opacity": (SMALL_OPACITY + (LARGE_OPACITY - SMALL_OPACITY) * share).toFixed(3),
+      // The picture keeps its colours; the empty fill still feels the pointer.
+      "fill-opacity": 0,
       "data-place": place, "class": "region " + region.status, "aria-pressed": "false",
       "aria-label": spoken(region, camera.labels[region.label]),
     });

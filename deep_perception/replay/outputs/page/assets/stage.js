@@ -1,7 +1,5 @@
 // The picture of a keyframe and the regions over it.
 
-// Small regions stand out, a large background keeps its own colours.
-
 function drawKeyframe() {
   const { block, camera, at } = state;
   const frame = camera.frames[at];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,18 @@ class BackendUnavailable(RuntimeError):
     """A backend cannot work here; the message says why and what to do."""
 
 
+# What users call a backend by the name of a product that it works with.
+PRODUCTS = {
+    **dict.fromkeys(
+        ("lmstudio", "lm-studio", "lm_studio", "ollama", "openai", "vllm", "llamacpp", "llama.cpp",
+         "gpt", "llm", "vlm", "openrouter"),
+        "chat",
+    ),
+    **dict.fromkeys(("sam", "sam2.1", "segment-anything"), "sam2"),
+    **dict.fromkeys(("describe-anything", "dam-3b"), "dam"),
+}  # fmt: skip
+
+
 def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings) -> Any:
     """Return an instance of a registered backend, or of ``package.module:Class``.
 
@@ -27,9 +40,12 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     target = registry.get(name, name)
     if ":" not in target:
         known = ", ".join(registry)
+        meant = PRODUCTS.get(name.lower(), "")
+        near = [meant] if meant in registry else difflib.get_close_matches(name, registry, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
         raise BackendUnavailable(
             f"{kind} {name!r} is not in this version of deep_perception; there is {known}, or "
-            "your own as 'package.module:Class'"
+            f"your own as 'package.module:Class'{hint}"
         )
     module_name, class_name = target.split(":", 1)
     try:

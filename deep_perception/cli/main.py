@@ -15,6 +15,7 @@ from deep_perception._version import __version__
 from deep_perception.backends import BackendUnavailable
 from deep_perception.cli.dam import add_dam_server, run_server
 from deep_perception.cli.doctor import add_doctor_command, run_doctor
+from deep_perception.cli.hints import HintingParser
 from deep_perception.cli.models import add_models_command
 from deep_perception.cli.replay import run_replay
 from deep_perception.cli.replay_arguments import add_replay_command
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = HintingParser(
         prog="deep_perception",
         allow_abbrev=False,
         description="Every part of an image as a mask, a bounding box and a description.",

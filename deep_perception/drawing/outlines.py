@@ -73,7 +73,7 @@ def draw_outline(
     thickness: int,
 ) -> None:
     """Draw the outline of one region; the inside of a small one stays as it is in ``base``."""
-    for ink, width in ((CASING, thickness + 2), (color, thickness)):
+    for ink, width in ((CASING, thickness + 2 * max(1, thickness // 3)), (color, thickness)):
         cv2.polylines(drawn, outlines, True, ink, width, cv2.LINE_AA, shift=SHIFT)
     corners = np.concatenate(outlines).reshape(-1, 2) / 2**SHIFT
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)

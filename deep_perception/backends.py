@@ -38,15 +38,8 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     The constructor gets the settings if it has a parameter ``settings``. Raises BackendUnavailable.
     """
     target = registry.get(name, name)
-    if ":" not in target:
-        known = ", ".join(registry)
-        meant = PRODUCTS.get(name.lower(), "")
-        near = [meant] if meant in registry else difflib.get_close_matches(name, registry, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise BackendUnavailable(
-            f"{kind} {name!r} is not in this version of deep_perception; there is {known}, or "
-            f"your own as 'package.module:Class'{hint}"
-        )
+    if problem := problem_of_name(kind, name, registry):
+        raise BackendUnavailable(problem)
     module_name, class_name = target.split(":", 1)
     try:
         factory: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
@@ -60,6 +53,19 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     if missing:
         raise BackendUnavailable(f"{kind} {name!r} lacks {', '.join(missing)}")
     return backend
+
+
+def problem_of_name(kind: str, name: str, registry: Mapping[str, str]) -> str:
+    """Say that a name is neither in the registry nor one's own class, and what was meant, or ""."""
+    if ":" in registry.get(name, name):
+        return ""
+    meant = PRODUCTS.get(name.lower(), "")
+    near = [meant] if meant in registry else difflib.get_close_matches(name, registry, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return (
+        f"{kind} {name!r} is not in this version of deep_perception; there is "
+        f"{', '.join(registry)}, or your own as 'package.module:Class'{hint}"
+    )
 
 
 def create_or_fall_back(

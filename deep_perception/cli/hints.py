@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from deep_perception.settings.options import options
+from deep_perception.settings import Settings
+from deep_perception.settings.options import SettingsError, options
 
 RECORDINGS = (".mcap", ".db3", ".bag")
 CHOICE = re.compile(r"argument COMMAND: invalid choice: '(.*?)' \(")
@@ -26,6 +27,20 @@ class HintingParser(argparse.ArgumentParser):
             self.exit(2)
         commands = [name for action in self._actions for name in action.choices or ()]
         super().error(message + hint(message, commands))
+
+
+def check_backends(settings: Settings) -> None:
+    """Raise SettingsError for a misspelt backend: its fallback would hide the slip."""
+    from deep_perception.backends import problem_of_name
+    from deep_perception.describers import REGISTRY as DESCRIBERS
+    from deep_perception.segmenters import REGISTRY as SEGMENTERS
+
+    for kind, name, registry in (
+        ("segmenter", settings.segmenter.backend, SEGMENTERS),
+        ("describer", settings.describer.backend, DESCRIBERS),
+    ):
+        if problem := problem_of_name(kind, name, registry):
+            raise SettingsError(f"{kind}.backend: {problem}")
 
 
 def hint(message: str, commands: list[str]) -> str:

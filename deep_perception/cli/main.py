@@ -15,7 +15,7 @@ from deep_perception._version import __version__
 from deep_perception.backends import BackendUnavailable
 from deep_perception.cli.dam import add_dam_server, run_server
 from deep_perception.cli.doctor import add_doctor_command, run_doctor
-from deep_perception.cli.hints import HintingParser
+from deep_perception.cli.hints import HintingParser, check_backends
 from deep_perception.cli.models import add_models_command
 from deep_perception.cli.replay import run_replay
 from deep_perception.cli.replay_arguments import add_replay_command
@@ -143,7 +143,9 @@ def _analyze(chosen: argparse.Namespace) -> int:
     # This import is slow; --help and a bad setting are answered without it.
     from deep_perception.cli.analyze import analyze_files
 
-    failed = analyze_files(chosen.images, _settings(chosen), info=_info, error=_error)
+    settings = _settings(chosen)
+    check_backends(settings)
+    failed = analyze_files(chosen.images, settings, info=_info, error=_error)
     return BAD_INPUT if failed else OK
 
 

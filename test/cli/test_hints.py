@@ -54,10 +54,6 @@ def test_without_a_command_all_are_listed(capsys):
         ("segmenter.backend", "superpixel", "superpixels"),
     ],
 )
-def test_a_misspelt_backend(option, name, meant):
-    from deep_perception.analyzer import Analyzer
-    from deep_perception.settings.options import settings_from
-
-    with Analyzer(settings_from({option: name})) as analyzer:
-        analyzer.models.load(settings_from({option: name}))
-        assert f"did you mean {meant}?" in " ".join(analyzer.models.warnings)
+def test_a_misspelt_backend_is_an_error_in_spite_of_its_fallback(capsys, option, name, meant):
+    assert main(["analyze", "p.png", f"--{option}", name]) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err

@@ -8,8 +8,8 @@ from typing import Literal
 
 Level = Literal["ok", "note", "wrong"]
 
-# The user and password in front of the host of a URL.
-_USERINFO = re.compile(r"(?<=//)[^\s/@]*@")
+# The user and password in front of the host of a URL. They may contain a slash or an "@".
+_USERINFO = re.compile(r"(?<=//)\S*@")
 
 
 @dataclass(frozen=True, kw_only=True)

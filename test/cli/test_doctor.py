@@ -113,6 +113,8 @@ def test_no_password_is_printed(capsys, monkeypatch):
     assert without_userinfo("see http://a:b@host/v1 or https://c@d:1") == (
         "see http://***@host/v1 or https://***@d:1"
     )
+    assert without_userinfo("http://a:p/q@r@host/v1") == "http://***@host/v1"
+    assert without_userinfo("http://host/v1 of me@home") == "http://host/v1 of me@home"
 
 
 def test_a_check_that_fails_does_not_hide_the_others(capsys, monkeypatch):

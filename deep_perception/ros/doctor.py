@@ -6,7 +6,6 @@ import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import rclpy
@@ -19,10 +18,16 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deep_perception.doctor import Finding, Level
-from deep_perception.encodings import ENCODINGS
-from deep_perception.ros.image_input import COMPRESSED, RAW, TYPES
+from deep_perception.ros.doctor_topics import (
+    TOPICS,
+    Heard,
+    count,
+    middleware_findings,
+    topic_finding,
+)
+from deep_perception.ros.image_input import TYPES
 
-MIDDLEWARE, TOPICS, NODES = "ROS", "Image topics", "Analyzer nodes"
+NODES = "Analyzer nodes"
 SCENE_SERVICE = "deep_perception_msgs/srv/GetScene"
 # The graph is complete when it has a node and an image topic and nothing was new for SETTLED_S, and
 # after LONGEST_S in any case.
@@ -32,21 +37,6 @@ LISTEN_S, ANSWER_S = 2.0, 3.0
 ASKED = ("describer.backend", "describer.url", "describer.model", "describer.fallback",
          "describer.api_key_env", "segmenter.backend", "segmenter.fallback")  # fmt: skip
 LEVELS: dict[bytes, Level] = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "note"}
-
-
-@dataclass
-class Heard:
-    """What came on one image topic."""
-
-    count: int = 0
-    first_s: float = 0.0
-    last_s: float = 0.0
-    kinds: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def rate_hz(self) -> float:
-        """Messages a second between the first and the last one."""
-        return (self.count - 1) / (self.last_s - self.first_s) if self.count > 1 else 0.0
 
 
 def check_graph(*, listen_s: float = LISTEN_S) -> tuple[list[Finding], list[dict[str, Any]]]:
@@ -76,7 +66,7 @@ class _Look:
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 20)
 
     def findings(self, listen_s: float) -> tuple[list[Finding], list[dict[str, Any]]]:
-        found = _middleware()
+        found = middleware_findings()
         self._settle()
         analyzers = self._analyzers()
         heard = self._listen(listen_s, analyzers)
@@ -153,7 +143,7 @@ class _Look:
             )
             subscriptions.append(
                 self._node.create_subscription(
-                    TYPES[kind], topic, lambda message, to=heard[topic]: _count(message, to), qos
+                    TYPES[kind], topic, lambda message, to=heard[topic]: count(message, to), qos
                 )
             )
 
@@ -180,43 +170,7 @@ class _Look:
                     "RMW_IMPLEMENTATION and ROS_AUTOMATIC_DISCOVERY_RANGE with its shell",
                 )
             ]
-        return [self._topic(topic, each) for topic, each in heard.items()]
-
-    def _topic(self, topic: str, heard: Heard) -> Finding:
-        infos = self._node.get_publishers_info_by_topic(topic)
-        kinds = {info.topic_type for info in infos if info.topic_type in (RAW, COMPRESSED)}
-        names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
-        qos = sorted(
-            {
-                f"{info.qos_profile.reliability.name.lower().replace('_', ' ')}"
-                + (
-                    ", latched"
-                    if info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-                    else ""
-                )
-                for info in infos
-            }
-        )
-        start = f"{topic} ({', '.join(sorted(kind.split('/')[-1] for kind in kinds))}"
-        start += f", {'; '.join(qos)}, from {', '.join(names)})"
-        if not heard.count:
-            return Finding(
-                section=TOPICS,
-                level="note",
-                what=f"{start}: no image arrived",
-                remedy="is the camera paused? Large raw images get lost without the profile "
-                "config/fastdds_shm.xml on both sides: see docs/troubleshooting.md",
-            )
-        text = f"{start}: {', '.join(heard.kinds)}"
-        text += f", {heard.rate_hz:.1f} Hz" if heard.count > 1 else ", one image"
-        unknown = [kind.split()[0] for kind in heard.kinds if kind.startswith("unsupported")]
-        if unknown:
-            remedy = "set another encoding in the camera's driver"
-            return Finding(section=TOPICS, level="wrong", what=text, remedy=remedy)
-        if len(infos) > 1:
-            remedy = "one topic must have one camera: remap the others"
-            return Finding(section=TOPICS, level="note", what=text, remedy=remedy)
-        return Finding(section=TOPICS, level="ok", what=text)
+        return [topic_finding(self._node, topic, each) for topic, each in heard.items()]
 
     # -- nodes ------------------------------------------------------------------------------------
 
@@ -310,44 +264,3 @@ class _Look:
             what = f"{name} publishes no /diagnostics: it is busy or hangs"
             found.append(Finding(section=NODES, level="wrong", what=what, remedy="see its log"))
         return found
-
-
-def _count(message: Any, to: Heard) -> None:
-    now_s = time.monotonic()
-    to.first_s, to.last_s, to.count = to.first_s or now_s, now_s, to.count + 1
-    if not hasattr(message, "encoding"):
-        to.kinds[message.format or "no format"] += 1
-        return
-    known = message.encoding.strip().lower() in ENCODINGS
-    text = f"{message.width}x{message.height} {message.encoding or '(no encoding)'}"
-    to.kinds[text if known else f"unsupported encoding: {text}"] += 1
-
-
-def _middleware() -> list[Finding]:
-    domain = os.environ.get("ROS_DOMAIN_ID", "0")
-    reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
-    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
-        reach = "LOCALHOST (ROS_LOCALHOST_ONLY)"
-    rmw = rclpy.get_rmw_implementation_identifier()
-    text = f"ROS 2 {os.environ.get('ROS_DISTRO', '(no ROS_DISTRO)')}, {rmw}, ROS_DOMAIN_ID {domain}"
-    found = [Finding(section=MIDDLEWARE, level="ok", what=f"{text}, discovery {reach or 'SUBNET'}")]
-    if reach.startswith("LOCALHOST"):
-        found.append(
-            Finding(
-                section=MIDDLEWARE,
-                level="note",
-                what="only nodes on this computer are visible",
-                remedy="for a camera on another one: ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET",
-            )
-        )
-    names = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-    if "fastrtps" in rmw and not any(os.environ.get(name) for name in names):
-        found.append(
-            Finding(
-                section=MIDDLEWARE,
-                level="note",
-                what="no Fast DDS profile in this shell: large raw images may get lost",
-                remedy=f"export {names[0]}=…/config/fastdds_shm.xml in this shell and the camera's",
-            )
-        )
-    return found

@@ -85,7 +85,9 @@ def open_file(path: Path, scratch: Callable[[], Path], original: Path | None = N
         return sqlite_files.SqliteFile(path, original, scratch)
     if start.startswith(ros1_files.MAGIC):
         return ros1_files.Ros1File(path, original)
-    raise BagError(f"{original}: this file is no recording; {EXPECTED}")
+    raise BagError(
+        f"{original}: this file is no recording; {EXPECTED}; for images: deep_perception analyze"
+    )
 
 
 def _in_natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:

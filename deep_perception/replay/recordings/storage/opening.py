@@ -35,7 +35,10 @@ def files_of(path: Path, warn: Callable[[str], None]) -> list[Path]:
         warn(f"{', '.join(missing)} of {METADATA} {'is' if len(missing) == 1 else 'are'} missing")
     existing = existing or _stored(path)
     if not existing:
-        raise BagError(f"{path}: there is no recording in this folder; {EXPECTED}")
+        raise BagError(
+            f"{path}: there is no recording in this folder; {EXPECTED}; for images: "
+            "deep_perception analyze"
+        )
     return existing
 
 

@@ -10,8 +10,8 @@ from deep_perception.images.pixels import ImageError
 
 # What Pillow and OpenCV decode and cameras, phones and image programs write.
 SUFFIXES = frozenset(
-    (".avif", ".bmp", ".dib", ".gif", ".hdr", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm",
-     ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+    (".avif", ".bmp", ".dib", ".gif", ".hdr", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm",
+     ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )  # fmt: skip
 _RECORDINGS = frozenset((".bag", ".db3", ".mcap"))
 

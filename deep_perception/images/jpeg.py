@@ -83,9 +83,13 @@ def _depends_on_more(body: bytes, structure: _Structure, flags: int = cv2.IMREAD
     if structure.lacks_passes:
         return True
     first = _decoded(body + END, flags)
-    return first is None or any(
-        not np.array_equal(first, _decoded(body + filler + END, flags)) for filler in _FILLERS
-    )
+    if first is None:
+        return True
+    for filler in _FILLERS:
+        other = _decoded(body + filler + END, flags)
+        if other is None or not np.array_equal(first, other):
+            return True
+    return False
 
 
 def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:

@@ -186,7 +186,8 @@ class _Bag:
 
     def _write_scene(self, frame: RecordedFrame, record: SceneRecord) -> None:
         keyframe = keyframe_of(frame.data, record, camera=self._cameras[frame.topic])
-        annotated = drawing.annotate(record.scene, frame.image(), label=self._settings.labels)
+        image = frame.image(record.scene.intensity_range)
+        annotated = drawing.annotate(record.scene, image, label=self._settings.labels)
         messages = {
             "detections": to_detections(record.scene, keyframe),
             "regions": to_regions(record.scene, keyframe),

@@ -60,7 +60,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="analyse image files",
         description="Sweep and describe image files; a folder stands for the images in it "
         "(without the folders inside of it), and - for standard input. Writes "
-        "texts/<name>_analysis_report.txt and .json, images/<name>_visualization.png and images/<name>_contours_debug.png.",
+        "texts/<name>_analysis_report.txt and .json, images/<name>_visualization.png and "
+        "images/<name>_contours_debug.png.",
     )
     analyze.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     analyze.add_argument(

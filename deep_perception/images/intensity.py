@@ -30,17 +30,18 @@ MARGIN = 0.125
 # The noise widens the span twofold at most, because fine texture looks like noise.
 MIN_SHARE, MIN_SIGMAS, MAX_WIDENING = 0.01, 12.0, 2.0
 # Median absolute difference of two neighbours with normal noise of standard deviation 1.
-NEIGHBOURS = 0.954
+NEIGHBOURS, ENOUGH_NEIGHBOURS = 0.954, 256
 # Unsigned 16-bit values that span more than this share of their type are shown as viewers do.
 WIDE = 0.5
 UINT16_MAX = 65535
 # Pixels that are looked at to find the range.
 SAMPLE = 1 << 16
 ROWS_FOR_NOISE = 48
-# "No data" in elevation, thermal and disparity images, if nothing is smaller.
-NO_DATA = (-9999.0, -32767.0, -32768.0)
+# "No data" in disparity, depth, elevation and thermal images, if nothing is smaller.
+NO_DATA = (-1.0, -16.0, -9999.0, -32767.0, -32768.0)
 # Floats beyond it are the largest number of a type, which stands for "no data".
 MAX_FLOAT = 1e30
+TINY = 1e-30
 # A smaller share of negative values is noise around 0 in an image of what cannot be negative.
 FEW = 0.005
 # A measurement that is this many times larger than the largest other one, of which there are at
@@ -135,7 +136,7 @@ class RangeState:
 def _moved(shown: IntensityRange, target: IntensityRange) -> IntensityRange:
     step = STEP * (shown.high - shown.low)
     low, high = (
-        new if abs(new - old) <= step else old + math.copysign(step, new - old)
+        new if abs(new - old) <= step else _rounded(old + math.copysign(step, new - old), step)
         for old, new in zip(shown, target, strict=True)
     )
     return IntensityRange(low, high)
@@ -158,17 +159,18 @@ def to_8_bits(deep: Deep, shown: IntensityRange | None) -> BgrImage:
 
 def _map(deep: Deep, shown: IntensityRange) -> BgrImage:
     low, high = shown
-    is_float32 = deep.values.dtype in (np.dtype(np.float32), np.dtype(np.float16))
-    real = deep.values.astype(np.float32 if is_float32 else np.float64)
+    # Half the memory is enough for most floats, but not for a span of nearly nothing.
+    is_float32 = deep.values.dtype.kind == "f" and deep.values.dtype.itemsize <= 4
+    real = deep.values.astype(np.float32 if is_float32 and high - low > TINY else np.float64)
     is_full = shown == (0, UINT16_MAX)
     darkest = 0.0 if deep.is_light or is_full else 1.0
     usable = np.isfinite(real) & (np.abs(real) < MAX_FLOAT)
     if not (deep.is_light or is_full):
         # Where the range begins at or above 0, there is nothing to measure at 0 and below it.
         usable &= (real > 0) if low >= 0 else (real > _smallest(deep.values.dtype))
-    real[~usable] = low
-    scaled = (real - low) * ((255.0 - darkest) / (high - low)) + darkest
-    grey = np.clip(np.rint(scaled), darkest, 255.0)
+    # Values far outside of the range would overflow.
+    np.clip(np.where(usable, real, low), low, high, out=real)
+    grey = np.rint((real - low) * ((255.0 - darkest) / (high - low)) + darkest)
     grey[~usable] = 0
     return grey.astype(np.uint8)
 
@@ -209,10 +211,7 @@ def _without_no_data(values: Values, deep: Deep) -> Values:
     if smallest in NO_DATA or smallest <= _smallest(deep.values.dtype):
         values = values[values > smallest]
     negative = values < 0
-    # -1 or -16 in all pixels of a disparity image without a match is no value of a scale.
-    if 0 < negative.sum() < negative.size and (
-        np.ptp(values[negative]) == 0 or negative.mean() < FEW
-    ):
+    if values.size and negative.mean() < FEW:
         values = values[~negative]
     if values.size and values.min() >= 0:
         values = values[values > 0]
@@ -269,4 +268,4 @@ def _noise(values: Values) -> float:
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(np.diff(grey.astype(np.float64), axis=1))
     apart = apart[np.isfinite(apart)]
-    return float(np.median(apart)) / NEIGHBOURS if apart.size else 0.0
+    return float(np.median(apart)) / NEIGHBOURS if apart.size >= ENOUGH_NEIGHBOURS else 0.0

@@ -58,7 +58,7 @@ def complete(data: bytes) -> bytes:
     # A camera's buffer may be longer than its image. A scan hardly ends with two zeros, because its
     # last byte is filled with ones.
     stripped = data[:end].rstrip(b"\0")
-    body = data[: min(end, len(stripped) + 2)]
+    body = data[: min(end, len(stripped) + 2)].rstrip(b"\xff")
     if _depends_on_more(body, structure):
         raise ImageError(CUT_OFF)
     return body + END

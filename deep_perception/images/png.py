@@ -22,10 +22,14 @@ _DATA = b"IDAT"
 # Size of the header of a zlib stream; the checksum at its end is no part of the pixels.
 _ZLIB_HEADER = 2
 _BLOCK = 1 << 20
+# Up to the width and height of the first chunk.
+_HEADER_SIZE = 24
 
 
 def complete(data: bytes) -> bytes:
     """Return a PNG with all of its chunks, if no pixels are missing. Raises ImageError."""
+    if len(data) >= _HEADER_SIZE:
+        check_size(*struct.unpack_from(">II", data, 16))
     others: list[bytes] = []
     packed = bytearray()
     for name, content, is_whole in _chunks(data):
@@ -35,8 +39,6 @@ def complete(data: bytes) -> bytes:
             packed += content
         elif is_whole:
             others.append(_chunk(name, content))
-    if len(data) >= 24:
-        check_size(*struct.unpack_from(">II", data, 16))
     # Without its end, a PNG may still have all of its pixels.
     pixels = _pixels_only(bytes(packed))
     return b"".join([SIGNATURE, *others, _chunk(_DATA, pixels), _chunk(_END, b"")])

@@ -7,7 +7,6 @@ Here a JPEG is complete if the data of its last block are there (ITU-T T.81, ann
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,9 +29,9 @@ _EOI, _SOS, _DRI, _SOI = 0xD9, 0xDA, 0xDD, 0xD8
 _BARE = {0x01, _SOI, *range(0xD0, 0xD8)}
 # What may follow image data: tables, another scan, comments, application data, the end.
 _AFTER_SCAN = {0xC4, 0xCC, 0xDB, 0xDC, _DRI, _SOS, _EOI, 0xFE, *range(0xE0, 0xF0)}
-# In image data, 0xFF is followed by 0 or by the number of a restart interval.
-_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+# In image data, 0xFF is followed by 0, by 0xFF or by the number of a restart interval.
+_RESTARTS = range(0xD0, 0xD8)
+_IS_MARKER = np.array([code not in (0, 0xFF, *_RESTARTS) for code in range(256)])
 # Image data that differ from each other and from zeros in the first bit on.
 _FILLERS = tuple(
     bytes([first, *((7 * i * i + 31 * i + first) % 255 for i in range(400))])
@@ -172,8 +171,11 @@ class _Structure:
 
     def _scan(self, data: bytes, start: int, header: bytes) -> int:
         """Read the image data of a scan, and return where the next marker is."""
-        found = _MARKER.search(data, start)
-        end = found.start() if found else len(data)
+        rest = np.frombuffer(data, np.uint8, offset=start) if start < len(data) else np.empty(0)
+        marks = np.flatnonzero(rest[:-1] == 0xFF)
+        codes = rest[marks + 1].astype(np.intp)
+        markers = np.flatnonzero(_IS_MARKER[codes])
+        end = start + int(marks[markers[0]]) if markers.size else len(data)
         scanned = [header[1 + 2 * index] for index in range(header[0])]
         first, last, precision = header[1 + 2 * len(scanned) :][:3]
         for component in scanned:
@@ -183,8 +185,9 @@ class _Structure:
                 self._missing[component] -= set(range(first, last + 1))
         if self._interval:
             intervals = -(-self._units(scanned) // self._interval)
-            markers = len(_RESTART.findall(data, start, end))
-            self.lacks_intervals |= markers < intervals - 1
+            inside = codes[: markers[0]] if markers.size else codes
+            restarts = np.isin(inside, _RESTARTS).sum()
+            self.lacks_intervals |= bool(restarts < intervals - 1)
         return end
 
     def _units(self, scanned: list[int]) -> int:

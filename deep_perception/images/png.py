@@ -19,6 +19,7 @@ DAMAGED = "the PNG is damaged: the checksum of its {} chunk is wrong"
 
 _END = b"IEND"
 _DATA = b"IDAT"
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 # Size of the header of a zlib stream; the checksum at its end is no part of the pixels.
 _ZLIB_HEADER = 2
 _BLOCK = 1 << 20
@@ -27,17 +28,22 @@ _HEADER_SIZE = 24
 
 
 def complete(data: bytes) -> bytes:
-    """Return a PNG with all of its chunks, if no pixels are missing. Raises ImageError."""
+    """Return a PNG that every decoder reads alike, if no pixels are missing. Raises ImageError.
+
+    Of an animation the image remains that a decoder without animations shows.
+    """
     if len(data) >= _HEADER_SIZE:
         check_size(*struct.unpack_from(">II", data, 16))
     others: list[bytes] = []
+    is_animated = False
     packed = bytearray()
     for name, content, is_whole in _chunks(data):
-        if name == _END and is_whole:
+        if name == _END and is_whole and not is_animated:
             return data
+        is_animated |= name == _ANIMATION[0]
         if name == _DATA:
             packed += content
-        elif is_whole:
+        elif is_whole and name not in (_END, *_ANIMATION):
             others.append(_chunk(name, content))
     # Without its end, a PNG may still have all of its pixels.
     pixels = _pixels_only(bytes(packed))

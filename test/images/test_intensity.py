@@ -1,4 +1,7 @@
-"""Depth, thermal and 12-bit images as 8 bits: what can be told apart, and what must not move."""
+"""Depth, thermal and 12-bit images as 8 bits: what can be told apart, and what must not move.
+
+The file is longer than 300 lines because its tests share the images of three surfaces.
+"""
 
 import itertools
 import struct
@@ -235,7 +238,10 @@ def test_a_new_range_is_moved_to_slowly_unless_the_view_is_another_one(share, at
     before = layers(1200, 2500, 4000, noise=3)
     after = before.copy()
     after[-round(share * SHAPE[0]) :] = 20_000
-    pictures, _ = stream([before] * 5 + [after] * 120 + [before] * 260)
+    state, pictures = RangeState(), []
+    for values in [before] * 5 + [after] * 120 + [before] * 160:
+        state = state.after(Deep(values))
+        pictures.append(to_8_bits(Deep(values), state.range))
     near = [int(np.median(picture[65:68, 45:95])) for picture in pictures]
     steps = [abs(a - b) for a, b in itertools.pairwise(near)]
     assert (max(steps) > 50) is at_once
@@ -243,8 +249,8 @@ def test_a_new_range_is_moved_to_slowly_unless_the_view_is_another_one(share, at
         assert max(steps) <= 8
     # In the end the range is that of what is seen.
     alone = shown(after) if share > 0.01 else shown(before)
-    assert np.abs(pictures[124][..., 0].astype(int) - alone).max() <= 12
-    assert np.abs(pictures[-1][..., 0].astype(int) - shown(before)).max() <= 40
+    assert np.abs(pictures[124].astype(int) - alone).max() <= 12
+    assert np.abs(pictures[-1].astype(int) - shown(before)).max() <= 40
 
 
 def test_the_state_depends_on_the_images_only():

@@ -7,8 +7,11 @@ RLE and scaled mask agree to the pixel.
 
 from __future__ import annotations
 
+import operator
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,11 +152,41 @@ def encode(mask: Mask, source: Size | None = None) -> Rle:
     return Rle(source, _compress(counts[:-1] if counts[-1] == 0 else counts))
 
 
-def decode(rle: Rle, window: Box | None = None) -> Mask:
+def to_coco(rle: Rle) -> dict[str, Any]:
+    """Return what pycocotools takes and JSON holds: ``size`` as height, width, and ``counts``."""
+    return {"size": [rle.size.height, rle.size.width], "counts": rle.counts}
+
+
+def from_coco(segmentation: Mapping[str, Any]) -> Rle:
+    """Return the RLE of such a dict; ``counts`` may be text, bytes or a list of run lengths.
+
+    Raises ValueError if it is no such dict.
+    """
+    try:
+        height, width = (operator.index(side) for side in segmentation["size"])
+        counts = segmentation["counts"]
+        if isinstance(counts, (bytes, bytearray)):
+            counts = counts.decode("ascii")
+        elif not isinstance(counts, str):
+            counts = _compress(np.array([operator.index(run) for run in counts], np.int64))
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{reprlib.repr(segmentation)} is no mask; expected size [height, width] and counts, "
+            f"COCO run lengths ({type(error).__name__}: {error})"
+        ) from None
+    if height < 1 or width < 1:
+        raise ValueError(f"size of a mask is {[height, width]}, expected [height, width]")
+    return Rle(Size(width, height), counts)
+
+
+def decode(rle: Rle | Mapping[str, Any], window: Box | None = None) -> Mask:
     """Decode an RLE to an HxW bool mask, or only the part of it inside ``window``.
 
+    ``rle`` may be the dict that pycocotools takes, such as a region's ``segmentation`` in JSON.
     Memory is used for that part only. Raises ValueError if the runs do not fill the image.
     """
+    if not isinstance(rle, Rle):
+        rle = from_coco(rle)
     runs, (width, height) = rle.runs, rle.size
     window = window or Box(0, 0, width, height)
     first = window.x1 * height
@@ -178,8 +211,12 @@ def _compress(counts: NDArray[np.int64]) -> str:
 
 
 def _decompress(text: str) -> NDArray[np.int64]:
-    characters = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
+    characters = np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
+    if characters.size and not (characters.min() >= 0 and characters.max() < 64):
+        raise ValueError(f"counts of an RLE have characters that none has: {reprlib.repr(text)}")
     ends = np.flatnonzero((characters & 0x20) == 0)
+    if characters.size and (not ends.size or ends[-1] + 1 < characters.size):
+        raise ValueError("counts of an RLE are cut off: their last run is not complete")
     if not ends.size:
         return ends
     starts = np.concatenate([[0], ends[:-1] + 1])

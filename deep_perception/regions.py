@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from deep_perception import masks
-from deep_perception.images import BgrImage
+from deep_perception.images import BgrImage, IntensityRange
 from deep_perception.masks import Box, Cut, Mask, Rle, Size
 from deep_perception.points import Contour, Point, to_source
 
@@ -149,7 +149,9 @@ class Scene:
     ``size`` is that of the source image, ``skipped_points`` are in its pixels. ``working_image``
     (HxWx3 uint8 BGR) is the image that was swept; ``contours`` and ``points`` are what was found
     and proposed on it, in its pixels. A scene that was read from a file or a message has none of
-    them. The working image may share its memory with the source image.
+    them. The working image may share its memory with the source image. ``intensity_range`` are the
+    raw values that became the darkest and the brightest grey level of a source image of more than 8
+    bits (depth, thermal, 16-bit cameras), None for others and where the caller did the conversion.
     """
 
     size: Size
@@ -165,6 +167,7 @@ class Scene:
     working_image: BgrImage | None = None
     contours: tuple[Contour, ...] = ()
     points: tuple[Point, ...] = ()
+    intensity_range: IntensityRange | None = None
 
     @property
     def undescribed(self) -> str:

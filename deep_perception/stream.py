@@ -14,7 +14,8 @@ import numpy as np
 
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer, Callbacks, Previous
-from deep_perception.images import BgrImage
+from deep_perception.encodings import FrameDecoder
+from deep_perception.images import BgrImage, IntensityRange
 from deep_perception.keyframes import Decision, Keyframes
 from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
@@ -30,6 +31,7 @@ class SelectedFrame:
 
     image: BgrImage
     decision: Decision
+    intensity_range: IntensityRange | None = None
 
     @property
     def is_unchanged(self) -> bool:
@@ -52,6 +54,8 @@ class Stream:
 
     def __init__(self) -> None:
         self.keyframes = Keyframes()
+        # Decodes the frames for ``select`` and ``would_select``, with one mapping to 8 bits.
+        self.decoder = FrameDecoder()
         self._tracker = Tracker()
         self._last: _LastKeyframe | None = None
 
@@ -67,7 +71,9 @@ class Stream:
             return None
         image = decode()
         decision = self.keyframes.decide(image, stamp_ns, settings)
-        return None if decision is None else SelectedFrame(image, decision)
+        if decision is None:
+            return None
+        return SelectedFrame(image, decision, self.decoder.intensity_range)
 
     def would_select(
         self, stamp_ns: int, decode: Callable[[], BgrImage], settings: KeyframeSettings
@@ -96,6 +102,7 @@ class Stream:
                 callbacks=callbacks,
                 previous=self._previous(frame, settings),
             )
+            scene = dataclasses.replace(scene, intensity_range=frame.intensity_range)
             callbacks.raise_if_cancelled()
         except BaseException:
             self.keyframes.revert(frame.decision)

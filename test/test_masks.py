@@ -20,10 +20,6 @@ def source_size(mask, growth):
     return Size(mask.shape[1] + growth[0], mask.shape[0] + growth[1])
 
 
-def to_coco(rle):
-    return {"size": [rle.size.height, rle.size.width], "counts": rle.counts.encode()}
-
-
 @given(MASKS)
 def test_decode_gives_the_encoded_mask(mask):
     assert np.array_equal(masks.decode(masks.encode(mask)), mask)
@@ -37,7 +33,7 @@ def test_rle_at_source_size_is_byte_equal_to_pycocotools_of_the_scaled_mask(mask
     ours = masks.encode(mask, source)
     assert ours.counts.encode() == reference["counts"]
     assert ours.area == int(coco.area(reference))
-    assert np.array_equal(coco.decode(to_coco(ours)).astype(bool), scaled)
+    assert np.array_equal(coco.decode(masks.to_coco(ours)).astype(bool), scaled)
 
 
 @given(MASKS.filter(lambda mask: mask.any()), GROWTH)
@@ -45,7 +41,7 @@ def test_box_is_the_tight_box_of_the_scaled_mask(mask, growth):
     source = source_size(mask, growth)
     box = masks.scale_box(masks.box_of(mask), masks.size_of(mask), source)
     assert box == masks.box_of(masks.scale_mask(mask, source))
-    x, y, width, height = coco.toBbox(to_coco(masks.encode(mask, source)))
+    x, y, width, height = coco.toBbox(masks.to_coco(masks.encode(mask, source)))
     assert (box.x1, box.y1, box.width, box.height) == (x, y, width, height)
 
 
@@ -101,6 +97,46 @@ def test_runs_that_do_not_fill_the_image_are_refused():
     rle = masks.encode(np.eye(4, dtype=bool))
     with pytest.raises(ValueError, match="16 pixels, expected 5x4"):
         masks.decode(Rle(Size(5, 4), rle.counts))
+
+
+MASK = np.eye(4, 6, dtype=bool)
+COCO = masks.to_coco(masks.encode(MASK))
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        COCO["counts"],
+        COCO["counts"].encode(),
+        masks.encode(MASK).runs.tolist(),
+        masks.encode(MASK).runs,
+    ],
+)
+def test_what_pycocotools_takes_is_decoded(counts):
+    segmentation = {"size": [4, 6], "counts": counts}
+    assert np.array_equal(masks.decode(segmentation), MASK)
+    assert np.array_equal(masks.decode(segmentation, Box(1, 0, 5, 3)), MASK[:3, 1:5])
+    assert masks.from_coco(segmentation) == masks.encode(MASK)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"counts": COCO["counts"][:-1]}, {"counts": COCO["counts"] + "\n"}, {"counts": ""},
+        {"counts": "ä"}, {"counts": b"\xff"}, {"counts": None}, {"counts": [1.5, 2]},
+        {"counts": [10, -2, 16]}, {"size": [4, 5]}, {"size": [4]}, {"size": None},
+        {"size": [-4, -6]}, {"size": [4.5, 6]}, {"counts": [1 << 80]},
+    ],
+)  # fmt: skip
+def test_a_dict_that_is_no_mask_is_refused(change):
+    with pytest.raises(ValueError, match=r"(?i)mask|counts|rle"):
+        masks.decode({**COCO, **change})
+
+
+@pytest.mark.parametrize("missing", ["size", "counts"])
+def test_a_dict_without_a_key_is_refused(missing):
+    with pytest.raises(ValueError, match=f"KeyError: '{missing}'"):
+        masks.decode({key: value for key, value in COCO.items() if key != missing})
 
 
 def test_a_mask_of_200_megapixels_encodes_without_being_scaled():

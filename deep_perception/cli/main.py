@@ -60,8 +60,10 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         usage="%(prog)s [OPTION ...] IMAGE [IMAGE ...]",
         help="analyse image files",
-        description="Sweep and describe image files; writes texts/<name>_analysis_report.txt and "
-        ".json, images/<name>_visualization.png and images/<name>_contours_debug.png.",
+        description="Sweep and describe image files; a folder stands for the images in it "
+        "(without the folders inside of it), and - for standard input. Writes "
+        "texts/<name>_analysis_report.txt and .json, images/<name>_visualization.png and "
+        "images/<name>_contours_debug.png.",
     )
     analyze.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     analyze.add_argument(

@@ -172,7 +172,11 @@ class _Run:
         try:
             if not point.sampler.takes(frame):
                 return None
-            selected = stream.select(frame.stamp_ns, frame.image, settings.keyframes)
+            selected = stream.select(
+                frame.stamp_ns,
+                lambda: stream.decoder.decode(frame.message()),
+                settings.keyframes,
+            )
             if selected is None:
                 return None
             callbacks = Callbacks(on_region=lambda _: self._emit_progress(frame, point))

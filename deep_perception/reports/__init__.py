@@ -5,25 +5,39 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from deep_perception.images import IntensityRange
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.fields import scene_fields
 
 
-def write_reports(folder: Path, name: str, scene: Scene, *, title: str) -> None:
-    """Write ``<name>_analysis_report.txt`` and ``.json``, and make the folder. Raises OSError."""
+def write_reports(
+    folder: Path, name: str, scene: Scene, *, title: str, exif_orientation: int = 1
+) -> None:
+    """Write ``<name>_analysis_report.txt`` and ``.json``, and make the folder. Raises OSError.
+
+    ``exif_orientation`` is the one by which the image was turned before its analysis.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, report in ((".txt", text_report), (".json", json_report)):
         path = folder / f"{name}_analysis_report{suffix}"
         # A file name may hold bytes that are no valid text; the report is written all the same.
-        path.write_text(report(scene, title), encoding="utf-8", errors="backslashreplace")
+        path.write_text(
+            report(scene, title, exif_orientation), encoding="utf-8", errors="backslashreplace"
+        )
 
 
-def text_report(scene: Scene, name: str) -> str:
+def text_report(scene: Scene, name: str, exif_orientation: int = 1) -> str:
     """Return one item for each region: source, point, bounding box x1, y1, x2, y2, description."""
     width, height = scene.size
     lines = [
         f"Analysis report: {name}",
         f"Picture: {width}x{height} px",
+        *(
+            [f"Turned upright: EXIF orientation {exif_orientation}"]
+            if exif_orientation != 1
+            else []
+        ),
+        *([_intensities(scene.intensity_range)] if scene.intensity_range else []),
         f"Segmenter: {_backend(scene.segmenter, scene.segmenter_model)}",
         *([f"Points proposed: {scene.proposed_points}"] if scene.proposed_points else []),
         f"Points left out: {len(scene.skipped_points)}",
@@ -36,9 +50,16 @@ def text_report(scene: Scene, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def json_report(scene: Scene, name: str) -> str:
+def json_report(scene: Scene, name: str, exif_orientation: int = 1) -> str:
     """Return the scene as JSON; masks are COCO RLE, boxes x1, y1, x2, y2 in source pixels."""
-    return json.dumps({"image": name, **scene_fields(scene)}, ensure_ascii=False, indent=1) + "\n"
+    fields = {"image": name, "exif_orientation": exif_orientation, **scene_fields(scene)}
+    return json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
+
+
+def _intensities(shown: IntensityRange) -> str:
+    return (
+        f"Intensities: {shown.low:.10g} and less is shown black, {shown.high:.10g} and more white"
+    )
 
 
 def _item(region: Region) -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from deep_perception import masks
 from deep_perception._version import __version__
 from deep_perception.masks import Box, Mask, Rle
 from deep_perception.points import Point
@@ -86,6 +87,7 @@ def scene_fields(scene: Scene, *, with_masks: bool = True) -> dict[str, Any]:
         "generator": f"deep_perception {__version__}",
         "width": scene.size.width,
         "height": scene.size.height,
+        "intensity_range": scene.intensity_range and list(scene.intensity_range),
         "segmenter": scene.segmenter,
         "segmenter_model": scene.segmenter_model,
         "coverage": round(scene.coverage, 4),
@@ -101,13 +103,11 @@ def scene_fields(scene: Scene, *, with_masks: bool = True) -> dict[str, Any]:
 
 
 def _region(region: Region, *, with_masks: bool) -> dict[str, Any]:
-    size, counts = region.rle.size, region.rle.counts
-    mask = {"segmentation": {"size": [size.height, size.width], "counts": counts}}
     return {
         "name": region.name,
         **region_fields(region),
         "source": region.point.source,
         "point": [region.point.x, region.point.y],
         "latency_s": round(region.description.latency_s, 4),
-        **(mask if with_masks else {}),
+        **({"segmentation": masks.to_coco(region.rle)} if with_masks else {}),
     }

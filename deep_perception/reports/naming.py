@@ -12,10 +12,15 @@ def unique_names(wanted: Mapping[Path, str], taken: Collection[str] = ()) -> dic
     ``taken`` are names that are already in use.
     """
     names: dict[Path, str] = {}
+    used = set(taken)
+    # The last number of each name: counting from 1 for each of many equal names takes forever.
+    numbers: dict[str, int] = {}
     for path, stem in wanted.items():
-        name, number = stem, 1
-        while name in names.values() or name in taken:
+        name, number = stem, numbers.get(stem, 1)
+        while name in used:
             number += 1
             name = f"{stem}_{number}"
+        numbers[stem] = number
+        used.add(name)
         names[path] = name
     return names

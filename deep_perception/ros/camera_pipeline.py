@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from deep_perception import encodings
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
@@ -142,7 +141,7 @@ class CameraPipeline:
         return not selected.is_unchanged
 
     def _decode(self, frame: ReceivedFrame) -> BgrImage:
-        image = encodings.message_to_bgr(frame.message)
+        image = self.stream.decoder.decode(frame.message)
         self.input_error = ""
         return image
 
@@ -172,7 +171,7 @@ class CameraPipeline:
             with suppress(EncodingError):
                 self._peeked_is_keyframe = self.stream.would_select(
                     _stamp_ns(frame),
-                    lambda: encodings.message_to_bgr(frame.message),
+                    lambda: self.stream.decoder.preview(frame.message),
                     settings.keyframes,
                 )
         return self._peeked_is_keyframe

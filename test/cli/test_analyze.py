@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deep_perception import masks
+
 coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools (pip)")
 
 ROOT = Path(__file__).parents[2]
@@ -78,6 +80,7 @@ def test_the_json_report_has_masks_that_pycocotools_decodes(output):
         )
         for region in scene["regions"]:
             mask = coco.decode(region["segmentation"])
+            assert np.array_equal(masks.decode(region["segmentation"]), mask)
             assert mask.shape == (scene["height"], scene["width"])
             assert mask.sum() == region["area"]
             x1, y1, x2, y2 = region["bbox_xyxy"]
@@ -87,6 +90,7 @@ def test_the_json_report_has_masks_that_pycocotools_decodes(output):
 def test_a_bad_file_is_one_line_and_does_not_stop_the_others(tmp_path):
     (tmp_path / "words.png").write_text("no picture")
     (tmp_path / "empty.jpg").touch()
+    (tmp_path / "nothing").mkdir()
     good = tmp_path / "good.png"
     Image.new("RGB", (64, 48), "red").save(good)
     done = deep_perception(
@@ -95,7 +99,7 @@ def test_a_bad_file_is_one_line_and_does_not_stop_the_others(tmp_path):
         "missing.png",
         good,
         "empty.jpg",
-        ".",
+        "nothing",
         "--output",
         "out",
         cwd=tmp_path,
@@ -104,7 +108,8 @@ def test_a_bad_file_is_one_line_and_does_not_stop_the_others(tmp_path):
     assert "Traceback" not in done.stderr
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 4
-    for line, name in zip(lines, ("words.png", "missing.png", "empty.jpg", "."), strict=True):
+    names = ("nothing", "words.png", "missing.png", "empty.jpg")
+    for line, name in zip(lines, names, strict=True):
         assert line.startswith(f"deep_perception: {name}: ")
     assert (tmp_path / "out" / "images" / "good_visualization.png").is_file()
 
@@ -125,6 +130,52 @@ def test_unusual_pictures_are_analysed(tmp_path, name, picture):
     assert (done.returncode, done.stderr) == (0, "")
     report = tmp_path / "out" / "texts" / f"{Path(name).stem}_analysis_report.txt"
     assert f"Picture: {picture.width}x{picture.height} px" in report.read_text()
+
+
+def test_folders_pipes_and_standard_input_are_analysed(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    sizes = {"f2.png": (80, 60), "f10.png": (81, 60)}
+    for name, size in sizes.items():
+        Image.new("RGB", size, "red").save(folder / name)
+    piped = subprocess.run(
+        ["bash", "-c", f"cat frames/f2.png | {sys.executable} -m deep_perception analyze frames "
+         "/dev/stdin <(cat frames/f10.png) --output out && "
+         f"{sys.executable} -m deep_perception analyze - --output out2 < frames/f10.png"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (piped.returncode, piped.stderr) == (0, "")
+    first, second, from_input, from_pipe, last = piped.stdout.splitlines()
+    assert "frames/f2.png: " in first and "frames/f10.png: " in second
+    assert "/dev/stdin: " in from_input and "/dev/fd/" in from_pipe and last.startswith("-: ")
+    for report, size in (("out/texts/stdin", (80, 60)), ("out2/texts/stdin", (81, 60))):
+        text = (tmp_path / f"{report}_analysis_report.txt").read_text()
+        assert f"Picture: {size[0]}x{size[1]} px" in text
+
+
+def test_the_report_says_what_was_done_to_the_pixels(tmp_path):
+    depth = np.full((60, 80), 4000, np.uint16)
+    depth[20:, 20:50] = 1200
+    Image.fromarray(depth).save(tmp_path / "depth.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "turned.jpg", exif=exif)
+    done = deep_perception("analyze", "depth.png", "turned.jpg", "--output", "out", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    texts = tmp_path / "out" / "texts"
+    scenes = {
+        name: json.loads((texts / f"{name}_analysis_report.json").read_text())
+        for name in ("depth", "turned")
+    }
+    low, high = scenes["depth"]["intensity_range"]
+    assert 0 <= low < 1200 < 4000 < high
+    assert scenes["depth"]["exif_orientation"] == 1
+    assert scenes["turned"]["intensity_range"] is None
+    assert scenes["turned"]["exif_orientation"] == 6
+    assert (scenes["turned"]["width"], scenes["turned"]["height"]) == (60, 80)
+    assert f"Intensities: {low:g} " in (texts / "depth_analysis_report.txt").read_text()
+    assert "EXIF orientation 6" in (texts / "turned_analysis_report.txt").read_text()
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from deep_perception import drawing, masks
 from deep_perception.analyzer import Analyzer
+from deep_perception.images import IntensityRange
 from deep_perception.masks import Size
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region, Scene
@@ -538,7 +539,10 @@ def test_masks_are_decoded_on_demand_and_not_kept(large):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("rle", "52203"), ("rle", "\ud800"), ("rle", None), ("rle", "o" * 50), ("area", None),
+    [("segmentation", {"size": [2160, 3840], "counts": "52203"}), ("segmentation", None),
+     ("segmentation", {"size": [2160, 3840], "counts": "\ud800"}), ("segmentation", "o" * 50),
+     ("segmentation", {"size": [2160, 3840], "counts": None}),
+     ("segmentation", {"size": [2, 2], "counts": "13"}), ("area", None),
      ("bbox_xyxy", [0, 0, 9000, 4]), ("bbox_xyxy", [5, 5, 5, 6]), ("bbox_xyxy", [1e999] * 4)],
 )  # fmt: skip
 def test_a_damaged_region_is_reported_when_its_line_is_read(large, tmp_path, key, value):
@@ -548,6 +552,52 @@ def test_a_damaged_region_is_reported_when_its_line_is_read(large, tmp_path, key
     (tmp_path / "scenes.jsonl").write_text(f"{line}\n{json.dumps(content)}\n")
     with pytest.raises(JournalError, match=r"scenes\.jsonl, line 2: not a scene: "):
         list(read_scenes(tmp_path / "scenes.jsonl"))
+
+
+def depth_frame(number):
+    """Three surfaces of a depth camera in mm; in every second frame one pixel is far away."""
+    depth = np.full((120, 160), 2500, np.uint16)
+    depth[:45], depth[40:90, 50:110] = 4000, 1200
+    depth[:, :4] = 0
+    depth[100, 20] = 60_000 if number % 2 else 2500
+    return depth
+
+
+def test_a_depth_camera_is_replayed_with_one_steady_range(tmp_path):
+    frames = [depth_frame(number) for number in range(10)]
+    bag = bags.write(
+        tmp_path / "depth",
+        [
+            bags.Recorded("/camera", bags.IMAGE, START_NS + number * SECOND,
+                          bags.image(frame, START_NS + number * SECOND, encoding="16UC1"))
+            for number, frame in enumerate(frames)
+        ],
+    )  # fmt: skip
+    replay(bag, tmp_path / "out", {"keyframes.mode": "interval"}, images="keyframes")
+    found = scenes(tmp_path / "out")
+    assert len(found) == len(frames)
+    assert len({tuple(scene["intensity_range"]) for scene in found}) == 1
+    what = {
+        tuple((region["label"], region["text"]) for region in scene["regions"]) for scene in found
+    }
+    assert len(what) == 1 and len(found[0]["regions"]) >= 3
+    # The images of the outputs are those that were analysed.
+    with Recording(bag) as opened:
+        frame, *_ = opened.frames(["/camera"])
+        shown = frame.image(IntensityRange(*found[0]["intensity_range"]))
+        assert frame.image(IntensityRange(0, 65535)).max() < 20 < shown.max()
+
+
+def test_lines_of_the_first_version_are_read(large):
+    line, _ = large
+    content = json.loads(line)
+    content["schema"] = "deep_perception.scene/1"
+    del content["intensity_range"]
+    for region in content["regions"]:
+        region["rle"] = region.pop("segmentation")["counts"]
+    old, new = from_line(json.dumps(content)).scene, from_line(line).scene
+    assert [region.rle for region in old.regions] == [region.rle for region in new.regions]
+    assert old.intensity_range is None
 
 
 def test_every_key_is_documented(recording, tmp_path):
@@ -629,4 +679,7 @@ def test_images_of_scenes_are_read_in_any_order(recording):
 
 
 RECORD = SceneRecord(topic="", position=0, log_ns=0, stamp_ns=0, frame_id="", keyframe=1,
-                   reason="first", scene=None)  # fmt: skip
+                   reason="first", scene=Scene(
+                       size=Size(160, 120), working_size=Size(160, 120), regions=(), coverage=0.0,
+                       skipped_points=(), proposed_points=0, segmenter="s", segmenter_model="",
+                   ))  # fmt: skip

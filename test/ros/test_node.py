@@ -139,6 +139,9 @@ ENCODED = {
     "nv21": lambda: yuv(camera_image(), "nv21"),
     "16UC1": lambda: (depth() * 1000).astype(np.uint16),
     "32FC1": lambda: depth().astype(np.float32),
+    # A 12-bit camera, and signed hundredths of a degree.
+    "rgb16": lambda: camera_image()[..., ::-1].astype(np.uint16) * 16,
+    "16SC1": lambda: ((depth() - 2) * 1000).astype(np.int16),
 }
 
 

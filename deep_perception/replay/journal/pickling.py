@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception import keyframes, masks, points, regions, settings, stream
+from deep_perception import encodings, keyframes, masks, points, regions, settings, stream
+from deep_perception.images import intensity
 from deep_perception.keyframes import changes
 from deep_perception.replay import resume_point
 from deep_perception.replay.recordings import choice
@@ -24,8 +25,8 @@ from deep_perception.tracking import appearance, matching, motion, track, tracke
 OWN_MODULES = {
     module.__name__
     for module in (
-        appearance, changes, choice, keyframes, masks, matching, motion, points, regions,
-        resume_point, settings, stream, track, tracker,
+        appearance, changes, choice, encodings, intensity, keyframes, masks, matching, motion,
+        points, regions, resume_point, settings, stream, track, tracker,
     )
 }  # fmt: skip
 OTHER_CLASSES = {

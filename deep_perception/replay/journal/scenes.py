@@ -12,12 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deep_perception import masks
+from deep_perception.images import IntensityRange
 from deep_perception.masks import Rle, Size
 from deep_perception.points import Point
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.fields import region_fields, region_from_fields
 
-SCHEMA = "deep_perception.scene/1"
+SCHEMA = "deep_perception.scene/2"
+# Masks of the first version are ``rle``, the counts alone.
+READABLE = ("deep_perception.scene/1", SCHEMA)
 
 
 class SceneError(ValueError):
@@ -56,6 +60,7 @@ def to_line(record: SceneRecord) -> str:
         "reason": record.reason,
         "width": scene.size.width,
         "height": scene.size.height,
+        "intensity_range": scene.intensity_range and list(scene.intensity_range),
         "coverage": round(scene.coverage, 6),
         "complete": scene.complete,
         "proposed_points": scene.proposed_points,
@@ -64,7 +69,7 @@ def to_line(record: SceneRecord) -> str:
         "segmenter_model": scene.segmenter_model,
         "warnings": list(scene.warnings),
         "regions": [
-            {**region_fields(region, digits=6), "rle": region.rle.counts}
+            {**region_fields(region, digits=6), "segmentation": masks.to_coco(region.rle)}
             for region in scene.regions
         ],
     }
@@ -79,7 +84,7 @@ def from_line(line: str) -> SceneRecord:
     try:
         content = json.loads(line)
         schema = content["schema"]
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise SceneError(f"schema {schema!r} is not understood, expected {SCHEMA!r}")
         size = Size(int(content["width"]), int(content["height"]))
         return SceneRecord(
@@ -102,6 +107,7 @@ def from_line(line: str) -> SceneRecord:
                 segmenter=content["segmenter"],
                 segmenter_model=content["segmenter_model"],
                 warnings=tuple(content["warnings"]),
+                intensity_range=_range(content.get("intensity_range")),
             ),
         )
     except SceneError:
@@ -110,8 +116,22 @@ def from_line(line: str) -> SceneRecord:
         raise SceneError(f"not a scene: {type(error).__name__}: {error}") from None
 
 
+def _range(values: Any) -> IntensityRange | None:
+    if values is None:
+        return None
+    low, high = map(float, values)
+    if not low < high:
+        raise ValueError(f"the intensity range {values}")
+    return IntensityRange(low, high)
+
+
 def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
-    rle = Rle(size, fields["rle"])
+    if "segmentation" in fields:
+        rle = masks.from_coco(fields["segmentation"])
+    else:
+        rle = Rle(size, fields["rle"])
+    if rle.size != size:
+        raise ValueError(f"a mask of {rle.size} in an image of {size}")
     region = region_from_fields(fields, rle=rle)
     box = region.box
     if not (0 <= box.x1 < box.x2 <= size.width and 0 <= box.y1 < box.y2 <= size.height):

@@ -187,7 +187,8 @@ class _Bag:
     def _write_scene(self, frame: RecordedFrame, record: SceneRecord) -> None:
         keyframe = keyframe_of(frame.data, record, camera=self._cameras[frame.topic])
         labels, opacity = self._settings.labels, self._settings.opacity
-        annotated = drawing.annotate(record.scene, frame.image(), label=labels, opacity=opacity)
+        image = frame.image(record.scene.intensity_range)
+        annotated = drawing.annotate(record.scene, image, label=labels, opacity=opacity)
         messages = {
             "detections": to_detections(record.scene, keyframe),
             "regions": to_regions(record.scene, keyframe),

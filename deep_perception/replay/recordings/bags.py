@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deep_perception import encodings
 from deep_perception.encodings import EncodingError
-from deep_perception.images import BgrImage
+from deep_perception.images import BgrImage, IntensityRange
 from deep_perception.replay import INSTALL
 from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
@@ -56,17 +57,23 @@ class RecordedFrame:
     data: bytes = field(repr=False)
     problem: str = ""
 
-    def image(self) -> BgrImage:
-        """Return the HxWx3 uint8 BGR image. Raises EncodingError, also for a broken message."""
+    def image(self, shown: IntensityRange | None = None) -> BgrImage:
+        """Return the HxWx3 uint8 BGR image, of more than 8 bits with the range of its scene.
+
+        Raises EncodingError, also for a broken message.
+        """
+        return encodings.message_to_bgr(self.message(), shown)
+
+    def message(self) -> Any:
+        """Return the message with its fields. Raises EncodingError."""
         from deep_perception.replay.recordings import interfaces
 
         if self.problem:
             raise EncodingError(self.problem)
         try:
-            message = interfaces.read(self.data, self.type)
+            return interfaces.read(self.data, self.type)
         except interfaces.InvalidMessage as error:
             raise EncodingError(str(error)) from None
-        return encodings.message_to_bgr(message)
 
 
 class Recording:

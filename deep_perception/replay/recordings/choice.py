@@ -22,7 +22,6 @@ NO_PHOTOGRAPHS = re.compile(
 )
 # One frame in 31 years; a longer period could exceed 64 bits of nanoseconds.
 SLOWEST_HZ = 1e-9
-UNREADABLE = "/compressedDepth"
 COMPRESSED = "/compressed"
 
 
@@ -125,9 +124,7 @@ def choose_topics(
     left_out: dict[str, str] = {}
     for topic in known:
         raw = topic.removesuffix(COMPRESSED)
-        if topic.endswith(UNREADABLE):
-            left_out[topic] = "its format cannot be read"
-        elif raw != topic and raw in known:
+        if raw != topic and raw in known:
             left_out[topic] = f"{raw} shows the same"
         elif NO_PHOTOGRAPHS.search(topic):
             left_out[topic] = "by its name it shows no photographs"

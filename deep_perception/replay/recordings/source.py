@@ -61,7 +61,7 @@ class SceneImages:
             self._last = frame.position, frame.log_ns
             if frame.position == record.position and frame.topic == record.topic:
                 try:
-                    return frame.image()
+                    return frame.image(record.scene.intensity_range)
                 except EncodingError:
                     return None
             if frame.position > record.position:

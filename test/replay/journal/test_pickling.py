@@ -3,7 +3,9 @@
 import io
 import pickle
 import zlib
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from deep_perception.analyzer import Analyzer
@@ -45,10 +47,31 @@ def resume_point(request):
                 scene = stream.analyze(analyzer, selected, settings)
                 statuses |= {region.description.status for region in scene.regions}
     assert statuses == {"described", "reused"}
+    stream.decoder.decode(depth_message(1))
     return ResumePoint(
         sampler=Sampler(1, 5.0, 0), streams={"/camera": stream}, keyframes={"/camera": 3},
         regions=9, position=7, log_ns=1,
     )  # fmt: skip
+
+
+def depth_message(offset):
+    """A depth image whose range changes with the offset."""
+    depth = (np.linspace(1000, 4000, 80 * 60).reshape(60, 80) + 50 * offset).astype(np.uint16)
+    return SimpleNamespace(
+        height=60, width=80, encoding="16UC1", is_bigendian=0, step=160, data=depth.tobytes()
+    )
+
+
+def test_a_depth_stream_continues_with_its_range(resume_point):
+    streams = [
+        resume_point.streams["/camera"],
+        pickling.loads(pickling.dumps(resume_point)).streams["/camera"],
+    ]
+    for offset in range(1, 12):
+        one, other = (stream.decoder.decode(depth_message(offset)) for stream in streams)
+        assert np.array_equal(one, other)
+    ranges = [stream.decoder.intensity_range for stream in streams]
+    assert ranges[0] == ranges[1] and ranges[0].high > 4000
 
 
 def test_every_class_of_a_resume_point_is_allowed(resume_point):

@@ -94,7 +94,10 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path, extension):
 def test_a_16_bit_image_that_uses_12_bits_is_stretched(tmp_path):
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.array([[0, 300, 2340]], np.uint16))
-    assert images.load(path)[0, :, 0].tolist() == [0, 1, 255]
+    loaded = images.read(path)
+    missing, dark, bright = loaded.pixels[0, :, 0].astype(int).tolist()
+    assert missing == 0 and dark > 0 and bright - dark > 150
+    assert loaded.intensity_range.low < 300 and loaded.intensity_range.high > 2340
 
 
 @pytest.mark.parametrize("extension", [".png", ".tif"])
@@ -147,7 +150,7 @@ def test_a_truncated_file_is_a_broken_image(tmp_path):
     path = tmp_path / "a.jpg"
     Image.effect_noise((200, 200), 80).save(path)
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(ImageError, match="broken image"):
+    with pytest.raises(ImageError, match=r"a\.jpg: the JPEG is cut off"):
         images.load(path)
 
 

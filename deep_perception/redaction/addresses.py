@@ -38,17 +38,19 @@ class Address:
         return f"{self.scheme}://{host}{port}"
 
 
-def parse_address(text: str, setting: str, expected: str = "http://host:1234/v1") -> Address:
+def parse_address(
+    text: str, setting: str, expected: str = "http://host:1234/v1", kind: str = "http address"
+) -> Address:
     """Return the parts of an address.
 
     Its name, password and the values of its query are registered as secrets. ``setting`` is named
-    in the AddressError that it raises, with what was ``expected``.
+    in the AddressError that it raises, with an ``expected`` one.
     """
     stripped = _strip(text)
     register_address(text)
-    if stripped and not _SCHEME.match(stripped):
+    if re.search("[:/]", stripped) and not _SCHEME.match(stripped):
         expected = f"http://{shown(stripped).lstrip('/')}"
-    wrong = f"{setting}: {shown(stripped)!r} is no http address; expected for example {expected}"
+    wrong = f"{setting}: {shown(stripped)!r} is no {kind}; expected for example {expected}"
     if not stripped or re.search(r"[\s\x00-\x1f\x7f]", stripped):
         raise AddressError(wrong)
     try:

@@ -11,6 +11,7 @@ from support.chat_scene import (
     describe,
 )
 from support.chat_server import (
+    GOOD,
     Reply,
     Server,
     lm_studio,
@@ -77,13 +78,23 @@ def test_the_token_is_sent_and_never_logged(monkeypatch, caplog):
     assert "s3cret" not in " ".join(record.getMessage() for record in ours)
 
 
-def test_the_warning_about_an_address_without_v1_names_the_right_one():
-    reply = Reply({"error": "Unexpected endpoint or method. (POST /chat/completions)"})
-    with Server(lambda request: reply) as server:
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply({"error": "Unexpected endpoint or method. (POST /chat/completions)"}),
+        Reply({"detail": "Not Found"}, 404),
+        Reply("404 page not found", 404, kind="text/plain"),
+        Reply("<html><title>Error response</title></html>", 501, kind="text/html"),
+        Reply({"detail": "Method Not Allowed"}, 405),
+    ],
+)
+def test_the_warning_about_an_address_without_a_chat_server_names_what_was_tried(reply):
+    with Server(lambda request: reply, {"/none": GOOD}) as server:
         url = server.url.removesuffix("/v1")
-        words, (warning,) = describe(server, 3, url=url, fallback="attributes")
+        words, (warning,) = describe(server, 3, url=url, fallback="attributes", model="m")
     assert {one.describer for one in words} == {"attributes"}
-    assert f"Set describer.url to {url}/v1" in warning
+    assert f"there is no chat server at {url}/v1/chat/completions and {url}/chat/" in warning
+    assert "set describer.url to its address, which mostly ends with /v1" in warning
 
 
 @pytest.mark.parametrize(

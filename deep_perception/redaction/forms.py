@@ -17,13 +17,6 @@ SHORT = 8
 _GAP = re.compile(r"\.{3,}|…|\*{2,}|•{2,}")
 _FRAGMENT = 3
 
-# What may stand in place of white space and of characters that are not printed.
-_BLANK = (
-    r"(?:[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2060\ufeff\ufffd?+]"
-    r"|\\+(?:[rntvfbae]|x[0-9a-fA-F]{2}|[uU][0-9a-fA-F]{4,8}|[0-7]{1,3})"
-    r"|%(?:25)*[0-9a-fA-F]{2}|&(?:#[0-9a-fA-FxX]+|nbsp|Tab|NewLine|zwnj|zwj|shy);)"
-)
-_BACKSLASHES = r"(?:\\|%(?:25)*5[Cc]|&#(?:92|[xX]5[Cc]);|&bsol;)+"
 # A word begins behind an escape, too: \nsecret, %3Asecret.
 _BEGIN = (
     r"(?:(?<![^\W_])|(?<=\\[nrtvfbae0])|(?<=%[0-9a-fA-F]{2})|(?<=\\x[0-9a-fA-F]{2})"
@@ -103,8 +96,8 @@ def _shared(secret: str, before: str) -> int:
 def _pattern_of(text: str) -> str:
     """Return a regular expression for a text whose characters may be escaped in any way.
 
-    Runs of white space and of backslashes may have any length, which keeps the expression free of
-    costly backtracking. White space at both ends is left out.
+    White space at both ends is left out. No part of it can match in so many ways that a text makes
+    the search slow: see ``_atomic``.
     """
     runs = list(_runs(text))
     if runs and runs[0][0] == "blank":
@@ -112,15 +105,35 @@ def _pattern_of(text: str) -> str:
     if runs and runs[-1][0] == "blank":
         del runs[-1]
     parts: list[str] = []
-    for kind, run in runs:
+    before = "begin"
+    for number, (kind, run) in enumerate(runs):
         if kind == "blank":
             # A space leaves something behind in every encoding; a control character may not.
-            parts.append(_BLANK + ("+" if any(one.isspace() for one in run) else "*"))
+            least = int(any(one.isspace() for one in run))
+            forms = dict.fromkeys(form for one in run for form in _forms_of(one, escape=r"\\+"))
+            one = rf"(?:\s|{'|'.join(forms)})"
+            parts.append(_atomic(f"{one}{{{least},{len(run)}}}", f"b{number}"))
         elif kind == "backslash":
-            parts.append(_BACKSLASHES)
+            parts.append(_atomic(_BACKSLASHES, f"b{number}"))
         else:
-            parts += map(_pattern_of_character, run)
+            for character in run:
+                parts.append(_pattern_of_character(character, before))
+                before = "solid"
+            continue
+        before = kind
     return "".join(parts)
+
+
+# Doubled by every escape, so their number is free.
+_BACKSLASHES = r"(?:\\|%(?:25)*5[Cc]|&#(?:92|[xX]5[Cc]);|&bsol;)+"
+
+
+def _atomic(pattern: str, name: str) -> str:
+    """Return a pattern that is matched once, greedily, and never in another way afterwards.
+
+    Python has this as ``(?>…)`` from 3.11.
+    """
+    return f"(?=(?P<{name}>{pattern}))(?P={name})"
 
 
 def _runs(text: str) -> Iterator[tuple[str, str]]:
@@ -133,42 +146,69 @@ def _runs(text: str) -> Iterator[tuple[str, str]]:
         yield name, "".join(run)
 
 
-def _pattern_of_character(character: str) -> str:
+def _pattern_of_character(character: str, before: str) -> str:
+    """``before`` tells what is in front of it: "begin", "backslash", "blank" or "solid"."""
     if character.isascii() and character.isalnum():
         return character  # No encoding changes these.
-    code = ord(character)
-    # How Python decodes a byte of the environment that is no UTF-8.
-    escaped = "surrogateescape" if 0xDC80 <= code <= 0xDCFF else "surrogatepass"
-    data = character.encode("utf-8", escaped)
-    forms = [
-        re.escape(character),
-        "".join(rf"%(?:25)*{_hex(byte)}" for byte in data),
-        "".join(rf"\\+x{_hex(byte)}" for byte in data),
-        "".join(rf"\\+{byte:03o}" for byte in data),
-        rf"\\+u{_hex(code, 4)}",
-        rf"\\+U{_hex(code, 8)}",
+    # Behind backslashes, those of the escape are matched already. At the begin, only the first of
+    # many backslashes is tried.
+    escape = {"backslash": "", "begin": r"(?<!\\)\\+"}.get(before, r"\\+")
+    plain = re.escape(character)
+    escaped = f"{escape}{plain}|" if escape else ""
+    return f"(?:{plain}|{escaped}{'|'.join(_forms_of(character, escape=escape))})"
+
+
+def _forms_of(character: str, *, escape: str) -> list[str]:
+    """Return patterns of what stands for a character; ``escape`` is that of backslashes."""
+    code, data = ord(character), character.encode("utf-8", "surrogatepass")
+    forms = _bytes(data, escape)
+    if 0xDC80 <= code <= 0xDCFF:  # How Python decodes a byte of the environment that is no UTF-8.
+        forms += _bytes(character.encode("utf-8", "surrogateescape"), escape)
+    forms += [
+        rf"{escape}u{_hex(code, 4)}",
+        rf"{escape}U{_hex(code, 8)}",
         rf"&(?:amp;)*#(?:0*{code}|[xX]0*{_hex(code, 1)});",
     ]
+    if _is_blank(character):
+        forms.append(re.escape(character))
+    if character in _LETTERS:
+        forms.append(escape + _LETTERS[character])
+    if character == " ":
+        forms.append(r"\+")
     if character in "&<>\"'":
         name = html.escape(character)[1:-1]
         forms.append(rf"&(?:amp;)*(?:{re.escape(name)}|apos);")
     if character.isascii():
-        return rf"(?:\\*(?:{'|'.join(forms)}))"
+        return forms
     if code < 256:
-        forms += [rf"%(?:25)*{_hex(code)}", rf"\\+x{_hex(code)}", rf"\\+{code:03o}"]
+        forms += [rf"%(?:25)*{_hex(code)}", rf"{escape}x{_hex(code)}", rf"{escape}{code:03o}"]
     if code > 0xFFFF:
         high, low = 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + (code & 0x3FF)
-        forms.append(rf"\\+u{_hex(high, 4)}\\+u{_hex(low, 4)}")
+        forms.append(rf"{escape}u{_hex(high, 4)}\\+u{_hex(low, 4)}")
     # UTF-8 that was read as Latin-1 or Windows-1252, other spellings, and a replaced character.
     forms += [re.escape(data.decode(codec, "replace")) for codec in ("latin-1", "cp1252")]
     normal = (unicodedata.normalize(form, character) for form in ("NFC", "NFD", "NFKC", "NFKD"))
-    forms += [re.escape(other) for other in dict.fromkeys(normal) if other != character]
-    forms += [r"\\+N\{[^}]*\}", r"[?\ufffd]"]
-    return rf"(?:\\*(?:{'|'.join(dict.fromkeys(forms))}))"
+    forms += [re.escape(other) for other in dict.fromkeys(normal) if other.strip()]
+    forms += [rf"{escape}N\{{[^}}]{{1,80}}\}}", r"[?\ufffd]"]
+    return list(dict.fromkeys(forms))
+
+
+_LETTERS = {"\r": "r", "\n": "n", "\t": "t", "\v": "v", "\f": "f", "\b": "b", "\a": "a",
+            "\x1b": "e", "\0": "0"}  # fmt: skip
+
+
+def _bytes(data: bytes, escape: str) -> list[str]:
+    """Return the forms of bytes: in percent, hexadecimal and octal."""
+    first, *rest = data
+    return [
+        "".join(rf"%(?:25)*{_hex(byte)}" for byte in data),
+        rf"{escape}x{_hex(first)}" + "".join(rf"\\+x{_hex(byte)}" for byte in rest),
+        rf"{escape}{first:03o}" + "".join(rf"\\+{byte:03o}" for byte in rest),
+    ]
 
 
 def _is_blank(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf")
+    return character.isspace() or not character.isprintable()
 
 
 def _hex(number: int, width: int = 2) -> str:

@@ -35,6 +35,8 @@ INSTALL = "python -m pip install 'openai>=1.109'"
 # Lists of models in LM Studio's own API, the newer one first; every server has /v1/models.
 OWN_LISTINGS = ("/api/v1/models", "/api/v0/models")
 MODELS = "/v1/models"
+# Characters of an error that are read; a message quotes some of them.
+LONGEST_ERROR = 20_000
 # What these log at level info or debug contains the address, whose query may hold a key.
 LIBRARIES = (
     "openai", "openai._base_client", "httpx", "httpx2", "httpcore.connection", "httpcore.http11",
@@ -350,7 +352,11 @@ class Client:
         # Some servers send a JSON text.
         is_json = not isinstance(body, str) or data.lstrip().startswith(b'"')
         # The text is cut to a length, and a secret in it must not be cut in two before.
-        text = error_text(scrub(page_title(body)) if isinstance(body, str) else scrub_content(body))
+        text = error_text(
+            scrub(page_title(body)[:LONGEST_ERROR])
+            if isinstance(body, str)
+            else scrub_content(body)
+        )
         text = scrub(text)
         message = f"status {status}: {text}" if text else f"status {status}"
         retry_after_s = _retry_after_s(error.response.headers.get("retry-after"))

@@ -49,10 +49,11 @@ def decode_text(data: bytes) -> str:
             return data.decode(encoding, "replace")
     try:
         return data.decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         # A character that was cut off at the end, or another character set.
-        cut = data.decode("utf-8", "ignore")
-        return cut if len(data) - len(cut.encode()) < 4 else data.decode("latin-1")
+        if error.start and error.reason == "unexpected end of data":
+            return data[: error.start].decode("utf-8")
+        return data.decode("latin-1")
 
 
 def is_page(text: str) -> bool:

@@ -7,7 +7,7 @@ import re
 # The path of one request, copied from a manual.
 _REQUEST = re.compile(
     r"/+(?:chat/completions|completions|responses|embeddings|models(?:/[^/]+)?"
-    r"|api/(?:chat|generate|tags|show)|api/v[01]/(?:models(?:/.*)?|chat(?:/.*)?))$"
+    r"|api/(?:chat|generate|tags|show)|api/v[01]/(?:models(?:/.*)?|chat))$"
 )
 # OpenAI's API has /v1; others have /v1beta/openai, /api/paas/v4, /openai.
 _VERSION = re.compile(r"/(?:v\d+(?:(?:alpha|beta)\d*)?|openai)$")
@@ -34,4 +34,5 @@ def api_paths(path: str, *, prefer_v1: bool = True) -> tuple[str, ...]:
 
 
 def _without_request(path: str) -> str:
-    return _REQUEST.sub("", re.sub("/{2,}", "/", path).rstrip("/")).rstrip("/")
+    path = _REQUEST.sub("", re.sub("/{2,}", "/", path).rstrip("/")).rstrip("/")
+    return re.sub("(?:/v1)+$", "/v1", path)

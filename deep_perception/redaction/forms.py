@@ -121,9 +121,11 @@ def _pattern_of(text: str) -> str:
                 before = "solid"
             continue
         before = kind
-    return "".join(parts)
+    # A long text may be broken into lines anywhere.
+    return (_BREAK if len(text) >= SHORT else "").join(parts)
 
 
+_BREAK = r"(?:\s|\\+[nrt]){0,3}"
 # Doubled by every escape, so their number is free.
 _BACKSLASHES = r"(?:\\|%(?:25)*5[Cc]|&#(?:92|[xX]5[Cc]);|&bsol;)+"
 

@@ -21,7 +21,7 @@ from deep_perception.describers.server.listing import ChosenModel, NoUsableModel
 from deep_perception.describers.server.loading import ModelLoader
 from deep_perception.describers.server.routing import RoutingError, certificates, proxy_for
 from deep_perception.redaction import register, scrub, scrub_content
-from deep_perception.redaction.addresses import AddressError, parse_address
+from deep_perception.redaction.addresses import AddressError, parse_address, shown
 from deep_perception.redaction.output import guard_loggers
 from deep_perception.redaction.tokens import (
     TokenError,
@@ -115,6 +115,10 @@ class RequestRefused(Exception):
         self.simpler_may_work, self.no_vision = simpler_may_work, no_vision
 
 
+class _Redirected(Exception):
+    """The server sends a request to another address."""
+
+
 class Client:
     """Sends requests to one server and sorts its failures into exceptions.
 
@@ -164,6 +168,7 @@ class Client:
                     trust_env=False,
                     proxy=proxy.url if proxy else None,
                     verify=self._certificates or True,
+                    event_hooks={"response": [self._refuse_redirect]},
                 )
             except Exception as error:  # An address of a proxy, or a package that it needs.
                 where = f"the proxy {proxy.shown}" if proxy else self.url
@@ -178,9 +183,27 @@ class Client:
                 default_query=dict(self._address.query),
                 http_client=transport,
             )
-            # Nor are OPENAI_ORG_ID and OPENAI_PROJECT_ID for a foreign server.
+            # Nor are OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS for such a server.
             self._api.organization = self._api.project = None
+            self._api._custom_headers = self._basic_authorization()  # noqa: SLF001
         return self._api
+
+    async def _refuse_redirect(self, response: Any) -> None:
+        """Raise _Redirected for a redirect that leads elsewhere or drops the request's body.
+
+        Neither images nor tokens are for another server than the one in the settings.
+        """
+        if not response.has_redirect_location:
+            return
+        request, location = response.request, response.headers["location"]
+        here, there = request.url, request.url.join(location)
+        same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
+        drops_body = response.status_code not in (307, 308) and request.method != "GET"
+        if not same or drops_body:
+            raise _Redirected(
+                f"the server redirects to {scrub(shown(location))} (status "
+                f"{response.status_code}): set {self.group}.url to its address there"
+            )
 
     def _basic_authorization(self) -> dict[str, str]:
         """Return the header for the name and password in the address, which replace the token."""
@@ -300,11 +323,15 @@ class Client:
             return scrub_content(decode_body(data))
         except ServerUnavailable:
             raise
+        except _Redirected as error:
+            raise ServerUnavailable(str(error)) from None
         except openai.APIStatusError as error:
             raise self._error_of_status(error) from None
         except openai.APITimeoutError:
             raise TransientError("the server did not answer in time", connected=False) from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, _Redirected):
+                raise ServerUnavailable(str(error.__cause__)) from None
             raise self._no_connection(error.__cause__ or error) from None
         except UnicodeEncodeError as error:
             # Its text would quote a part of the request.
@@ -325,6 +352,10 @@ class Client:
             )
         elif re.search("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL", reason):
             reason += f"; maybe the server speaks http: set {self.group}.url to http://…"
+        elif type(cause).__name__ in ("ReadError", "RemoteProtocolError") and (
+            self._address.scheme == "http"
+        ):
+            reason += f"; if the server speaks https, set {self.group}.url to https://…"
         if self._proxy is None:
             return TransientError(f"no connection ({reason})", connected=False)
         if type(cause).__name__ == "ProxyError":

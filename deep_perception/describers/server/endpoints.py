@@ -28,6 +28,9 @@ def api_paths(path: str, *, prefer_v1: bool = True) -> tuple[str, ...]:
     path = _without_request(path)
     if _OWN_API.search(path):
         return path, f"{_OWN_API.sub('', path)}/v1"
+    if path.endswith("/api"):  # Ollama's own API, with /v1 beside it.
+        beside = path.removesuffix("/api")
+        return f"{path}/v1", path, f"{beside}/v1"
     if _VERSION.search(path):
         return (path,) if prefer_v1 else (path, path.removesuffix("/v1"))
     return (f"{path}/v1", path) if prefer_v1 else (path, f"{path}/v1")

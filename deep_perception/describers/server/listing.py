@@ -50,11 +50,15 @@ def choose_model(path: str, body: object, wanted: str) -> ChosenModel | None:
 
     Raises NoUsableModel.
     """
-    if not isinstance(body, Mapping):
-        return None
-    entries = body.get("models" if path == "/api/v1/models" else "data")
+    entries = body
+    if isinstance(body, Mapping):
+        own = path == "/api/v1/models"
+        entries = body.get("models") if own or "data" not in body else body["data"]
     if not isinstance(entries, list):
         return None
+    if path == "/v1/models":
+        # Some servers list names only.
+        entries = [{"id": entry} if isinstance(entry, str) else entry for entry in entries]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
     if path == "/api/v1/models":
         models = [_from_v1(entry) for entry in entries if _generates(entry, "key")]
@@ -169,7 +173,11 @@ def how_to_load(name: str) -> str:
 
 
 def _choose_by_name(entries: Sequence[Mapping[str, Any]], wanted: str) -> ChosenModel:
-    named = {name: entry for entry in entries if (name := _name(entry.get("id")))}
+    named: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        names = (_name(entry.get(key)) for key in ("id", "model", "name", "key"))
+        if name := next(filter(None, names), ""):
+            named[name] = entry
     candidates = [name for name, entry in named.items() if writes_text(entry, name)]
     if wanted:
         # `transformers serve FOLDER` lists its cache, which does not hold the model of the folder.
@@ -183,7 +191,10 @@ def _choose_by_name(entries: Sequence[Mapping[str, Any]], wanted: str) -> Chosen
     if not candidates:
         others = ", ".join(map(repr, list(named)[:8]))
         reason = f" that writes text ({others} does not)" if named else ""
-        raise NoUsableModel(f"the server lists no model{reason}; load one that takes images")
+        raise NoUsableModel(
+            f"the server lists no model{reason}; load one that takes images, or set "
+            "describer.model if it loads models on demand"
+        )
     if len(candidates) > 1:
         # Few servers say it.
         candidates = [name for name in candidates if takes_images(named[name])] or candidates

@@ -41,7 +41,8 @@ def clean_environment(monkeypatch):
     [
         "", "/", "/v1", "/v1/", "//v1//", "/v1/models", "/v1/chat/completions",
         "/v1/chat/completions/", "/chat/completions", "/v1/completions", "/v1/responses",
-        "/api/v0", "/api/v0/models", "/api/v1/models", "/api/v1/chat", "/api/chat", "/api", "/v1/v1", "/v1#there",
+        "/api/v0", "/api/v0/models", "/api/v1/models", "/api/v1/chat", "/api/chat", "/api",
+        "/v1/v1", "/v1#there",
     ],
 )  # fmt: skip
 def test_the_api_is_found_from_whatever_address_was_copied(end):
@@ -107,12 +108,13 @@ def test_name_and_password_are_sent_and_never_shown(monkeypatch, caplog):
     caplog.set_level("DEBUG")
     monkeypatch.setenv("LM_API_TOKEN", "another-token")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-user")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Private: of-the-user")
     echo = "Basic cm9ib3Q6aHVudGVyMi9AIQ== robot:hunter2/@! hunter2%2F%40%21 key s3cret-value"
     with Server(lambda request: Reply({"error": {"message": echo}}, 401)) as server:
         url = server.url.replace("//", "//robot:hunter2%2F%40%21@") + "?api_key=s3cret-value"
         (words,), (warning,) = describe(server, url=url)
     assert server.headers[0]["authorization"] == "Basic cm9ib3Q6aHVudGVyMi9AIQ=="
-    assert "openai-organization" not in server.headers[0]
+    assert not {"openai-organization", "x-private"} & set(server.headers[0])
     assert server.paths[-1].endswith("/v1/chat/completions?api_key=s3cret-value")
     assert f"chat server {server.url}: the server does not accept the name and password" in warning
     for text in (warning, words.error, caplog.text):
@@ -145,6 +147,29 @@ def test_a_refused_token_is_explained(token, name, hint, monkeypatch):
         _, (warning,) = describe(server, api_key_env=name)
     assert hint in warning
     assert "s3cret" not in warning
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_redirect_to_another_server_is_refused_and_named(status, listed, monkeypatch):
+    monkeypatch.setenv("LM_API_TOKEN", "s3cret-token")
+    with Server() as other, Server() as server:
+        to = {"Location": other.url.replace("//", "//me:s3cret@") + "/chat/completions?key=s3cret"}
+        server.answer = lambda request: Reply("", status, to)
+        if listed:
+            server.listings = dict.fromkeys(server.listings, Reply("", status, to))
+        words, (warning,) = describe(server, 3)
+    assert "the server redirects to http://" in warning and f"127.0.0.1:{other.port}/v1" in warning
+    assert "s3cret" not in warning + words[0].error
+    assert other.requests == [] and other.listed == 0
+
+
+def test_a_redirect_on_the_same_server_is_followed():
+    with Server() as server:
+        server.calls["/v1/there"] = lambda request: GOOD
+        server.answer = lambda request: Reply("", 307, {"Location": "/v1/there"})
+        (words,), _ = describe(server)
+    assert words.status == "described"
 
 
 # -- bodies --------------------------------------------------------------------------------------
@@ -375,6 +400,11 @@ def test_an_unknown_certificate_is_refused_and_the_message_says_what_to_set(secu
     _, (warning,) = describe(secure)
     assert "certificate" in warning.lower() and "set SSL_CERT_FILE to the file" in warning
     assert secure.requests == []
+
+
+def test_an_http_address_of_an_https_server_is_named(secure):
+    _, (warning,) = describe(secure, url=secure.url.replace("https", "http"))
+    assert "if the server speaks https, set describer.url to https://" in warning
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "there is no"), ("x", "is no readable")])

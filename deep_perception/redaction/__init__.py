@@ -88,7 +88,7 @@ def _scrub_content(value: object, secrets: list[Secret]) -> object:
     if isinstance(value, str):
         for secret in secrets:
             value = secret.remove_from(value)
-        return value
+        return remove_fragments(value, [secret.text for secret in secrets])
     if isinstance(value, Mapping):
         return {
             _scrub_content(key, secrets): _scrub_content(item, secrets)

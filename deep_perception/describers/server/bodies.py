@@ -6,54 +6,57 @@ mark, in a wrong character set, or as a stream of events although none was asked
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _PAGE = re.compile(r"<(?:!doctype\s+)?html\b|<head\b|<body\b|<\?xml\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 
 
-def decode_body(data: bytes) -> object:
+def decode_body(data: bytes, content_type: str = "") -> object:
     """Return the JSON of a body, of several events as one, or its text if it is no JSON.
 
-    Raises ValueError for JSON that breaks off, and for an empty body.
+    ``content_type``: the header. Raises ValueError for JSON that breaks off or whose characters
+    are unknown, and for an empty body.
     """
-    text = decode_text(data).strip()
+    text = decode_text(data, content_type).strip()
     if not text:
         raise ValueError("the answer is empty")
+    is_json = text[0] in '{["' or text.startswith("data:")
+    if is_json and not _is_decoded(data, text):
+        raise ValueError("the answer is not in UTF-8 and does not say in which character set")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
     if (events := list(_events(text))) and (joined := _join(events)) is not None:
         return joined
-    if text[0] in '{["' or text.startswith("data:"):
+    if is_json:
         raise ValueError("the answer's JSON breaks off")
     return text
 
 
-def decode_text(data: bytes) -> str:
-    """Return the text of a body: JSON is UTF-8, and anything else is read without an error."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding, "replace")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A character that was cut off at the end, or another character set.
-        if error.start and error.reason == "unexpected end of data":
-            return data[: error.start].decode("utf-8")
-        return data.decode("latin-1")
+def decode_text(data: bytes, content_type: str = "") -> str:
+    """Return the text of a body: what it is itself comes first, then what its header says.
+
+    Bytes without a meaning become U+FFFD.
+    """
+    # By a byte order mark, and by where the zero bytes are.
+    encoding = json.detect_encoding(data)
+    declared = re.search(r"charset=[\"']?([\w.:-]+)", content_type, re.IGNORECASE)
+    for name in (encoding, declared[1] if declared else encoding):
+        with suppress(UnicodeDecodeError, LookupError):
+            return data.decode(name)
+    return data.decode("utf-8", "replace")
+
+
+def _is_decoded(data: bytes, text: str) -> bool:
+    """Whether all bytes have a meaning; a character that was cut off at the end has none."""
+    inner = text[:-1]
+    return "\ufffd" not in inner or "\ufffd".encode() in data
 
 
 def is_page(text: str) -> bool:

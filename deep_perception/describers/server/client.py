@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import datetime
 import email.utils
+import importlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -55,7 +56,7 @@ PINNED = re.compile(r"pinned to ", re.IGNORECASE)
 # Servers answer this to a request for an unknown path, LM Studio with status 200.
 WRONG_PATH = re.compile(
     r"unexpected endpoint|^\W*(?:404\W*)?(?:(?:file|page|path|url|route|endpoint|resource) )?"
-    r"(?:was )?not found\W*$|404 page not found|cannot (?:post|get) /|invalid url"
+    r"(?:was )?not found\W*$|404 page not found|cannot (?:post|get) /|invalid url \((?:post|get)"
     r"|method not allowed"
     r"|no (?:such )?(?:route|endpoint|path|handler)\b"
     r"|(?:unknown|unrecognized|unsupported) (?:request )?(?:url|path|route|endpoint)"
@@ -151,6 +152,13 @@ class Client:
             self._address.origin + path
             for path in api_paths(self._address.path, prefer_v1=self.prefer_v1)
         ]
+        # The library uses httpx or httpx2, depending on its version.
+        library = next(
+            base.__module__.partition(".")[0]
+            for base in openai.DefaultAsyncHttpxClient.__mro__
+            if base.__name__ == "AsyncClient"
+        )
+        self._answer_type = importlib.import_module(library).Response
         self._api: Any = None
         self._loader = ModelLoader(self._post_to_root, settings)
 
@@ -317,10 +325,10 @@ class Client:
             # The typed call would make objects with missing fields from a broken answer, and
             # believes the content type.
             if method == "get":
-                data = await api.get(url, cast_to=bytes, options=options)
+                answer = await api.get(url, cast_to=self._answer_type, options=options)
             else:
-                data = await api.post(url, cast_to=bytes, body=body, options=options)
-            return scrub_content(decode_body(data))
+                answer = await api.post(url, cast_to=self._answer_type, body=body, options=options)
+            return scrub_content(decode_body(answer.content, _content_type(answer)))
         except ServerUnavailable:
             raise
         except _Redirected as error:
@@ -375,11 +383,11 @@ class Client:
 
     def _error_of_status(self, error: Any) -> Exception:
         status = int(error.status_code)
-        data = error.response.content
+        data, content_type = error.response.content, _content_type(error.response)
         try:
-            body = decode_body(data)
+            body = decode_body(data, content_type)
         except ValueError:  # It is empty, or breaks off.
-            body = decode_text(data)
+            body = decode_text(data, content_type)
         # Some servers send a JSON text.
         is_json = not isinstance(body, str) or data.lstrip().startswith(b'"')
         # The text is cut to a length, and a secret in it must not be cut in two before.
@@ -454,6 +462,10 @@ class Client:
             api, self._api = self._api, None
             if api is not None:
                 await api.close()
+
+
+def _content_type(response: Any) -> str:
+    return str(response.headers.get("content-type", ""))
 
 
 def _retry_after_s(value: str | None) -> float | None:

@@ -233,7 +233,18 @@ def test_a_body_that_breaks_off_is_no_answer(data):
 @pytest.mark.parametrize("text", ["Grüße", "<html>", "null and void"])
 @pytest.mark.parametrize("codec", ["utf-8", "latin-1", "utf-16"])
 def test_a_body_that_is_no_json_is_its_text(text, codec):
-    assert decode_body(text.encode(codec)) == text
+    assert decode_body(text.encode(codec), f"text/plain; charset={codec}") == text
+
+
+@pytest.mark.parametrize("codec", ["iso-8859-1", "cp1252", "gbk", "utf-16-le", "utf-32", "utf-8"])
+def test_the_letters_of_json_are_right_or_it_is_no_answer(codec):
+    data = json.dumps({"a": "Tasse é 1"}, ensure_ascii=False).encode(codec)
+    assert decode_body(data, f"application/json; charset={codec}") == {"a": "Tasse é 1"}
+    if codec in ("iso-8859-1", "cp1252", "gbk"):
+        with pytest.raises(ValueError, match="in which character set"):
+            decode_body(data, "application/json")
+    else:
+        assert decode_body(data, "application/json; charset=nonsense") == {"a": "Tasse é 1"}
 
 
 # -- proxies -------------------------------------------------------------------------------------

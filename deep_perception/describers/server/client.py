@@ -1,6 +1,8 @@
 """The connection to a chat server: its models, requests, and the four kinds of failure.
 
 The package ``openai`` takes more than a second to import, so it is imported by the constructor.
+
+The file is longer than others so that one page shows every way in which a request can end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""How a chat server is reached: addresses, proxies, certificates, and the body of its answers."""
+"""How a chat server is reached: addresses, proxies, certificates, and the body of its answers.
+
+This file is longer than 300 lines because its tests share an environment without proxies.
+"""
 
 import json
 import shutil

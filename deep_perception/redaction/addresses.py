@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deep_perception.redaction import MARK, register
 
-# These parameters of an address are no secrets.
-_OPEN_PARAMETERS = ("api-version", "api_version", "version")
+# A short value of another parameter of an address (?stream=false&v=1) is no secret.
+_SECRET_PARAMETERS = re.compile("key|token|secret|pass|pwd|sig|auth|code|cred", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+_OPEN_PARAMETERS = re.compile("(?:api[-_]?)?version|deployment|model", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PORTS = {"http": 80, "https": 443}
 
@@ -99,12 +101,12 @@ def register_address(text: str) -> None:
             register(secret)
             register(unquote(secret))
     query = rest.partition("?")[2].partition("#")[0]
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name.lower() not in _OPEN_PARAMETERS:
+    as_it_stands = (part.partition("=")[::2] for part in query.split("&"))
+    for name, value in (*parse_qsl(query, keep_blank_values=True), *as_it_stands):
+        if _SECRET_PARAMETERS.search(name) or (
+            len(value) >= _SHORTEST_SECRET and not _OPEN_PARAMETERS.fullmatch(name)
+        ):
             register(value)
-    for name, _, value in (part.partition("=") for part in query.split("&")):
-        if name.lower() not in _OPEN_PARAMETERS:
-            register(value)  # as it stands in the address
 
 
 def _strip(text: str) -> str:

@@ -211,6 +211,13 @@ def test_an_address_that_cannot_be_read_is_named_without_its_password(middle):
     assert CORE not in redaction.scrub(f"no connection to {text!r}")
 
 
+def test_the_query_of_an_address_holds_secrets_and_other_words():
+    text = "http://h/v1?v=1&stream=false&api-version=2024-10-21&sig=a%2Fb&k=abcdefgh"
+    parse_address(text, "describer.url")
+    shown = "1 of 3, false, 2024-10-21, a/b, a%2Fb, abcdefgh"
+    assert redaction.scrub(shown) == "1 of 3, false, 2024-10-21, ***, ***, ***"
+
+
 # -- logs ----------------------------------------------------------------------------------------
 
 

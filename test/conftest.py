@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from deep_perception import redaction
+
 pytest.register_assert_rewrite("support")
 
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
@@ -118,6 +120,13 @@ def pytest_report_header():
     ros = os.environ.get("ROS_DISTRO", "none")
     lines = [f"ROS: {ros}, domain {os.environ['ROS_DOMAIN_ID']}"]
     return lines + [f"{group} tests cannot run: {reason}" for group, reason in MISSING.items()]
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests():
+    """Forget the secrets of a test, which are words that others may contain."""
+    yield
+    redaction.forget_all()
 
 
 # -- groups that cannot run --------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from deep_perception.checkpoints.catalog import ModelError
+from deep_perception.redaction import scrub
 from deep_perception.settings import DamSettings, Settings
 
 OK, FAILED = 0, 2
@@ -61,11 +62,11 @@ def _setup(arguments: argparse.Namespace) -> int:
     try:
         set_up(path_of(arguments.environment), arguments.python, _info)
     except ModelError as error:
-        sys.stderr.write(f"deep_perception: {error}\n")
+        sys.stderr.write(scrub(f"deep_perception: {error}\n"))
         return FAILED
     return OK
 
 
 def _info(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(scrub(line) + "\n")
     sys.stdout.flush()

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
-from deep_perception.doctor import Finding, without_userinfo
+from deep_perception.doctor import Finding
+from deep_perception.redaction import scrub
 from deep_perception.settings import Settings
 from deep_perception.settings.options import settings_from
 
@@ -39,7 +40,7 @@ def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print all findings, and return 1 if something is wrong."""
     findings = [
         dataclasses.replace(
-            each, what=without_userinfo(each.what), remedy=without_userinfo(each.remedy)
+            each, what=scrub(each.what), remedy=scrub(each.remedy)
         )
         for each in examine(settings)
     ]

@@ -19,9 +19,12 @@ from deep_perception.cli.hints import HintingParser, check_backends
 from deep_perception.cli.models import add_models_command
 from deep_perception.cli.replay import run_replay
 from deep_perception.cli.replay_arguments import add_replay_command
+from deep_perception.redaction import scrub
+from deep_perception.redaction.output import ScrubbingFormatter, scrub_uncaught
 from deep_perception.settings import Settings
 from deep_perception.settings.options import Option, SettingsError, options, settings_from
 from deep_perception.settings.presets import PRESETS
+from deep_perception.settings.secrets import register_secrets
 from deep_perception.settings.yaml_text import load_yaml
 
 OK, BAD_INPUT = 0, 2
@@ -29,7 +32,11 @@ OK, BAD_INPUT = 0, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return 0, or 2 if some input was bad (one line for each fault)."""
-    logging.basicConfig(format="deep_perception: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(ScrubbingFormatter("deep_perception: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    scrub_uncaught()
+    register_secrets()
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal cannot show must not stop the files after it.
         if isinstance(stream, io.TextIOWrapper):
@@ -138,7 +145,9 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     given = vars(chosen)
     names = (option.name for option in options())
     changes.update({name: given[name] for name in names if given.get(name) is not None})
-    return settings_from(changes)
+    settings = settings_from(changes)
+    register_secrets(settings)
+    return settings
 
 
 def _analyze(chosen: argparse.Namespace) -> int:
@@ -162,7 +171,7 @@ def _info(line: str) -> None:
     from tqdm import tqdm
 
     try:
-        tqdm.write(line)
+        tqdm.write(scrub(line))
     except BrokenPipeError:
         # The reader has ended, as in `| head`; the work continues without output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -171,5 +180,5 @@ def _info(line: str) -> None:
 def _error(message: str) -> int:
     from tqdm import tqdm
 
-    tqdm.write(f"deep_perception: {message}", file=sys.stderr)
+    tqdm.write(scrub(f"deep_perception: {message}"), file=sys.stderr)
     return BAD_INPUT

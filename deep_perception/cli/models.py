@@ -12,6 +12,7 @@ from typing import Any
 
 from deep_perception.checkpoints.catalog import CATALOGUE, Model, ModelError, find_model, megabytes
 from deep_perception.cli.dam import add_setup_dam
+from deep_perception.redaction import scrub
 
 OK, FAILED = 0, 2
 
@@ -224,9 +225,9 @@ def _as_dict(item: Any) -> dict[str, Any]:
 
 
 def _info(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(scrub(line) + "\n")
 
 
 def _error(line: str) -> int:
-    sys.stderr.write(f"deep_perception: {line}\n")
+    sys.stderr.write(scrub(f"deep_perception: {line}\n"))
     return FAILED

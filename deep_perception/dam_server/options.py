@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deep_perception.redaction import register
+from deep_perception.redaction.tokens import TokenError, check_token, is_shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -74,10 +77,16 @@ def parse(arguments: Sequence[str]) -> Options:
             parser.error(f"{option} {getattr(parsed, name)} is out of its range")
     # The variable is removed, so that the code of the checkpoint cannot read the token.
     token = os.environ.pop(parsed.token_env, "")
+    register(token)
+    variable = parsed.token_env if token or is_shown(parsed.token_env) else "that --token-env names"
+    try:
+        check_token(token, variable)
+    except TokenError as error:
+        parser.error(str(error))
     if not token and not _is_loopback(parsed.host):
         parser.error(
             f"--host {parsed.host} is open to the network: set the environment variable "
-            f"{parsed.token_env} to a token that clients must send, or use --host 127.0.0.1"
+            f"{variable} to a token that clients must send, or use --host 127.0.0.1"
         )
     return Options(
         host=parsed.host,

@@ -27,6 +27,7 @@ from deep_perception.dam_server.app import App
 from deep_perception.dam_server.batcher import Batcher
 from deep_perception.dam_server.errors import DeviceLost, LoadError
 from deep_perception.dam_server.loading import load
+from deep_perception.redaction.output import ScrubbingFormatter, scrub_uncaught
 
 TERMINATED, NO_PORT, NOT_LOADED, LOST = 0, 1, 3, 4
 
@@ -42,9 +43,10 @@ _log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> NoReturn:
     """Run the server until it ends, and end the process with its exit status."""
     parsed = options.parse(arguments)
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s dam_server %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(ScrubbingFormatter("%(asctime)s dam_server %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    scrub_uncaught()
     logging.getLogger("deep_perception").setLevel(logging.INFO)
     with tempfile.TemporaryDirectory(prefix="dam_server_") as modules:
         server = _Server(parsed, Path(modules))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 Level = Literal["ok", "note", "wrong"]
-
-# The user and password in front of the host of a URL. They may contain a slash or an "@".
-_USERINFO = re.compile(r"(?<=//)\S*@")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +19,3 @@ class Finding:
     level: Level
     what: str
     remedy: str = ""
-
-
-def without_userinfo(text: str) -> str:
-    """The text without the users and passwords of the URLs in it."""
-    return _USERINFO.sub("***@", text)

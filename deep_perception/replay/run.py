@@ -11,6 +11,7 @@ from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.cache.wrapper import with_cache
 from deep_perception.encodings import EncodingError
+from deep_perception.redaction import scrub
 from deep_perception.replay.events import Emit, Notice, Problem, Progress
 from deep_perception.replay.journal import Journal
 from deep_perception.replay.journal.scenes import SceneRecord
@@ -203,7 +204,7 @@ class _Run:
         )
 
     def _leave_out(self, reason: str) -> None:
-        line = " ".join(reason.split())
+        line = " ".join(scrub(reason).split())
         if self._counts.add_lost(line):
             self._emit(Problem(f"{self._name}: a frame is left out: {line}"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from deep_perception.redaction import scrub
 from deep_perception.replay.events import Event, Notice, Problem, Progress
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -20,9 +21,9 @@ class Terminal:
     def emit(self, event: Event) -> None:
         """Show an event."""
         if isinstance(event, Notice):
-            self._info(event.text)
+            self._info(scrub(event.text))
         elif isinstance(event, Problem):
-            self._error(event.text)
+            self._error(scrub(event.text))
         else:
             self._update_bar(event)
 

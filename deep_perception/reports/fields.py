@@ -10,6 +10,7 @@ from deep_perception import masks
 from deep_perception._version import __version__
 from deep_perception.masks import Box, Mask, Rle
 from deep_perception.points import Point
+from deep_perception.redaction import scrub
 from deep_perception.regions import Description, Region, Scene
 
 
@@ -35,7 +36,7 @@ def region_fields(region: Region, *, digits: int = 4) -> dict[str, Any]:
         "model": description.model,
         "prompt_id": description.prompt_id,
         "truncated": description.truncated,
-        "error": description.error,
+        "error": scrub(description.error),
         "first_seen_ns": region.first_seen_ns,
         "last_described_ns": region.last_described_ns,
         "revision": region.revision,
@@ -94,7 +95,7 @@ def scene_fields(scene: Scene, *, with_masks: bool = True) -> dict[str, Any]:
         "complete": scene.complete,
         "proposed_points": scene.proposed_points,
         "skipped_points": [[point.x, point.y] for point in scene.skipped_points],
-        "warnings": list(scene.warnings),
+        "warnings": [scrub(warning) for warning in scene.warnings],
         "timings": {
             name: round(seconds, 4) for name, seconds in dataclasses.asdict(scene.timings).items()
         },

@@ -14,6 +14,7 @@ import numpy as np
 
 from deep_perception.masks import Box
 from deep_perception.points import Point
+from deep_perception.redaction import scrub
 from deep_perception.regions import Region, Scene
 from deep_perception.stamps import NANOSECONDS
 
@@ -62,7 +63,7 @@ def described_regions(
         skipped_points=[_point(point, new) for point in scene.skipped_points],
         segmenter=_valid_text(scene.segmenter),
         segmenter_model=_valid_text(scene.segmenter_model),
-        warnings=[_valid_text(warning) for warning in scene.warnings],
+        warnings=[_valid_text(scrub(warning)) for warning in scene.warnings],
         regions=[
             described_region(region, keyframe, new, with_latency=with_latency)
             for region in scene.regions
@@ -107,7 +108,7 @@ def described_region(
         prompt_id=description.prompt_id,
         latency=new("builtin_interfaces/msg/Duration", sec=seconds, nanosec=nanoseconds),
         truncated=description.truncated,
-        error=description.error,
+        error=scrub(description.error),
         first_seen=time_message(region.first_seen_ns, new),
         last_described=time_message(region.last_described_ns, new),
         revision=region.revision,

@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from deep_perception.analyzer import Analyzer
+from deep_perception.redaction import scrub
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.settings import RosSettings
 
@@ -136,7 +137,7 @@ class Diagnostics:
     def error(self, message: str) -> None:
         """Log an error, unless it was logged lately."""
         if self._is_new(message):
-            self._node.get_logger().error(message)
+            self._node.get_logger().error(scrub(message))
 
     def publish(self, statuses: Iterable[Status]) -> None:
         """Publish all statuses of the node, with the present time as their stamp."""
@@ -162,8 +163,10 @@ class Diagnostics:
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {status.name}",
             hardware_id=self._node.get_fully_qualified_name(),
             level=status.level,
-            message=status.message,
-            values=[KeyValue(key=key, value=str(value)) for key, value in status.values.items()],
+            message=scrub(status.message),
+            values=[
+                KeyValue(key=key, value=scrub(str(value))) for key, value in status.values.items()
+            ],
         )
 
     def _log_change(self, status: DiagnosticStatus) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from deep_perception.redaction.output import ScrubbingFormatter
+
 
 class RosLogHandler(logging.Handler):
     """Pass the records of Python's logging to an rclpy logger."""
 
     def __init__(self, logger: Any) -> None:
         super().__init__()
+        self.setFormatter(ScrubbingFormatter())
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -14,6 +14,8 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from deep_perception.analyzer import Analyzer
+from deep_perception.redaction import scrub
+from deep_perception.redaction.output import scrub_uncaught
 from deep_perception.ros import diagnostics, parameters, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, ReceivedFrame, camera_names
@@ -27,6 +29,7 @@ from deep_perception.ros.state import NodeState
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
 from deep_perception.settings.options import SettingsError
+from deep_perception.settings.secrets import register_secrets
 
 CHECK_INPUT_PERIOD_S = 0.5
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -113,7 +116,7 @@ class AnalyzerNode(LifecycleNode):
         try:
             transition()
         except Exception as error:
-            self._state.problem = f"cannot be {goal}: {error}"
+            self._state.problem = scrub(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
                 self._diagnostics.mark_as_logged(self._state.problem)
@@ -221,6 +224,8 @@ class AnalyzerNode(LifecycleNode):
 def run() -> int:
     """Spin the node until it is interrupted; returns 1 if it cannot start, which is logged."""
     keep_freed_memory()
+    scrub_uncaught()
+    register_secrets()
     rclpy.init()
     node: AnalyzerNode | None = None
     try:
@@ -232,7 +237,7 @@ def run() -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:
-        rclpy.logging.get_logger("analyzer").fatal(str(error))
+        rclpy.logging.get_logger("analyzer").fatal(scrub(str(error)))
         return 1
     except rclpy_internals.RCLError:
         # A signal may end the context while the node is constructed.

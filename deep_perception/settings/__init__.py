@@ -9,9 +9,12 @@ Help texts are noun phrases or imperatives in lower case, as in the help of the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import pydantic
+
+from deep_perception.redaction.addresses import shown
 
 Scalar = bool | int | float | str
 
@@ -163,7 +166,15 @@ class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
     )
 
 
-class DamSettings(pydantic.BaseModel, extra="forbid"):
+class _ServerSettings(pydantic.BaseModel, extra="forbid"):
+    """Settings with the address of a server, whose password is not printed with them."""
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, shown(value) if name == "url" and isinstance(value, str) else value
+
+
+class DamSettings(_ServerSettings):
     """The server of the Describe Anything Model (DAM)."""
 
     url: str = _setting(
@@ -235,7 +246,7 @@ class DamSettings(pydantic.BaseModel, extra="forbid"):
     )
 
 
-class DescriberSettings(pydantic.BaseModel, extra="forbid"):
+class DescriberSettings(_ServerSettings):
     """The describer and its server."""
 
     backend: str = _setting(

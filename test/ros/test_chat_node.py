@@ -8,7 +8,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegionArray
-from support.chat_server import GOOD, Server
+from support.chat_server import GOOD, Reply, Server
 from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
@@ -66,6 +66,40 @@ def test_a_frame_that_was_described_before_is_not_asked_about_again(graph, start
             )
 
         graph.until(counted, lambda: f"the counts in {diagnostics.last('analysis')}")
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_no_secret_is_published_or_logged(graph, start_node, status):
+    reply = Reply({"error": {"message": "wrong: robot:hunter2/Wx7 'hunter2%2FWx7'"}}, status)
+    with Server(lambda request: reply) as server:
+        namespace = f"secret{status}"
+        node = start(
+            start_node,
+            server,
+            namespace,
+            **{
+                "describer.url": server.url.replace("//", "//robot:hunter2%2FWx7@")
+                + "?key=k3yK3y88",
+                "describer.fallback": "attributes",
+            },
+        )
+        scenes = graph.listen(DescribedRegionArray, f"/{namespace}/analyzer/regions", LATCHED)
+        diagnostics = Diagnostics(graph, f"/{namespace}/analyzer")
+        camera = graph.publisher(Image, f"/{namespace}/image")
+        graph.publish_until(
+            camera,
+            lambda: graph.image(camera_image()),
+            lambda: scenes and diagnostics.last("analysis") is not None and node.log,
+            "a scene",
+            period_s=0.5,
+        )
+        graph.until(
+            lambda: diagnostics.last("analysis").level != b"\0", lambda: "a problem in diagnostics"
+        )
+        shown = f"{scenes} {diagnostics.arrays()} {node.log}"
+    assert "***" in shown
+    for part in ("hunter2", "Wx7", "k3yK3y"):
+        assert part not in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -34,7 +34,9 @@ class Reply:
     """One HTTP answer; ``cut``: the connection is reset after so many bytes of the body."""
 
     def __init__(self, body, status=200, headers=(), kind="application/json", cut=None):
-        self.data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        if isinstance(body, str):
+            body = body.encode()
+        self.data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.status, self.headers, self.kind, self.cut = status, dict(headers), kind, cut
 
 
@@ -109,7 +111,7 @@ class Server:
         self.calls = {}
         if lm is not None:
             self.listings, self.calls = {"/api/v1/models": lm.listing}, lm.calls
-        self.requests, self.headers, self.listed = [], [], 0
+        self.requests, self.headers, self.paths, self.listed = [], [], [], 0
         self.now = self.most = 0
         self.lock = threading.Lock()
         self.port = port
@@ -161,18 +163,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server_state.listed += 1
-        reply = self.server_state.listings.get(self.path, NO_ENDPOINT)
+        reply = self.server_state.listings.get(self.path.partition("?")[0], NO_ENDPOINT)
         self.reply(reply() if callable(reply) else reply)
 
     def do_POST(self):
         server = self.server_state
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path != "/v1/chat/completions":
+        if self.path.partition("?")[0] != "/v1/chat/completions":
             call = server.calls.get(self.path, lambda request: NO_ENDPOINT)
             self.reply(call(request))
             return
         with server.lock:
             server.requests.append(request)
+            server.paths.append(self.path)
             server.headers.append({key.lower(): value for key, value in self.headers.items()})
             server.now += 1
             server.most = max(server.most, server.now)

@@ -57,7 +57,8 @@ def make_checkpoint(folder, **values):
 
 def bare_package(folder):
     """Only the server's part of the package, in a folder whose other modules must not be found."""
-    shutil.copytree(SERVER, folder / "deep_perception" / "dam_server")
+    for name in (SERVER.name, "redaction"):
+        shutil.copytree(SERVER.parent / name, folder / "deep_perception" / name)
     for name in ("__init__.py", "_version.py"):
         shutil.copy(SERVER.parent / name, folder / "deep_perception")
     for name in ("aiohttp", "numpy", "torch", "transformers", "pydantic", "cv2"):

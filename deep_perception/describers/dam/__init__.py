@@ -24,6 +24,7 @@ from deep_perception.describers.server.client import (
     RequestRefused,
     ServerUnavailable,
     TransientError,
+    WrongPath,
 )
 from deep_perception.describers.server.describer import ServerDescriber
 from deep_perception.describers.server.listing import ChosenModel
@@ -70,6 +71,9 @@ class Dam(ServerDescriber):
 class DamClient(Client):
     """A client that knows how to tell whether a DAM server is ready."""
 
+    # NVIDIA's server has no /v1, ours takes both.
+    group, prefer_v1 = "describer.dam", False
+
     def __init__(self, settings: DescriberSettings, process: DamProcess | None) -> None:
         """``process``: the managed server, None if it is not managed. Raises BackendUnavailable."""
         super().__init__(settings)
@@ -87,7 +91,7 @@ class DamClient(Client):
             await self._send("get", f"{self._root}/health", READINESS_TIMEOUT_S)
         except TransientError as error:
             raise ServerUnavailable(str(error), error.retry_after_s) from None
-        except RequestRefused:
+        except (RequestRefused, WrongPath):
             pass  # NVIDIA's server has no /health.
         return self._model
 

@@ -9,6 +9,8 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
+from deep_perception.redaction import scrub
+
 # Seconds from SIGTERM to SIGKILL. A node that is terminated has little more time itself.
 GRACE_S = 2.0
 _LONGEST_LINE = 1 << 16
@@ -66,7 +68,7 @@ class Child:
             if not block or len(self._rest) > _LONGEST_LINE:
                 lines, self._rest = [*lines, self._rest], b""
             for line in lines:
-                if text := line.decode("utf-8", "replace").rstrip():
+                if text := scrub(line.decode("utf-8", "replace").rstrip()):
                     self.last_line = text
                     self._logger.info("DAM server: %s", text)
             if not block:

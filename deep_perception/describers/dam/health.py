@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deep_perception.describers.dam.launch import Address
+from deep_perception.redaction import scrub
 
 TIMEOUT_S = 2.0
 
@@ -38,7 +39,7 @@ def get_health(address: Address, token_variable: str) -> Health:
         kind = content["status"]
         if kind not in ("loading", "ready", "failed", "stopping"):
             return Health(kind="other")
-        return Health(kind=kind, error=str(content.get("error", "")))
+        return Health(kind=kind, error=scrub(str(content.get("error", ""))))
     except ConnectionRefusedError:
         return Health(kind="absent")
     except (OSError, http.client.HTTPException):

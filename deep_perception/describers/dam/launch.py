@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from deep_perception.backends import BackendUnavailable
 from deep_perception.checkpoints.catalog import DAM
 from deep_perception.checkpoints.record import LOCK, Record, read_lock, same_bytes
 from deep_perception.describers.dam.environment import path_of, problem_of, python_of
+from deep_perception.redaction.addresses import AddressError, parse_address
+from deep_perception.redaction.tokens import TokenError, is_shown, read_token
 from deep_perception.settings import DamSettings, DescriberSettings
 
 SERVER = Path(__file__).parents[2] / "dam_server" / "__main__.py"
@@ -40,16 +41,10 @@ class Address:
 def address_of(url: str) -> Address:
     """Return host and port of ``describer.dam.url``. Raises BackendUnavailable."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        host, port = None, None
-    if not host or not port:
-        raise BackendUnavailable(
-            f"describer.dam.url: {url!r} is no address of a server; expected for example "
-            f"{DamSettings().url}"
-        )
-    return Address(host=host, port=port)
+        parts = parse_address(url, "describer.dam.url", DamSettings().url, "address of a server")
+    except AddressError as error:
+        raise BackendUnavailable(str(error)) from None
+    return Address(host=parts.host, port=parts.port)
 
 
 def server_command(settings: DescriberSettings) -> list[str]:
@@ -60,6 +55,10 @@ def server_command(settings: DescriberSettings) -> list[str]:
     """
     dam = settings.dam
     address = address_of(dam.url)
+    try:
+        read_token(dam.api_key_env, "describer.dam.api_key_env")
+    except TokenError as error:
+        raise BackendUnavailable(str(error)) from None
     environment = path_of(dam.environment)
     if problem := problem_of(environment):
         where = (
@@ -80,7 +79,8 @@ def server_command(settings: DescriberSettings) -> list[str]:
         "temperature": settings.temperature,
         "top-p": dam.top_p,
         "num-beams": dam.num_beams,
-        "token-env": dam.api_key_env,
+        # A token in place of the variable's name would be in the list of processes.
+        "token-env": dam.api_key_env if is_shown(dam.api_key_env) else "NO_TOKEN",
     }
     return [
         str(python_of(environment)),

@@ -20,6 +20,7 @@ from deep_perception.describers.dam.child import Child
 from deep_perception.describers.dam.environment import clean_variables
 from deep_perception.describers.dam.health import Health, get_health
 from deep_perception.describers.dam.launch import address_of, server_command, unchecked_warning
+from deep_perception.redaction.addresses import shown
 from deep_perception.settings import DescriberSettings
 
 COULD_NOT_LOAD = 3  # exit status of a server that cannot load its model
@@ -231,7 +232,7 @@ class DamProcess:
 
     @property
     def _url(self) -> str:
-        return self._settings.dam.url
+        return shown(self._settings.dam.url)
 
     def _set(self, kind: Kind, message: str = "") -> None:
         with self._lock:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deep_perception.describers.server.model_kinds import base_name, takes_images, writes_text
+
 
 class NoUsableModel(Exception):
     """The server answers but has no usable model; the message says what to do.
@@ -48,32 +50,49 @@ def choose_model(path: str, body: object, wanted: str) -> ChosenModel | None:
 
     Raises NoUsableModel.
     """
-    if not isinstance(body, Mapping):
-        return None
-    entries = body.get("models" if path == "/api/v1/models" else "data")
+    entries = body
+    if isinstance(body, Mapping):
+        own = path == "/api/v1/models"
+        entries = body.get("models") if own or "data" not in body else body["data"]
     if not isinstance(entries, list):
         return None
+    if path == "/v1/models":
+        # Some servers list names only.
+        entries = [{"id": entry} if isinstance(entry, str) else entry for entry in entries]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
     if path == "/api/v1/models":
-        return _choose_loaded([_from_v1(entry) for entry in entries if _generates(entry)], wanted)
+        models = [_from_v1(entry) for entry in entries if _generates(entry, "key")]
+        return _choose_loaded([model for model in models if model.name], wanted)
     if path == "/api/v0/models":
-        return _choose_loaded([_from_v0(entry) for entry in entries if _generates(entry)], wanted)
-    return _choose_by_name([str(entry.get("id", "")) for entry in entries], wanted)
+        models = [_from_v0(entry) for entry in entries if _generates(entry, "id")]
+        return _choose_loaded([model for model in models if model.name], wanted)
+    return _choose_by_name(entries, wanted)
 
 
-def _generates(entry: Mapping[str, Any]) -> bool:
-    return not str(entry.get("type", "")).startswith("embedding")
+def _generates(entry: Mapping[str, Any], key: str) -> bool:
+    return writes_text(entry, _name(entry.get(key)))
+
+
+def _name(value: object) -> str:
+    """Return the name in a field, "" for anything that no request could contain."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return ""  # half of a character
+    return value
 
 
 def _from_v1(entry: Mapping[str, Any]) -> _ListedModel:
-    name = str(entry.get("key", ""))
+    name = _name(entry.get("key"))
     capabilities = entry.get("capabilities")
-    loaded = entry.get("loaded_instances") or ()
+    loaded = entry.get("loaded_instances")
     return _ListedModel(
         name,
         tuple(
-            ChosenModel(str(instance.get("id") or name), _parallel(instance.get("config")))
-            for instance in loaded
+            ChosenModel(_name(instance.get("id")) or name, _parallel(instance.get("config")))
+            for instance in (loaded if isinstance(loaded, list) else ())
             if isinstance(instance, Mapping)
         ),
         isinstance(capabilities, Mapping) and bool(capabilities.get("vision")),
@@ -86,7 +105,7 @@ def _parallel(config: object) -> int:
 
 
 def _from_v0(entry: Mapping[str, Any]) -> _ListedModel:
-    name = str(entry.get("id", ""))
+    name = _name(entry.get("id"))
     instances = (ChosenModel(name),) if entry.get("state") == "loaded" else ()
     return _ListedModel(
         name, instances, entry.get("type") == "vlm", entry.get("state") == "loading"
@@ -153,19 +172,41 @@ def how_to_load(name: str) -> str:
     return f"load it in LM Studio (Developer > Select a model to load) or run: lms load {name}"
 
 
-def _choose_by_name(names: Sequence[str], wanted: str) -> ChosenModel:
-    candidates = [name for name in names if name and "embed" not in name.lower()]
+def _choose_by_name(entries: Sequence[Mapping[str, Any]], wanted: str) -> ChosenModel:
+    named: dict[str, Mapping[str, Any]] = {}
+    for entry in entries:
+        names = (_name(entry.get(key)) for key in ("id", "model", "name", "key"))
+        if name := next(filter(None, names), ""):
+            named[name] = entry
+    candidates = [name for name, entry in named.items() if writes_text(entry, name)]
     if wanted:
         # `transformers serve FOLDER` lists its cache, which does not hold the model of the folder.
-        if wanted in candidates or not names:
+        if wanted in named or not named:
             return ChosenModel(wanted)
+        same = [name for name in named if _is_short_for(wanted, name)]
+        if len(same) == 1:
+            return ChosenModel(same[0])
         hint = _suggestion(wanted, candidates)
         raise NoUsableModel(f"there is no model {wanted!r}{hint}{_list(candidates)}")
+    if not candidates:
+        others = ", ".join(map(repr, list(named)[:8]))
+        reason = f" that writes text ({others} does not)" if named else ""
+        raise NoUsableModel(
+            f"the server lists no model{reason}; load one that takes images, or set "
+            "describer.model if it loads models on demand"
+        )
+    if len(candidates) > 1:
+        # Few servers say it.
+        candidates = [name for name in candidates if takes_images(named[name])] or candidates
     if len(candidates) == 1:
         return ChosenModel(candidates[0])
-    if not candidates:
-        raise NoUsableModel("the server lists no model; load one that takes images")
     raise NoUsableModel(f"set describer.model to one that takes images{_list(candidates)}")
+
+
+def _is_short_for(wanted: str, name: str) -> bool:
+    """Whether the user named a file without its folder, or a model of Ollama without its tag."""
+    file = base_name(name)
+    return wanted.lower() in (file, file.removesuffix(".gguf"), file.removesuffix(":latest"))
 
 
 def _list(names: Sequence[str]) -> str:

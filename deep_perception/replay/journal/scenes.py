@@ -16,6 +16,7 @@ from deep_perception import masks
 from deep_perception.images import IntensityRange
 from deep_perception.masks import Rle, Size
 from deep_perception.points import Point
+from deep_perception.redaction import scrub
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.fields import region_fields, region_from_fields
 
@@ -67,7 +68,7 @@ def to_line(record: SceneRecord) -> str:
         "skipped_points": [[point.x, point.y, point.source] for point in scene.skipped_points],
         "segmenter": scene.segmenter,
         "segmenter_model": scene.segmenter_model,
-        "warnings": list(scene.warnings),
+        "warnings": [scrub(warning) for warning in scene.warnings],
         "regions": [
             {**region_fields(region, digits=6), "segmentation": masks.to_coco(region.rle)}
             for region in scene.regions

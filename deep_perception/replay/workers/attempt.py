@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deep_perception.backends import BackendUnavailable
+from deep_perception.redaction import scrub
 from deep_perception.replay.events import Emit, Problem
 from deep_perception.replay.files import FolderInUse
 from deep_perception.replay.journal import JournalError
@@ -34,6 +35,14 @@ def attempt_replay(
     task: Task, settings: Settings, analyzer: LazyAnalyzer, emit: Emit
 ) -> Summary | Failure:
     """Call ``replay_bag`` and return any error as a Failure, so that the batch continues."""
+    result = _attempt(task, settings, analyzer, emit)
+    # Here, because only the process that used a secret knows it.
+    return Failure(scrub(result.reason)) if isinstance(result, Failure) else result
+
+
+def _attempt(
+    task: Task, settings: Settings, analyzer: LazyAnalyzer, emit: Emit
+) -> Summary | Failure:
     try:
         return replay_bag(task, settings, analyzer, emit)
     except (BagError, JournalError, FolderInUse, BackendUnavailable) as error:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from deep_perception._version import __version__
+from deep_perception.redaction import scrub
 from deep_perception.replay.events import Event, Problem
 
 if TYPE_CHECKING:
@@ -123,4 +124,4 @@ class _EmitWarnings(logging.Handler):
         self._events = events
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._events.put(Problem(record.getMessage()))
+        self._events.put(Problem(scrub(record.getMessage())))

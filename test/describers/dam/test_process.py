@@ -6,10 +6,12 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from deep_perception.backends import BackendUnavailable
+from deep_perception.dam_server import options as server_options
 from deep_perception.describers.dam import process
 from deep_perception.describers.dam.process import DamProcess
 from deep_perception.settings import DamSettings
@@ -107,6 +109,42 @@ def test_the_problem_names_the_command_for_what_is_missing(place, monkeypatch):
 def test_a_wrong_address(place, url):
     with pytest.raises(BackendUnavailable, match=r"describer\.dam\.url: .*expected for example"):
         place.manager(url=url)
+
+
+def test_no_secret_is_shown_or_in_the_list_of_processes(place, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG, "deep_perception")
+    url = f"http://robot:hunter2x@127.0.0.1:{place.port}/v1"
+    # The token in place of the name of its variable, and one in the variable of the checkpoint.
+    manager = place.manager(url=url, api_key_env="s3cretTokenOfTheUser")
+    manager.start()
+    ready(manager)
+    command_line = Path(f"/proc/{manager.pid}/cmdline").read_text()
+    assert "--token-env" in command_line
+    for text in (command_line, caplog.text, manager.state().message):
+        assert "s3cret" not in text and "hunter2x" not in text
+    assert f"the DAM server at http://***@127.0.0.1:{place.port}/v1: ready" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("token", "host", "message"),
+    [
+        ("s3cret-token\r", "127.0.0.1", "a carriage return at its end"),
+        ("s3cret-t\xf6ken", "127.0.0.1", "a character that is not ASCII"),
+        ("", "0.0.0.0", "set the environment variable DAM_API_TOKEN to a token"),
+    ],
+)
+def test_the_server_refuses_a_token_without_its_text(token, host, message, monkeypatch, capsys):
+    monkeypatch.setenv("DAM_API_TOKEN", token)
+    values = {
+        "host": host, "port": 0, "checkpoint": "c", "device": "cpu", "precision": "fp16",
+        "max-batch": 1, "max-queue": 1, "max-tokens": 16, "temperature": 0, "top-p": 1,
+        "num-beams": 1, "token-env": "DAM_API_TOKEN",
+    }  # fmt: skip
+    with pytest.raises(SystemExit):
+        server_options.parse([f"--{name}={value}" for name, value in values.items()])
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "s3cret" not in shown
 
 
 def test_a_server_with_much_output_is_not_blocked(place, caplog):

@@ -1,0 +1,251 @@
+"""Step 4 of reading an answer: the label, the sentence and the attributes in its text.
+
+An answer is one of: a JSON object; lines or XML elements with names ("Label: red cup"); a table; a
+short line and a sentence, with or without numbers; or a sentence, whose first phrase is the label.
+Around it may be a code fence, an opening ("Sure! Here it is:") and a closing ("Let me know ...").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from deep_perception.describers.server.answers import thinking
+from deep_perception.describers.server.answers.answer import Answer, BadAnswer
+from deep_perception.describers.server.answers.labels import QUOTES, label_of
+from deep_perception.describers.server.answers.objects import FENCE, loose_object
+from deep_perception.describers.server.answers.repetition import repeats
+from deep_perception.describers.server.answers.schema import DETAILS, TEXT_LENGTH, VALUE_LENGTH
+from deep_perception.describers.server.answers.sentences import ends_sentence
+from deep_perception.describers.server.answers.special_tokens import without_tokens
+from deep_perception.describers.server.answers.text import clean, error_text
+
+UNKNOWN = ("", "unknown", "none", "n/a", "null")
+LABEL_KEYS = ("label", "noun phrase", "name", "object", "object name", "noun", "title")
+TEXT_KEYS = ("caption", "sentence", "description", "text")
+# Objects around the answer.
+WRAPPERS = ("properties", "answer", "response", "result", "output", "region", "object", "json",
+            "data", "parameters", "arguments", "description")  # fmt: skip
+
+# The names of the two parts in a text, in the languages that a prompt may be in.
+LABEL_NAME = (
+    r"label|name|object(?: name)?|noun ?phrase|short noun phrase|noun|title|line (?:1|one)|"
+    r"first line|标签|標籤|名称|名稱|名词短语|名詞短語|物体|ラベル|名詞句|名称|名前|레이블|라벨|명사구|이름|"
+    r"bezeichnung|nominalphrase|name des objekts|étiquette|nom|groupe nominal|etiqueta|nombre|"
+    r"sintagma nominal|frase nominal|rótulo|nome|etichetta|sintagma nominale|метка|название|именная группа|"
+    r"имя|التسمية|الاسم|العبارة الاسمية|برچسب|नाम|लेबल|संज्ञा वाक्यांश|etiket|isim öbeği|nhãn|tên|danh từ|nama|naam"
+)
+TEXT_NAME = (
+    r"caption|sentence|plain sentence|full sentence|description|text|line (?:2|two)|second line|"
+    r"描述|句子|说明|說明|説明|文|キャプション|설명|문장|캡션|beschreibung|satz|description|légende|phrase|"
+    r"descripción|oración|frase|descrição|legenda|descrizione|didascalia|описание|предложение|подпись|"
+    r"الوصف|الجملة|توضیح|توصیف|جمله|विवरण|वाक्य|açıklama|cümle|mô tả|câu|deskripsi|kalimat|beschrijving|zin"
+)
+NAMED = re.compile(
+    r"^\W*(?:the |a |short |main |brief |one )*"
+    rf"(?:(?P<label>{LABEL_NAME})|(?P<text>{TEXT_NAME}))\s*(?:\([^)]{{0,40}}\))?[\s*_`\"]*"
+    r"(?: is)?\s*[:：=][\s*_`]*(?P<value>.*)$",
+    re.IGNORECASE,
+)
+ELEMENT = re.compile(
+    r"<(label|name|noun_phrase|object|title|caption|description|sentence|text)>\s*(.*?)\s*</\1>",
+    re.IGNORECASE | re.DOTALL,
+)
+MARKUP = re.compile(r"</?(?:b|i|em|strong|u|code|span|div|p|h[1-6]|ul|ol|li)(?:\s[^<>]*)?>", re.I)
+MARKER = re.compile(
+    r"^\s*(?:>+\s*)*(?:[-*+•·▪◦●○■□►–—]\s+|#{1,6}\s+|(?P<number>\(?\d{1,2}(?:[.):、．]|\s?[-–]\s)|"
+    r"[①-⑳]|[⑴-⒇]|\(?[a-b][.)]\s))?\s*",
+    re.IGNORECASE,
+)
+AGREE = (
+    r"sure(?: thing)?|certainly|of course|okay|ok|alright|all right|absolutely|great|got it|gladly|"
+    r"no problem|yes|here (?:you go|you are|it is|they are)|好的|当然|當然|はい|わかりました|承知しました|もちろん|"
+    r"네|물론(?:입니다|이죠)?|natürlich|gerne?|klar|selbstverständlich|bien sûr|d'accord|voici|claro(?: que sí)?|"
+    r"por supuesto|certo|certamente|claro|com certeza|конечно|хорошо|بالطبع|بالتأكيد|ज़रूर|बिल्कुल|tabii(?: ki)?|"
+    r"tentu(?: saja)?|chắc chắn rồi|natuurlijk|oczywiście"
+)
+OPENING_LINE = re.compile(
+    rf"^(?:(?:{AGREE})[\s,.!。！，、]*)+(?:(?:here|this|below)\b.{{0,100}}?[:：.!])?\s*$|"
+    r"^(?:here|below)(?:'s|’s| is| are)\b.{0,100}?[:：.!]?\s*$",
+    re.IGNORECASE,
+)
+OPENING_WORDS = re.compile(
+    rf"^(?:(?:{AGREE})[,.!。！，]+\s*)*(?:here(?:'s|’s| is| are) (?:the|a|an|my|your|what)\b"
+    r"[^:：.\n]{0,80}[:：]\s*)?",
+    re.IGNORECASE,
+)
+CLOSING_LINE = re.compile(
+    r"^\W*(?:(?:please )?(?:let me know|feel free)|i hope|hope (?:this|that)|is there anything|"
+    r"would you like|do you (?:want|need|have)|anything else|if you (?:need|want|have|would)|"
+    r"note(?: that)?\s*:|please note|happy to|希望|如果(?:您|你)|如需|请(?:告诉|随时)|还有(?:什么|其他)|他に|"
+    r"ご不明|도움이 (?:되|필요)|wenn du|wenn sie|falls (?:sie|du)|lass (?:es )?mich wissen|"
+    r"n'hésitez|si vous|espero que|si (?:necesitas|tienes)|se (?:precisar|hai bisogno)|"
+    r"если (?:вам|у вас|нужно)|надеюсь)",
+    re.IGNORECASE,
+)
+# Words of a label, or characters of one in a script without spaces.
+LABEL_WORDS, LABEL_CHARACTERS = 6, 24
+
+
+# -- JSON -------------------------------------------------------------------------------------------
+
+
+def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
+    """Return what a JSON object describes. Raises BadAnswer."""
+    names = {re.sub(r"[\s_-]+", " ", str(key).lower()).strip(): value for key, value in found.items()}
+    label = next((names[key] for key in LABEL_KEYS if names.get(key)), None)
+    text = next((names[key] for key in TEXT_KEYS if names.get(key)), None)
+    if depth < 3 and not (isinstance(label, str) and isinstance(text, str)):
+        inner = _inner(names)
+        if inner is not None:
+            return from_object(inner, depth + 1)
+    if not names.keys() & {*LABEL_KEYS, *TEXT_KEYS}:
+        if names.get("error"):
+            raise BadAnswer(f"the model answered with an error: {error_text(found)}")
+        raise BadAnswer("the answer is JSON without a label and a caption")
+    if any(isinstance(part, Mapping) and "type" in part for part in (label, text)):
+        raise BadAnswer("the answer repeats the question: it is the schema")
+    label, text = _value(label), _value(text)
+    attributes = {key: _value(names.get(key)) for key in DETAILS}
+    return Answer(
+        label_of(label or text),
+        clean(text or label, TEXT_LENGTH),
+        {
+            key: clean(value, VALUE_LENGTH)
+            for key, value in attributes.items()
+            if value.lower() not in UNKNOWN and not repeats(value)
+        },
+    )
+
+
+def _inner(names: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    for key in WRAPPERS:
+        value = names.get(key)
+        if isinstance(value, list) and value:
+            value = value[0]
+        if isinstance(value, str) and value.strip().startswith("{"):
+            value = loose_object(value)
+        if isinstance(value, Mapping):
+            return value
+    only = next(iter(names.values())) if len(names) == 1 else None
+    return only if isinstance(only, Mapping) else None
+
+
+def _value(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(dict.fromkeys(filter(None, map(_value, value))))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+    if value is None:
+        return ""
+    return clean(without_tokens(thinking.split(str(value)).answer), TEXT_LENGTH)
+
+
+# -- text -------------------------------------------------------------------------------------------
+
+
+def from_text(content: str) -> tuple[Answer, bool]:
+    """Return what a text without special tokens describes, and whether its label is a part of it.
+
+    All parts of the answer are "" if there is no text.
+    """
+    elements = {name.lower(): value for name, value in ELEMENT.findall(content)}
+    if elements:
+        content = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in elements.items())
+    content = MARKUP.sub("", re.sub(r"<br\s*/?>", "\n", FENCE.sub("", content)))
+    lines = _without_frame([*_lines(content)])
+    named = dict(_named(lines))
+    if named.get("label"):
+        others = [line for line in lines if not NAMED.match(line)]
+        text = named.get("text") or (others[-1] if others else named["label"])
+        return Answer(label_of(named["label"]), _unquoted(text)), False
+    if named.get("text"):
+        lines = [named["text"]]
+    if len(lines) > 1 and _is_label(lines[0]) and not OPENING_LINE.match(lines[0]):
+        text = clean(" ".join(map(_unquoted, lines[1:])), TEXT_LENGTH)
+        return Answer(label_of(lines[0]), text), False
+    text = clean(_unquoted(" ".join(lines)), TEXT_LENGTH)
+    head = re.match(r"([^.:!?。：|]{2,60}?)(?:\s*[:：|]|\s+[-–—])\s+(\S.*)$", text)
+    if head and _is_label(head[1]) and len(head[2].split()) > 3 and ends_sentence(head[2]):
+        return Answer(label_of(head[1]), head[2]), False
+    return Answer(label_of(text), text), True
+
+
+def _is_label(line: str) -> bool:
+    words = line.split()
+    long_word = max(map(len, words), default=0)
+    return len(words) <= LABEL_WORDS and long_word <= LABEL_CHARACTERS and not (
+        ends_sentence(line) and len(words) > 2 and line.rstrip().endswith((".", "!", "?"))
+        and re.search(r"\b(?:is|are|was|has|shows)\b", line, re.IGNORECASE)
+    )  # fmt: skip
+
+
+def _lines(content: str) -> Iterator[str]:
+    """Yield the lines without list markers, emphasis and the frame of a table."""
+    numbers = 0
+    for raw in _rows(content.splitlines()):
+        line = raw.replace("**", "").replace("__", "")
+        marker = MARKER.match(line)
+        if marker and marker["number"]:
+            # A number counts as a marker where it counts the lines: "24. Dezember" does not.
+            digits = re.sub(r"\D", "", marker["number"])
+            following = line[marker.end() : marker.end() + 1]
+            if digits and (int(digits) != numbers + 1 or following.isdigit()):
+                marker = None
+            else:
+                numbers += 1
+        line = clean(line[marker.end() :] if marker else line, TEXT_LENGTH)
+        line = re.sub(r"^([*_`~]+)(.+?)\1$", r"\2", line).strip("`")
+        if re.search(r"\w", line):
+            yield line
+
+
+def _rows(lines: list[str]) -> Iterator[str]:
+    """Yield the lines, and those of a table as named lines."""
+    cells = [
+        [cell.strip(" *") for cell in line.strip().strip("|").split("|")]
+        for line in lines
+        if line.strip().startswith("|") and not re.fullmatch(r"[\s|:+-]*", line)
+    ]
+    yield from (line for line in lines if not line.strip().startswith("|"))
+    if len(cells) == 2 and all(NAMED.match(f"{name}: x") for name in cells[0]):
+        cells = [list(pair) for pair in zip(*cells, strict=False)]
+    yield from (": ".join(row[:2]) for row in cells)
+
+
+def _without_frame(lines: list[str]) -> list[str]:
+    """Return the lines without what a model says around its answer."""
+    while len(lines) > 1 and CLOSING_LINE.match(lines[-1]):
+        lines = lines[:-1]
+    while len(lines) > 1 and not NAMED.match(lines[0]) and (
+        OPENING_LINE.match(lines[0]) or lines[0].endswith((":", "："))
+    ):  # fmt: skip
+        lines = lines[1:]
+    if lines:
+        rest = OPENING_WORDS.sub("", lines[0])
+        lines = [rest, *lines[1:]] if re.search(r"\w", rest) else lines
+    return lines
+
+
+def _named(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the parts that have a name, with the value behind the name or in the next line."""
+    for number, line in enumerate(lines):
+        match = NAMED.match(line)
+        if not match:
+            continue
+        value = match["value"].strip()
+        if not value and number + 1 < len(lines) and not NAMED.match(lines[number + 1]):
+            value = lines[number + 1]
+        if re.search(r"\w", value):
+            yield "label" if match["label"] else "text", _unquoted(value)
+
+
+def _unquoted(text: str) -> str:
+    """Return a text without quotation marks and emphasis around all of it."""
+    text = text.strip("* ").strip()
+    if len(text) > 2 and text[0] in QUOTES and text[-1] in QUOTES and not re.search(
+        f"[{re.escape(QUOTES[:3] + '“”„«»「」')}]", text[1:-1].replace("'", "")
+    ):  # fmt: skip
+        return text[1:-1].strip()
+    return text

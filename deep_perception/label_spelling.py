@@ -24,6 +24,8 @@ JOINERS = f"{NON_JOINER}\u200d\u180e"
 BLANK = "\u115f\u1160\u2800\u3164\uffa0\ufffc"
 # Signs for numbers in Arabic script and Syriac are visible, although they are format characters.
 VISIBLE_FORMAT = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
+# A hyphen that is a minus: in front of a number, or alone ("- button").
+MINUS = re.compile(r"(?<!\S)[-\u2212](?=\d|\s|$)")
 # Punctuation that tells two things apart ("C# book"), and symbols that do not.
 TELLING, NOT_TELLING = "#%&@*§", "`´¨^~|¯¸˜"
 
@@ -75,6 +77,8 @@ def one_line(text: str) -> str:
             following = text[number + 1] if number + 1 < len(text) else ""
             if kept and _joins(kept[-1], following):
                 kept.append(char)
+        elif "\U000e0020" <= char <= "\U000e007f" and kept and _is_flag(kept[-1]):
+            kept.append(char)
         elif category == "Cf" and char not in VISIBLE_FORMAT:
             continue
         else:
@@ -87,6 +91,11 @@ def _joins(before: str, after: str) -> bool:
         return True
     wanted = "LMS" if unicodedata.category(before)[0] == "S" else "LM"
     return after not in ("", *BLANK) and all(unicodedata.category(char)[0] in wanted for char in (before, after))
+
+
+def _is_flag(before: str) -> bool:
+    # The flags of Scotland and others are a black flag and letters that cannot be seen.
+    return before == "\U0001f3f4" or "\U000e0020" <= before <= "\U000e007e"
 
 
 def _is_mark(char: str) -> bool:
@@ -103,7 +112,8 @@ def folded(text: str) -> str:
 
 def key(label: str) -> str:
     """A text that is equal for all spellings of a label."""
-    words = "".join(map(_in_key, folded(one_line(label)))).split()
+    text = MINUS.sub("\u2212", folded(one_line(label)))
+    words = "".join(map(_in_key, text)).split()
     # A label that consists of punctuation only is its own key.
     return ARTICLE.sub("", " ".join(AMERICAN.get(word, word) for word in words)) or label
 
@@ -112,7 +122,7 @@ def _in_key(char: str) -> str:
     # The pattern \w would not do: for Python, combining marks are no part of a word.
     if "\ufe00" <= char <= "\ufe0f":
         return ""  # These select the style of an emoji.
-    if char in TELLING or char in JOINERS:
+    if char in TELLING or char in JOINERS or "\U000e0020" <= char <= "\U000e007f":
         # The non-joiner separates the parts of a Persian compound, which is also written in two.
         return " " if char == NON_JOINER else char
     return char if unicodedata.category(char)[0] in "LMNS" and char not in NOT_TELLING else " "

@@ -18,8 +18,8 @@ import re
 from deep_perception.describers.server.answers import thinking
 from deep_perception.describers.server.answers.answer import Answer, BadAnswer, ErrorInAnswer
 from deep_perception.describers.server.answers.body import Completion, Ending, read_body
-from deep_perception.describers.server.answers.checks import find_problem
-from deep_perception.describers.server.answers.layouts import from_object, from_text
+from deep_perception.describers.server.answers.checks import find_problem, is_error
+from deep_perception.describers.server.answers.layouts import TOOL_CALL, from_object, from_text
 from deep_perception.describers.server.answers.objects import (
     FENCE,
     Found,
@@ -70,15 +70,16 @@ def _answer_of(completion: Completion) -> str:
 
     Raises BadAnswer if nothing is left.
     """
-    content = completion.content
-    content = cut_at_end(content, [found[:2] for found in find_objects(content)])
-    parts = thinking.split(content, [found[:2] for found in find_objects(content)])
-    if re.search(r"\w", without_tokens(parts.answer)):
-        return parts.answer
+    parts = _split(completion.content)
+    answer = cut_at_end(parts.answer, _places(parts.answer))
+    # Some servers send a thought as the answer, too.
+    is_thought = answer.strip() == completion.reasoning.strip()
+    if re.search(r"\w", without_tokens(answer)) and not is_thought:
+        return answer
     # A server that puts a grammar on a model which thinks gets the constrained JSON as a thought.
     # What it says in words there is a thought.
     for thought in (parts.thought, completion.reasoning):
-        rest = thinking.split(thought, [found[:2] for found in find_objects(thought)]).answer
+        rest = _split(thought).answer
         if only_object(rest) is not None:
             return rest
     if completion.ending is Ending.LIMIT:
@@ -89,6 +90,14 @@ def _answer_of(completion: Completion) -> str:
     if parts.thought or completion.reasoning:
         raise BadAnswer("the answer is empty, the model only thinks: turn its thinking off")
     raise BadAnswer("the answer is empty")
+
+
+def _split(text: str) -> thinking.Parts:
+    return thinking.split(text, _places(text))
+
+
+def _places(text: str) -> list[tuple[int, int]]:
+    return [(found.start, found.end) for found in find_objects(text)]
 
 
 def _read(text: str, is_cut: bool) -> _Reading:
@@ -110,6 +119,8 @@ def _read(text: str, is_cut: bool) -> _Reading:
     if answers and starts_with_object:
         answer = from_object(answers[0].content)
         return _Reading(answer, answer)
+    if TOOL_CALL.search(text):
+        raise BadAnswer("the model calls a function instead of answering")
     loose = loose_object(text) if starts_with_object or text.strip().startswith('"{') else None
     if loose is not None:
         answer = from_object(loose)
@@ -140,6 +151,8 @@ def _salvaged(text: str) -> _Reading:
 
 
 def _prose(text: str, is_cut: bool) -> _Reading:
+    if is_error(text):
+        raise ErrorInAnswer(clean(text, 200))
     received, is_prose = from_text(text)
     if not is_cut:
         if thinking.thinks_aloud(text):

@@ -56,7 +56,7 @@ def read_body(body: object) -> Completion:
     if not isinstance(body, Mapping):
         raise BadAnswer(f"the server answered with {type(body).__name__}, not with an object")
     choices = body.get("choices")
-    if not choices and body.get("error"):
+    if body.get("error") or (not choices and body.get("object") == "error"):
         raise ErrorInAnswer(error_text(body))
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, Mapping):
@@ -66,14 +66,12 @@ def read_body(body: object) -> Completion:
         raise ErrorInAnswer(error_text(choice))
     if not isinstance(message, Mapping):
         raise BadAnswer("the answer has no choices")
-    finish_reason = _name(choice.get("finish_reason"))
-    ending = _ending(finish_reason)
+    finish_reason, ending = _end_of(body, choice)
     content = _text(message.get("content"))
     refusal = message.get("refusal") or _text(message.get("content"), ("refusal",))
-    if not content.strip():
-        if refusal:
-            raise BadAnswer(f"the model refused: {clean(str(refusal), 120)}")
-        content = _arguments(message)
+    if refusal:
+        raise BadAnswer(f"the model refused: {clean(str(refusal), 120)}")
+    content = content if content.strip() else _arguments(message)
     if ending is Ending.FAILED:
         _raise_failed(finish_reason, content)
     names = ("reasoning_content", "reasoning", "reasoning_text", "thinking", "thoughts")
@@ -152,6 +150,24 @@ def _name(reason: object) -> str:
     return "" if reason is None else str(reason)
 
 
+def _end_of(body: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple[str, Ending]:
+    """Return the reason for the end of a text and what it means.
+
+    A gateway may say "stop" for all that its provider calls something else, and the provider's own
+    name counts if it is known.
+    """
+    details = body.get("incomplete_details")
+    if body.get("status") == "incomplete":
+        reason = _name(details.get("reason")) if isinstance(details, Mapping) else ""
+        return reason or "incomplete", _ending(reason or "incomplete")
+    finish_reason = _name(choice.get("finish_reason"))
+    native = _name(choice.get("native_finish_reason"))
+    ending = _ending(finish_reason)
+    if ending is Ending.WHOLE and _ending(native) in (Ending.LIMIT, Ending.FAILED):
+        return native, _ending(native)
+    return finish_reason, ending
+
+
 def _ending(finish_reason: str) -> Ending:
     """Return how a text ended. An unknown reason counts as a cut; NVIDIA's DAM server has none."""
     name = re.sub(r"[\W_]+", "", finish_reason).lower()
@@ -169,7 +185,9 @@ def _text(content: object, kinds: tuple[str, ...] = ("", "text", "output_text"))
         return " ".join(part for part in parts if part)
     if "text" not in kinds or content is None:
         return ""
-    return json.dumps(content) if isinstance(content, Mapping) else str(content)
+    if isinstance(content, Mapping):
+        return _part(content, kinds) if "type" in content else json.dumps(content)
+    return str(content)
 
 
 def _part(part: object, kinds: tuple[str, ...]) -> str:

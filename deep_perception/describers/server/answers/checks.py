@@ -29,7 +29,8 @@ ERROR = re.compile(
     r"encode|complete|initiali[sz]e|get a response|call|reach)\b|"
     r"(?:an? |internal |unexpected |server |unknown |some )*(?:error|exception) (?:has )?(?:occurred|"
     r"happened|while|during|in (?:processing|generating))\b|"
-    r"traceback \(most recent|\w+(?:Error|Exception)\b\s*[:(]|(?:cuda |gpu )?out of memory\b|"
+    r"network error\b.{0,40}(?:traffic|refresh|regenerate|timeout)|"
+    r"traceback \(most recent|[\w.]+(?:Error|Exception)\b\s*[:(]|(?:cuda |gpu )?out of memory\b|"
     r"something went wrong|(?:http |status(?: code)? )[45]\d\d\b|<?!?doctype html|<html|"
     r"(?:rate limit|quota|context (?:length|window|size)|token limit)\w* (?:was |is |has been )?"
     r"(?:exceeded|reached|full)|service (?:temporarily )?unavailable|bad (?:gateway|request)\W*$|"
@@ -51,11 +52,10 @@ def find_problem(label: str, text: str, prompt: str, *, is_prose: bool) -> str:
         return "the answer is empty"
     if thinks_aloud(text) or thinks_aloud(label):
         return f"the model thinks instead of answering: {text[:80]}"
-    if refuses(text) or refuses(label) or only_says_sorry(text):
+    if refuses(text) or only_says_sorry(text) or (not is_prose and refuses(label)):
         return f"the model refused: {text[:120]}"
-    if is_prose or ERROR.fullmatch(label):
-        if ERROR.match(text):
-            return f"the answer is an error: {text[:120]}"
+    if (is_prose or ERROR.match(label)) and is_error(text):
+        return f"the answer is an error: {text[:120]}"
     if PLACEHOLDER.match(text):
         return f"the answer repeats the question: {text}"
     if repeats(text) or repeats(label):
@@ -63,6 +63,11 @@ def find_problem(label: str, text: str, prompt: str, *, is_prose: bool) -> str:
     if _echoes(_words(text), _words(prompt)):
         return f"the answer repeats the question: {text[:80]}"
     return ""
+
+
+def is_error(text: str) -> bool:
+    """Return whether a text is the error message of a server."""
+    return bool(ERROR.match(text))
 
 
 def _words(text: str) -> list[str]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from deep_perception.describers.server.answers import thinking
 from deep_perception.describers.server.answers.answer import Answer, BadAnswer
-from deep_perception.describers.server.answers.labels import QUOTES, label_of
+from deep_perception.describers.server.answers.labels import QUOTES, given_label, label_of
 from deep_perception.describers.server.answers.objects import FENCE, loose_object
+from deep_perception.describers.server.answers.refusals import refuses
 from deep_perception.describers.server.answers.repetition import repeats
 from deep_perception.describers.server.answers.schema import DETAILS, TEXT_LENGTH, VALUE_LENGTH
 from deep_perception.describers.server.answers.sentences import ends_sentence
@@ -22,6 +23,13 @@ from deep_perception.describers.server.answers.special_tokens import without_tok
 from deep_perception.describers.server.answers.text import clean, error_text
 
 UNKNOWN = ("", "unknown", "none", "n/a", "null")
+# What the prompt and the schema say about a value.
+HINT = re.compile(r"^(?:string|array|object|enum|up to \d+ words?|list of .*|\.+|…)$", re.IGNORECASE)
+TOOL_CALL = re.compile(
+    r"<\W*(?:dsml\W*)?(?:tool[_▁ ]?calls?|function(?:[_▁ ]?calls?|=)|invoke)\b|"
+    r"^\W*functions?\.\w+|\[TOOL_CALLS\]",
+    re.IGNORECASE,
+)
 LABEL_KEYS = ("label", "noun phrase", "name", "object", "object name", "noun", "title")
 TEXT_KEYS = ("caption", "sentence", "description", "text")
 # Objects around the answer.
@@ -45,19 +53,29 @@ TEXT_NAME = (
 NAMED = re.compile(
     r"^\W*(?:the |a |short |main |brief |one )*"
     rf"(?:(?P<label>{LABEL_NAME})|(?P<text>{TEXT_NAME}))\s*(?:\([^)]{{0,40}}\))?[\s*_`\"]*"
-    r"(?: is)?\s*[:：=][\s*_`]*(?P<value>.*)$",
+    r"(?: in (?:one|a|an|two|1|2)\b[^:：]{0,30})?(?: is)?\s*[:：=][\s*_`]*(?P<value>.*)$",
     re.IGNORECASE,
 )
+# The names without a colon, which count only if both are there.
+LOOSELY_NAMED = re.compile(
+    rf"^(?:(?P<label>{LABEL_NAME})|(?P<text>{TEXT_NAME}))(?:$|\s+[-–—>|]+\s+(?P<value>\S.*))$",
+    re.IGNORECASE,
+)
+BOXED = re.compile(r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}?\}\$*")
 ELEMENT = re.compile(
     r"<(label|name|noun_phrase|object|title|caption|description|sentence|text)>\s*(.*?)\s*</\1>",
     re.IGNORECASE | re.DOTALL,
 )
-MARKUP = re.compile(r"</?(?:b|i|em|strong|u|code|span|div|p|h[1-6]|ul|ol|li)(?:\s[^<>]*)?>", re.I)
+MARKUP = re.compile(
+    r"<(b|i|em|strong|u|code|span|div|p|h[1-6]|ul|ol|li)(?:\s[^<>]*)?>(.*?)</\1>", re.I | re.DOTALL
+)
+EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*\n]*?\w[^*\n]*?)(?<=\S)\1")
 MARKER = re.compile(
     r"^\s*(?:>+\s*)*(?:[-*+•·▪◦●○■□►–—]\s+|#{1,6}\s+|(?P<number>\(?\d{1,2}(?:[.):、．]|\s?[-–]\s)|"
     r"[①-⑳]|[⑴-⒇]|\(?[a-b][.)]\s))?\s*",
     re.IGNORECASE,
 )
+SECOND = re.compile(r"^\W*2\W|②", re.MULTILINE)
 AGREE = (
     r"sure(?: thing)?|certainly|of course|okay|ok|alright|all right|absolutely|great|got it|gladly|"
     r"no problem|yes|here (?:you go|you are|it is|they are)|好的|当然|當然|はい|わかりました|承知しました|もちろん|"
@@ -86,6 +104,7 @@ CLOSING_LINE = re.compile(
 )
 # Words of a label, or characters of one in a script without spaces.
 LABEL_WORDS, LABEL_CHARACTERS = 6, 24
+VERB = re.compile(r"\b(?:is|are|was|were|has|have|shows|contains|depicts)\b", re.IGNORECASE)
 
 
 # -- JSON -------------------------------------------------------------------------------------------
@@ -106,15 +125,19 @@ def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
         raise BadAnswer("the answer is JSON without a label and a caption")
     if any(isinstance(part, Mapping) and "type" in part for part in (label, text)):
         raise BadAnswer("the answer repeats the question: it is the schema")
+    if names.keys() & {"arguments", "parameters"}:
+        raise BadAnswer("the model calls a function instead of answering")
     label, text = _value(label), _value(text)
+    if refuses(label):
+        raise BadAnswer(f"the model refused: {label[:120]}")
     attributes = {key: _value(names.get(key)) for key in DETAILS}
     return Answer(
-        label_of(label or text),
+        given_label(label) if label else label_of(text),
         clean(text or label, TEXT_LENGTH),
         {
             key: clean(value, VALUE_LENGTH)
             for key, value in attributes.items()
-            if value.lower() not in UNKNOWN and not repeats(value)
+            if _is_value(value)
         },
     )
 
@@ -132,6 +155,12 @@ def _inner(names: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return only if isinstance(only, Mapping) else None
 
 
+def _is_value(value: str) -> bool:
+    return not (
+        value.lower() in UNKNOWN or HINT.match(value) or repeats(value) or refuses(value)
+    )
+
+
 def _value(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(dict.fromkeys(filter(None, map(_value, value))))
@@ -139,7 +168,8 @@ def _value(value: object) -> str:
         return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
     if value is None:
         return ""
-    return clean(without_tokens(thinking.split(str(value)).answer), TEXT_LENGTH)
+    answer = thinking.split(str(value), headings=False).answer
+    return clean(without_tokens(answer, is_value=True), TEXT_LENGTH)
 
 
 # -- text -------------------------------------------------------------------------------------------
@@ -153,22 +183,27 @@ def from_text(content: str) -> tuple[Answer, bool]:
     elements = {name.lower(): value for name, value in ELEMENT.findall(content)}
     if elements:
         content = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in elements.items())
-    content = MARKUP.sub("", re.sub(r"<br\s*/?>", "\n", FENCE.sub("", content)))
+    content = BOXED.sub(r"\1", content)
+    content = MARKUP.sub(r"\2", re.sub(r"<br\s*/?>", "\n", FENCE.sub("", content)))
     lines = _without_frame([*_lines(content)])
-    named = dict(_named(lines))
+    named = dict(_named(lines, NAMED))
+    if not named:
+        loosely = dict(_named(lines, LOOSELY_NAMED))
+        named = loosely if len(loosely) == 2 else {}
     if named.get("label"):
-        others = [line for line in lines if not NAMED.match(line)]
+        others = [line for line in lines if not NAMED.match(line) and line != named["label"]]
         text = named.get("text") or (others[-1] if others else named["label"])
-        return Answer(label_of(named["label"]), _unquoted(text)), False
+        return Answer(given_label(named["label"]), _unquoted(text)), False
     if named.get("text"):
         lines = [named["text"]]
     if len(lines) > 1 and _is_label(lines[0]) and not OPENING_LINE.match(lines[0]):
         text = clean(" ".join(map(_unquoted, lines[1:])), TEXT_LENGTH)
-        return Answer(label_of(lines[0]), text), False
+        return Answer(given_label(lines[0]), text), False
     text = clean(_unquoted(" ".join(lines)), TEXT_LENGTH)
     head = re.match(r"([^.:!?。：|]{2,60}?)(?:\s*[:：|]|\s+[-–—])\s+(\S.*)$", text)
-    if head and _is_label(head[1]) and len(head[2].split()) > 3 and ends_sentence(head[2]):
-        return Answer(label_of(head[1]), head[2]), False
+    # A new sentence begins with a capital, where there are capitals.
+    if head and not head[2][0].islower() and _is_label(head[1]) and not VERB.search(head[1]) and len(head[2].split()) > 3 and ends_sentence(head[2]):
+        return Answer(given_label(head[1]), head[2]), False
     return Answer(label_of(text), text), True
 
 
@@ -177,7 +212,7 @@ def _is_label(line: str) -> bool:
     long_word = max(map(len, words), default=0)
     return len(words) <= LABEL_WORDS and long_word <= LABEL_CHARACTERS and not (
         ends_sentence(line) and len(words) > 2 and line.rstrip().endswith((".", "!", "?"))
-        and re.search(r"\b(?:is|are|was|has|shows)\b", line, re.IGNORECASE)
+        and VERB.search(line)
     )  # fmt: skip
 
 
@@ -185,13 +220,15 @@ def _lines(content: str) -> Iterator[str]:
     """Yield the lines without list markers, emphasis and the frame of a table."""
     numbers = 0
     for raw in _rows(content.splitlines()):
-        line = raw.replace("**", "").replace("__", "")
+        line = EMPHASIS.sub(r"\2", raw)
         marker = MARKER.match(line)
         if marker and marker["number"]:
-            # A number counts as a marker where it counts the lines: "24. Dezember" does not.
+            # A number is a marker where it counts the lines: in "24. Dezember" and "1. FC Köln" it
+            # does not.
             digits = re.sub(r"\D", "", marker["number"])
             following = line[marker.end() : marker.end() + 1]
-            if digits and (int(digits) != numbers + 1 or following.isdigit()):
+            alone = not SECOND.search(content) and not following.islower()
+            if digits and (int(digits) != numbers + 1 or following.isdigit() or alone):
                 marker = None
             else:
                 numbers += 1
@@ -228,14 +265,14 @@ def _without_frame(lines: list[str]) -> list[str]:
     return lines
 
 
-def _named(lines: list[str]) -> Iterator[tuple[str, str]]:
+def _named(lines: list[str], names: re.Pattern[str]) -> Iterator[tuple[str, str]]:
     """Yield the parts that have a name, with the value behind the name or in the next line."""
     for number, line in enumerate(lines):
-        match = NAMED.match(line)
+        match = names.match(line)
         if not match:
             continue
-        value = match["value"].strip()
-        if not value and number + 1 < len(lines) and not NAMED.match(lines[number + 1]):
+        value = (match["value"] or "").strip()
+        if not value and number + 1 < len(lines) and not names.match(lines[number + 1]):
             value = lines[number + 1]
         if re.search(r"\w", value):
             yield "label" if match["label"] else "text", _unquoted(value)

@@ -25,14 +25,18 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         rf"i (?:still |currently |simply )?(?:can(?:no|')?t|can not|could ?n[o']t|won'?t|will not|"
         rf"would ?n[o']t|am unable to|am not able to|do ?n[o']t feel able to) {DO}|"
         rf"(?:i'?m|i am|we'?re) (?:currently |still )?(?:unable|not able) to\b|"
-        r"i (?:must|have to|need to) (?:decline|refuse)|i do ?n[o']t (?:see|have (?:the|an?y?|access|"
+        r"i (?:must|have to|need to) (?:decline|refuse)|i do ?n[o']t (?:see|understand|know|have (?:the|an?y?|access|"
         r"enough|sufficient|visual))\b|i (?:can(?:no|')?t|do ?n[o']t) (?:\w+ )?(?:any |the |an? |your )?"
-        r"(?:image|picture|photo)|i'?m (?:just|only) (?:an?|able)\b|i am (?:just|only) (?:an?|able)\b|"
+        r"(?:image|picture|photo)|(?:i'?m|i am) (?:just|only) (?:able\b|an? (?:\w+[- ])?(?:ai|language|text|bot|assistant))|"
         r"i did ?n[o']t (?:receive|get|see)|(?:i'?m|i am) not (?:programmed|designed|allowed|"
-        r"permitted|capable|comfortable)|as an? (?:\w+[- ])?(?:ai|language|text)\b|"
-        r"i(?:'m| am) an? (?:\w+[- ])?(?:ai|language|text)\b|"
-        r"(?:there (?:is|was) |there's )?no (?:image|picture|photo)s? (?:was |is |has been |were )?"
-        r"(?:provided|attached|given|visible|uploaded|found|included|available|received)|"
+        r"permitted|capable|comfortable)|as an? (?:\w+[- ])?(?:ai|artificial intelligence)"
+        r"(?: (?:large|language|model|assistant|system|chatbot|agent))*\s*,\s*(?:i|my)\b|"
+        r"(?:as|i'm|i am) an? (?:\w+[- ]){0,2}(?:language model|text[- ](?:based|only))|"
+        r"(?:it (?:looks like|seems|appears)(?: that)? )?(?:there (?:is|was) |there's )?no "
+        r"(?:image|picture|photo)s? (?:(?:was |is |has been |were )(?:visible|found|included|available)|"
+        r"(?:was |is |has been |were )?(?:provided|attached|given|uploaded|received))|"
+        r"(?:it (?:looks like|seems|appears)(?: that)? )?you (?:have ?n[o']t|did ?n[o']t) (?:yet )?"
+        r"(?:upload|provide|attach|share|sen[dt]|includ)|"
         r"(?:the|your|this) (?:image|picture|photo)s? (?:was |is |has |did |does |could |were )?(?:not|n't) "
         r"(?:been )?(?:provided|visible|available|attached|shown|load|accessible|display|included|"
         r"uploaded|found|come through|received)|i (?:can(?:no|')?t|can not)\W*$|"
@@ -185,9 +189,27 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"kan ek nie|mi o le|ba zan iya|andikwazi|angikwazi)",
     ),
 )  # fmt: skip
+# What needs no apology before it, where the table above has something that may follow anything; and
+# what a model that sees no image asks for, anywhere in a text.
+ALONE = (
+    r"(?:作为|作為)(?:一个|一個|一名|一款)?(?:ai|人工智能|人工智慧|语言|語言|大语言|大型语言)|"
+    r"我(?:目前|现在|暂时|還|还)?(?:无法|無法|不能|没法)(?:直接)?(?:查看|看到|识别|識別|描述|确定|辨认|提供|回答|协助|帮助|处理|分析)|"
+    r"(?:没有|沒有|未)(?:提供|看到|收到|上传|上傳|检测到)(?:任何)?(?:图|圖|照片)|"
+    r"(?:私は)?(?:ai|言語モデル|人工知能)(?:アシスタント|モデル)?(?:として|なので|です)|画像が(?:提供|添付|アップロード)されて|"
+    r"画像を(?:見る|確認する|認識する)ことが?(?:でき|出来)|(?:저는 )?(?:ai|인공지능|언어 모델)(?:로서|이므로|이기|입니다)|"
+    r"이미지(?:를|가) (?:볼 수|제공되지|첨부되지)|(?:मैं|मुझे) .{0,40}(?:देख|पहचान|वर्णन) .{0,12}(?:नहीं|असमर्थ)|"
+    r"(?:ฉัน|ผม|ดิฉัน)ไม่สามารถ(?:ระบุ|อธิบาย|ช่วย|เห็น|มองเห็น|ดู)"
+)
+ASKS = re.compile(
+    r"\b(?:please|kindly|could you|can you|would you)(?: please)? (?:re-?)?(?:upload|provide|attach|share|"
+    r"send|resend|supply)\b[^\"“”«»]{0,40}\b(?:image|picture|photo|it again)|请(?:上传|提供|发送).{0,8}(?:图|照片)",
+    re.IGNORECASE,
+)
 # Emphasis and emoji may precede a refusal; a quotation mark may not, and none stands before its end.
 START = r"^[^\w\"'“”„«»「『‘’]*"
 GAP = r"[^\"“”„«「『]{0,80}?(?<![^\W\d_])"
+
+
 REFUSALS = tuple(
     re.compile(
         # An inability that may follow anything is none without the apology.
@@ -199,6 +221,7 @@ REFUSALS = tuple(
     for apology, inability in LANGUAGES
     for gap in ["" if inability.startswith(".") else GAP]
 )
+ALONE_PATTERN = re.compile(rf"{START}(?:{ALONE})", re.IGNORECASE | re.DOTALL)
 ONLY_SORRY = tuple(
     re.compile(rf"{START}(?!thank|however)(?:{apology})\W*$", re.IGNORECASE)
     for apology, _ in LANGUAGES
@@ -208,7 +231,9 @@ ONLY_SORRY = tuple(
 def refuses(text: str) -> bool:
     """Return whether a text is a refusal."""
     text = _unquoted(text.strip()).replace("’", "'")
-    return any(pattern.match(text) for pattern in REFUSALS)
+    return bool(
+        any(pattern.match(text) for pattern in (*REFUSALS, ALONE_PATTERN)) or ASKS.search(text)
+    )
 
 
 def only_says_sorry(text: str) -> bool:

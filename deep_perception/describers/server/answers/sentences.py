@@ -14,8 +14,12 @@ OTHERS = (
     "꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫"  # Lisu, Vai, Bamum, Phags-pa, Saurashtra, Javanese, Cham, Meetei
 )
 CLOSING = "'\"”’»›)\\]）」』】》〉〕］"
+# In French, a space stands before the closing quotation mark.
+CLOSED = rf"[{CLOSING}]*(?:[ \u00a0\u202f]»)?"
 # After a Latin mark a new sentence needs a space: "3.5" is none. In the other scripts it does not.
-END = re.compile(rf"(?:[{re.escape(LATIN)}]+[{CLOSING}]*(?=\s|$)|[{OTHERS}]+[{CLOSING}]*)")
+END = re.compile(
+    rf"[{re.escape(LATIN)}]+{CLOSED}(?=\s|$)|[{OTHERS}]+{CLOSED}|(?<=[\u2e80-\uffef])…+{CLOSED}"
+)
 # A full stop after the number of a list is no end, and one within a text after a single letter or
 # an abbreviation is none.
 NUMBER = re.compile(r"(?:^|\n)\W*\d{1,3}\.$")
@@ -36,6 +40,12 @@ def complete_sentences(text: str) -> str:
 def ends_sentence(text: str) -> bool:
     """Return whether a text ends with a complete sentence."""
     return bool(text.strip()) and complete_sentences(text) == text.strip()
+
+
+def is_answer(text: str) -> bool:
+    """Return whether a text is more than the first part of an answer: lines, a sentence, JSON."""
+    said = text.strip()
+    return "\n" in said or said.endswith(("}", "```")) or ends_sentence(said)
 
 
 def _is_end(text: str, end: int) -> bool:

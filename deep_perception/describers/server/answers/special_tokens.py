@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from deep_perception.describers.server.answers.sentences import is_answer
+
 # Bytes that a tokenizer could not join to a character: <0xE2><0x98><0x95> is a cup.
 BYTES = re.compile(r"(?:<0x[0-9a-f]{2}>)+", re.IGNORECASE)
 # Places in the image: what is between these tokens is numbers. PaliGemma and Florence have one
@@ -33,8 +35,12 @@ END_OF_TURN = re.compile(
 ROLE = r"(?:assistant|model|gpt|bot|chatbot)\b"
 HEADER = re.compile(
     rf"<\|im_start\|>\s*(?:{ROLE})?|<start_of_turn>\s*(?:{ROLE})?|<\|turn>\s*(?:{ROLE})?|"
-    rf"<\|start_header_id\|>\s*(?:{ROLE})?\s*<\|end_header_id\|>|<\|start\|>\s*(?:{ROLE})?|"
-    rf"\A\s*(?:#+\s*)?(?:{ROLE})\s*(?::|\n)",
+    rf"<\|start_header_id\|>\s*(?:{ROLE})?\s*<\|end_header_id\|>|<\|start\|>\s*(?:{ROLE})?",
+    re.IGNORECASE,
+)
+# The same without tokens: "ASSISTANT: red cup", or a line of its own.
+ROLE_LINE = re.compile(
+    r"\A\s*(?:#+\s*)?(?:assistant|chatbot)\s*:|(?-i:\A\s*(?:assistant|model|bot|gpt)\s*(?:\n|$))",
     re.IGNORECASE,
 )
 # Tokens by their form, and the names of those in plain brackets, which may also be text.
@@ -45,7 +51,7 @@ TOKEN = re.compile(
     r"row_\d+_col_\d+|global-img|video|audio|ref|box|bbox|det|quad|grounding|p|phrase|object|"
     r"points?|od|caption_token|sos|eod|nl|sep|tool_call|tool_response|ocr|unused\d+|extra_id_\d+|"
     r"reserved_\w+|unused_token_\d+|special_\d+|ctrl\d+|dummy\d+|endoftext|end_of_text)"
-    r"(?:\s[^<>]{0,120})?/?>|"
+    r"(?:\s[^<>]{0,120})?/?>|</?[a-z]+(?:_[a-z0-9]+)+>|<(?:sop|eop|gmask)>|"
     r"(?-i:\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|IMG_BREAK|IMG_END|EOS|BOS|PAD|"
     r"UNK|CLS|SEP|gMASK|sop|eop)\])|<</?sys>>|\[e~\[|\]~b\]",
     re.IGNORECASE,
@@ -53,36 +59,58 @@ TOKEN = re.compile(
 # How two kinds of tokenizers write a space and the end of a line, if they leak. In Maltese, "Ġ" is a
 # letter: it stands at the start of a word or among capitals.
 BYTE_LEVEL = re.compile(r"\S[ĠĊ](?![A-ZĠĦŻ])|[a-z.,][ĠĊ]")
-CHAT = re.compile(r"\n\s*(?:user|human|question)\s*:", re.IGNORECASE)
+# What follows a token if another turn begins.
+TURN = re.compile(rf"(?:{TOKEN.pattern}|\s)*(?:user|human|system)\b", re.IGNORECASE)
+CHAT = re.compile(
+    r"\n\s*(?:user|human|question)\s*:|(?-i:\n\s*(?:user|human|assistant|system)\s*(?:\n|$)|"
+    r"(?<=[.!?。])(?:user|assistant)\s*\n)",
+    re.IGNORECASE,
+)
 
 
 def cut_at_end(text: str, whole: Sequence[tuple[int, int]] = ()) -> str:
-    """Return the text up to the first token that ends a turn, if there is any text before it.
+    """Return the text up to the first token that ends a turn, if an answer is before it.
 
-    ``whole``: start and end of the parts that are no text: tokens in them end nothing.
+    A token behind a single phrase ends that line only. ``whole``: start and end of the parts that are no text: tokens in them end nothing.
     """
     for match in END_OF_TURN.finditer(text):
         if any(first <= match.start() < last for first, last in whole):
             continue
-        if re.search(r"[^\W_]", TOKEN.sub("", HEADER.sub("", text[: match.start()]))):
-            return text[: match.start()]
+        before = text[: match.start()]
+        said = TOKEN.sub("", HEADER.sub("", before)).strip()
+        if re.search(r"[^\W_]", said) and (is_answer(said) or TURN.match(text[match.start() :])):
+            return before
     return text
 
 
-def without_tokens(text: str) -> str:
-    """Return the text of an answer without special tokens."""
+def without_tokens(text: str, *, is_value: bool = False) -> str:
+    """Return a text without special tokens.
+
+    ``is_value``: it is a value of a JSON object, in which a first line "assistant" is no role.
+    """
     text = BYTES.sub(_decode, text)
     text = cut_at_end(text)
-    if len(parts := CHAT.split(text, maxsplit=1)) == 2 and parts[0].strip():
-        text = parts[0]
+    if not is_value:
+        text = ROLE_LINE.sub("", text)
+        if (turn := CHAT.search(text)) and text[: turn.start()].strip():
+            text = text[: turn.start()]
     before = None
     while before != text:
         before = text
         text = PLACES.sub(" ", text)
-    text = TOKEN.sub(" ", HEADER.sub("", text))
+    text = TOKEN.sub(lambda match: match[0] if _is_shown(match) else " ", HEADER.sub("", text))
     if BYTE_LEVEL.search(text):
         text = text.replace("Ġ", " ").replace("Ċ", "\n")
-    return text.replace("▁", " ")
+    # Beside other blocks, it is one of them.
+    return text if re.search(r"[▂-█]", text) else text.replace("▁", " ")
+
+
+def _is_shown(token: re.Match[str]) -> bool:
+    """Return whether a token in square brackets is within a sentence: a sign that reads [INST]."""
+    line = token.string
+    return token[0].startswith("[") and not token[0].startswith("[/") and bool(
+        re.search(r"\w ?$", line[: token.start()]) and re.match(r" ?[\w.]", line[token.end() :])
+    )  # fmt: skip
 
 
 def _decode(match: re.Match[str]) -> str:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
 from deep_perception.label_spelling import JOINERS, one_line
 
 
+# What a terminal takes for colours, titles and links.
+TERMINAL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)|"
+    r"\x1b[ -/]*[0-~]"
+)
+
+
 def clean(text: str, length: int) -> str:
     """Return the text as one line of at most ``length`` characters, as it is untrusted input."""
     # U+FFFD stands for what was no UTF-8: a character that was cut in two.
-    line = one_line(text.replace("\ufffd", ""))
+    line = one_line(TERMINAL.sub("", text).replace("\ufffd", ""))
     if len(line) <= length:
         return line
     end = length - 1
@@ -44,6 +52,8 @@ def _with_place(text: str, body: Mapping[str, object]) -> str:
     place = body.get("loc")
     for more in (
         body.get("param"),
+        body.get("code"),
+        body.get("cause"),
         ".".join(map(str, place)) if isinstance(place, list) else place,
         metadata.get("raw") if isinstance(metadata, Mapping) else None,
     ):

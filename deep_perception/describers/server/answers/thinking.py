@@ -3,8 +3,9 @@
 Every family of marks is one of four kinds. ``OPEN`` starts a thought and ``CLOSE`` ends it; a
 ``CLOSE`` without an ``OPEN`` ends a thought that the prompt of the server opened, so all before it
 is thought. ``ANSWER`` starts the answer: all before it is thought or a draft. ``END`` ends a
-message, and so a thought within it, but nothing else. A thought that is not closed goes on to the
-end of the text.
+message: the thought within it, or the answer, if something was answered. A thought that is not
+closed goes on to the end of the text. What a model writes before a thought is a draft, if it writes
+something behind it as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-OPEN, CLOSE, ANSWER, END = "open", "close", "answer", "end"
+from deep_perception.describers.server.answers.sentences import is_answer
+
+OPEN, CLOSE, ANSWER, END, NOTHING = "open", "close", "answer", "end", "nothing"
 
 THOUGHT = (
     r"(?:inner[ _-]?|internal[ _-]?)?(?:think(?:ing)?(?:[ _-]?process)?|"
@@ -73,6 +76,16 @@ MARKS = tuple(
         (CLOSE, rf"\[/(?:{THOUGHT})\]|\[end (?:of )?(?:{THOUGHT})\]"),
         (ANSWER, r"\[begin (?:of )?(?:final )?(?:response|answer)\]"),
         (END, r"\[end (?:of )?(?:final )?(?:response|answer)\]"),
+        # Open WebUI's form, and Apertus' and Kimi's.
+        (OPEN, r"<details\b[^<>]*\b(?:reasoning|thinking|thought)[^<>]*>(?:\s*<summary>[^<]*</summary>)?|"
+               r"<details>\s*<summary>[^<]*(?:thought|thinking|reasoning)[^<]*</summary>"),
+        (CLOSE, r"</details>"),
+        (OPEN, r"<\|inner_prefix\|>"),
+        (CLOSE, r"<\|inner_suffix\|>"),
+        (OPEN, r"<\|open\|>\s*think\s*<\|sep\|>"),
+        (CLOSE, r"<\|close\|>\s*think\s*<\|sep\|>"),
+        (ANSWER, r"<\|open\|>\s*response\s*<\|sep\|>"),
+        (END, r"<\|close\|>\s*response\s*(?:<\|sep\|>)?"),
         # gpt-oss, with its special tokens and, from a server that strips those, without them.
         (OPEN, CHANNEL.format(name=INTERNAL)),
         (ANSWER, CHANNEL.format(name=r"\w+")),
@@ -84,10 +97,17 @@ MARKS = tuple(
         # Gemma 4, MedGemma and Gemini.
         (OPEN, r"<\|channel>\s*(?:\w+\n)?|<unused94>\s*(?:thought\b)?|<ctrl94>\s*(?:thought\b)?"),
         (CLOSE, r"<channel\|>|<unused95>|<ctrl95>"),
-        # Granite and Apriel, and texts that say which part is the answer.
+        # The header of Gemma's thought where the server stripped its tokens.
+        (NOTHING, r"(?-i:\A\s*thought(?:\s*\n|\[\]|(?=[A-Z\"{])))"),
+    )
+)
+# Granite and Apriel, and texts that say in words which part is the answer.
+HEADINGS = tuple(
+    (kind, re.compile(pattern, re.IGNORECASE))
+    for kind, pattern in (
         (OPEN, rf"\A\s*{LINE}(?:{MINE})(?:{THOUGHT})(?: steps)?{LINE_END}[:：]"),
         (OPEN, rf"\A\s*{LINE}(?:{HEADING}){LINE_END}(?:[:：]|\n)"),
-        (ANSWER, rf"{LINE}(?:{MINE})(?:answer|response){LINE_END}[:：]"),
+        (ANSWER, rf"(?:{LINE}|(?<=\s))(?:{MINE})(?:answer|response){LINE_END}[:：]"),
         (ANSWER, rf"{LINE}(?:{FINAL}){LINE_END}(?: is)?(?:[:：]|$|(?=\n)){LINE_END}"),
         (ANSWER, rf"{LINE}(?:{PLAIN}){LINE_END}[:：]{LINE_END}"),
     )
@@ -107,40 +127,66 @@ class _Mark(NamedTuple):
     kind: str
 
 
-def split(text: str, whole: Sequence[tuple[int, int]] = ()) -> Parts:
+def split(text: str, whole: Sequence[tuple[int, int]] = (), *, headings: bool = True) -> Parts:
     """Return what a text answers, and what in it is thought.
 
     ``whole``: start and end of the parts that are no text, such as complete JSON objects: marks
-    within them are no marks of the text.
+    within them are no marks of the text. ``headings``: whether "Answer:" and the like are marks.
     """
-    answers: list[str] = []
-    thoughts: list[str] = []
-    thinking = False
-    position = 0
-    for mark in _marks(text, whole):
-        (thoughts if thinking else answers).append(text[position : mark.start])
-        position = mark.end
-        if mark.kind == ANSWER or (mark.kind == CLOSE and not thinking):
-            thoughts.extend(answers)
-            answers.clear()
-        thinking = mark.kind == OPEN
-    (thoughts if thinking else answers).append(text[position:])
-    return Parts("".join(answers).strip(), "".join(thoughts).strip())
+    answer, thoughts = "", []
+    state, position, has_thought = ANSWER, 0, False
+    for mark in [*_marks(text, whole, headings), _Mark(len(text), len(text), NOTHING)]:
+        part, position = text[position : mark.start], mark.end
+        if state != ANSWER:
+            thoughts.append(part)
+            has_thought = has_thought or (state == OPEN and _has_words(part))
+        else:
+            if has_thought and _has_words(part):
+                # The first words behind a thought: what was said before it was a draft.
+                thoughts.append(answer)
+                answer, has_thought = "", False
+            answer += part
+        if mark.kind == ANSWER or (mark.kind == CLOSE and state == ANSWER):
+            thoughts.append(answer)
+            answer = ""
+        if mark.kind == END:
+            state = END if state == ANSWER and is_answer(answer) else ANSWER
+        elif mark.kind != NOTHING:
+            state = OPEN if mark.kind == OPEN else ANSWER
+    return Parts(answer.strip(), "\n".join(filter(None, map(str.strip, thoughts))))
 
 
-def _marks(text: str, whole: Sequence[tuple[int, int]]) -> Iterator[_Mark]:
+def _has_words(text: str) -> bool:
+    return bool(re.search(r"\w", text))
+
+
+def _marks(text: str, whole: Sequence[tuple[int, int]], headings: bool) -> Iterator[_Mark]:
     """Yield the marks in order; of those at one place the first in the table counts."""
     found = sorted(
         (match.start(), order, match.end(), kind)
-        for order, (kind, pattern) in enumerate(MARKS)
+        for order, (kind, pattern) in enumerate(MARKS + HEADINGS if headings else MARKS)
         for match in pattern.finditer(text)
         if match.end() > match.start()
     )
+    marks = []
     position = 0
     for start, _, end, kind in found:
         if start >= position and not any(first <= start < last for first, last in whole):
             position = end
-            yield _Mark(start, end, kind)
+            marks.append(_Mark(start, end, kind))
+    for number, mark in enumerate(marks):
+        if mark.kind != OPEN or not _is_shown(text, mark, marks[number + 1 :]):
+            yield mark
+
+
+def _is_shown(text: str, mark: _Mark, later: Sequence[_Mark]) -> bool:
+    """Return whether an opening mark is a part of what an image shows: a shirt that says <think>.
+
+    It is within a sentence, and neither a thought nor its end follows.
+    """
+    before = text[text.rfind("\n", 0, mark.start) + 1 : mark.start]
+    in_sentence = re.search(r"\w[\s\"'“«]*$", before) is not None
+    return in_sentence and not later and len(re.findall(r"\w+", text[mark.end :])) < 8
 
 
 # -- thoughts without marks -----------------------------------------------------------------------
@@ -154,7 +200,7 @@ ALOUD: tuple[str, ...] = (
     r"gave|provided|requests?|requested|needs|query|prompt|question|request|instructions?)\b|"
     r"(?:let me|let's|let us) (?:think|look|see|analy[sz]e|examine|describe|start|consider|check|"
     r"break|focus|take|figure|identify|try|re)|"
-    r"(?:i|we) (?:need|have|should|must|ought|could|might) (?:to )?(?:say|describe|identify|look|"
+    r"we need (?:a|an|the|to)\b|(?:i|we) (?:need|have|should|must|ought|could|might) (?:to )?(?:say|describe|identify|look|"
     r"figure|determine|provide|give|answer|output|produce|write|return|analy[sz]e|find|focus|check|"
     r"call|go|think|consider|follow|be|examine)\b|"
     r"i(?:'m| am)? (?:being )?(?:asked to|going to)|i(?:'ll| will) (?:describe|say|go|answer|call|"

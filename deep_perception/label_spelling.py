@@ -82,7 +82,9 @@ def one_line(text: str) -> str:
         elif category == "Cf" and char not in VISIBLE_FORMAT:
             continue
         else:
-            kept.append(" " if category[0] in "CZ" and category != "Cf" or char in BLANK else char)
+            kept.append(
+                " " if (category[0] in "CZ" and category != "Cf") or char in BLANK else char
+            )
     return " ".join("".join(kept).split())
 
 
@@ -90,7 +92,9 @@ def _joins(before: str, after: str) -> bool:
     if _is_mark(before):
         return True
     wanted = "LMS" if unicodedata.category(before)[0] == "S" else "LM"
-    return after not in ("", *BLANK) and all(unicodedata.category(char)[0] in wanted for char in (before, after))
+    return after not in ("", *BLANK) and all(
+        unicodedata.category(char)[0] in wanted for char in (before, after)
+    )
 
 
 def _is_flag(before: str) -> bool:

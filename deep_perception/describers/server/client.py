@@ -19,6 +19,7 @@ from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.server.answers import error_text
 from deep_perception.describers.server.listing import ChosenModel, NoUsableModel, choose_model
 from deep_perception.describers.server.loading import ModelLoader
+from deep_perception.describers.server.refused_requests import takes_no_images
 from deep_perception.settings import DescriberSettings
 
 INSTALL = "python -m pip install 'openai>=1.109'"
@@ -35,11 +36,6 @@ NOT_LOADED = re.compile(
 PINNED = re.compile(r"pinned to ", re.IGNORECASE)
 # LM Studio answers this to a request for an unknown path.
 WRONG_PATH = re.compile(r"unexpected endpoint", re.IGNORECASE)
-NO_VISION = re.compile(
-    r"(?:image|vision|multimodal).*(?:not supported|unsupported|not support)|"
-    r"not support.*(?:image|vision|multimodal)",
-    re.IGNORECASE,
-)
 
 
 class ServerUnavailable(Exception):
@@ -202,11 +198,15 @@ class Client:
         status = int(error.status_code)
         text = self._without_token(error_text(error.body) or error_text(error.response.text))
         message = f"status {status}: {text}" if text else f"status {status}"
+        if takes_no_images(text):
+            return self.error_from(text, message)
         if status in (401, 403):
             name = self._settings.api_key_env or "(describer.api_key_env is empty)"
             state = "is not accepted" if self._token else "is not set"
             return ServerUnavailable(f"the server wants an API token; {name} {state} ({message})")
-        if status in (408, 429, 502, 503, 504):
+        if status == 402:
+            return ServerUnavailable(f"the server wants to be paid ({message})")
+        if status in (408, 425, 429, 502, 503, 504, 529) or 520 <= status <= 524:
             return TransientError(
                 message, _retry_after_s(error.response.headers.get("retry-after"))
             )
@@ -218,6 +218,8 @@ class Client:
         """Return the exception for an error's text; ``message`` replaces its default message."""
         text = self._without_token(text)
         message = message or f"the server says: {text}"
+        if takes_no_images(text):
+            return RequestRefused(message, simpler_may_work=False, no_vision=True)
         if NOT_LOADED.search(text):
             return ServerUnavailable(
                 f"{message}; load a vision model in LM Studio (Developer > Select a model to load) "
@@ -230,7 +232,6 @@ class Client:
         return RequestRefused(
             message,
             simpler_may_work=simpler_may_work,
-            no_vision=bool(NO_VISION.search(text)),
         )
 
     def _without_token(self, text: str) -> str:

@@ -5,7 +5,7 @@ The steps, in this order; docs/describers.md states the grammar for users:
 1. ``body``: the texts of a chat completion, and how the model came to its end.
 2. ``thinking``: what was thought is no answer.
 3. ``special_tokens``: what follows the end of the turn is none, and no token stays in the text.
-4. ``layouts`` (``objects``, ``labels``): the label and the sentence in JSON, lines or prose.
+4. ``fields``, ``layouts`` (``objects``, ``labels``): label and sentence in JSON, lines or prose.
 5. ``checks`` (``refusals``, ``repetition``): whether they describe something.
 6. ``sentences``: of a text that was cut off, only the complete sentences stay.
 """
@@ -19,7 +19,8 @@ from deep_perception.describers.server.answers import thinking
 from deep_perception.describers.server.answers.answer import Answer, BadAnswer, ErrorInAnswer
 from deep_perception.describers.server.answers.body import Completion, Ending, read_body
 from deep_perception.describers.server.answers.checks import find_problem, is_error
-from deep_perception.describers.server.answers.layouts import TOOL_CALL, from_object, from_text
+from deep_perception.describers.server.answers.fields import from_object
+from deep_perception.describers.server.answers.layouts import TOOL_CALL, from_text
 from deep_perception.describers.server.answers.objects import (
     FENCE,
     Found,
@@ -144,7 +145,9 @@ def _salvaged(text: str) -> _Reading:
         raise BadAnswer("the answer is broken JSON")
     caption = complete_sentences(broken.get("caption", ""))
     complete = {**closed, **({"caption": caption} if caption else {})}
-    received = from_object({**closed, **broken}) if {*closed, *broken} & {"label", "caption"} else None
+    received = (
+        from_object({**closed, **broken}) if {*closed, *broken} & {"label", "caption"} else None
+    )
     if received is None:
         raise BadAnswer("the answer is broken JSON")
     return _Reading(received, _truncated(from_object(complete)) if complete.get("label") else None)

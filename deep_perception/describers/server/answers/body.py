@@ -24,9 +24,32 @@ class Ending(enum.Enum):
 
 # The names of servers for ``finish_reason`` in small letters, without what separates their words.
 WHOLE = frozenset(
-    "stop eos eostoken eosfound endturn endofturn endoftext endofsequence stopsequence stopword "
-    "stopstring stopstringfound stoptoken complete completed finish finished done success natural "
-    "toolcall toolcalls tooluse functioncall".split()
+    [
+        "stop",
+        "eos",
+        "eostoken",
+        "eosfound",
+        "endturn",
+        "endofturn",
+        "endoftext",
+        "endofsequence",
+        "stopsequence",
+        "stopword",
+        "stopstring",
+        "stopstringfound",
+        "stoptoken",
+        "complete",
+        "completed",
+        "finish",
+        "finished",
+        "done",
+        "success",
+        "natural",
+        "toolcall",
+        "toolcalls",
+        "tooluse",
+        "functioncall",
+    ]
 )
 LIMIT = re.compile(r"length|max\w*tokens|contextwindow|tokenlimit|^limit$")
 FAILED = re.compile(

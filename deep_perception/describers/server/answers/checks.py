@@ -11,7 +11,8 @@ from deep_perception.describers.server.answers.thinking import thinks_aloud
 # Small models return the names that the prompt and the schema give to the parts of an answer. Names
 # of what an image may show, such as "label" or "text", are not in the list.
 PLACEHOLDER = re.compile(
-    r"^\W*(?:the |a |an |your |short )*(?:noun[ _]phrase|caption|sentence|string|name of the object|"
+    r"^\W*(?:the |a |an |your |short )*(?:noun[ _]phrase|caption|sentence|string|"
+    r"name of the object|"
     r"label and caption)\W*$",
     re.IGNORECASE,
 )
@@ -21,23 +22,30 @@ ERROR = re.compile(
     r"^[^\w\"'“”„«»「『‘’<]*(?:"
     r"(?:(?:fatal|internal|server|api|runtime|generation|inference|model|engine|cuda|unexpected|"
     r"unknown|system|network|http|value|type|key|index|request|stream|the|an?)[ _-]?)*"
-    r"(?:error|exception|failure)\b(?: code)?[ \])]*(?:\(?\d{3}\)?|\([^)]{1,40}\))?\s*(?:[:：]|[-–—] |$|\]|\()|"
+    r"(?:error|exception|failure)\b(?: code)?[ \])]*(?:\(?\d{3}\)?|\([^)]{1,40}\))?\s*(?:[:：]|"
+    r"[-–—] |$|\]|\()|"
     r"(?:\w+ ){0,3}?(?:generation|inference|request|processing|decoding|prediction|completion|"
     r"tokeni[sz]ation|prefill|worker|engine|server|backend|upstream|provider|model) (?:has |call )?"
-    r"(?:failed|crashed|timed out|returned an error|is (?:overloaded|unavailable|not loaded|busy))\b|"
-    r"(?:failed|unable) to (?:generate|process|load|decode|run|parse|create|allocate|download|fetch|"
+    r"(?:failed|crashed|timed out|returned an error|is (?:overloaded|unavailable|not loaded|"
+    r"busy))\b|"
+    r"(?:failed|unable) to (?:generate|process|load|decode|run|parse|create|allocate|download|"
+    r"fetch|"
     r"encode|complete|initiali[sz]e|get a response|call|reach)\b|"
-    r"(?:an? |internal |unexpected |server |unknown |some )*(?:error|exception) (?:has )?(?:occurred|"
+    r"(?:an? |internal |unexpected |server |unknown |some )*(?:error|"
+    r"exception) (?:has )?(?:occurred|"
     r"happened|while|during|in (?:processing|generating))\b|"
     r"network error\b.{0,40}(?:traffic|refresh|regenerate|timeout)|"
     r"traceback \(most recent|[\w.]+(?:Error|Exception)\b\s*[:(]|(?:cuda |gpu )?out of memory\b|"
     r"something went wrong|(?:http |status(?: code)? )[45]\d\d\b|<?!?doctype html|<html|"
     r"(?:rate limit|quota|context (?:length|window|size)|token limit)\w* (?:was |is |has been )?"
     r"(?:exceeded|reached|full)|service (?:temporarily )?unavailable|bad (?:gateway|request)\W*$|"
-    r"no response (?:was )?(?:generated|received)|\[?(?:no|empty) (?:response|output|content)\]?\W*$|"
-    r"生成失败|生成失敗|请求(?:失败|超时)|(?:发生|出现|發生)(?:了)?(?:错误|錯誤)|(?:系统|系統|服务器|内部)?(?:错误|錯誤)[:：]|"
+    r"no response (?:was )?(?:generated|received)|\[?(?:no|empty) (?:response|output|"
+    r"content)\]?\W*$|"
+    r"生成失败|生成失敗|请求(?:失败|超时)|(?:发生|出现|發生)(?:了)?(?:错误|錯誤)|(?:系统|系統|"
+    r"服务器|内部)?(?:错误|錯誤)[:：]|"
     r"エラー(?:が発生|[:：])|오류(?:가 발생|[:：])|fehler(?: (?:bei|beim|ist aufgetreten)|[:：])|"
-    r"erreur(?: (?:lors|interne)|\s?[:：])|error(?: (?:al|interno|en la|na|durante))|errore(?: (?:durante|interno)|:)|"
+    r"erreur(?: (?:lors|interne)|\s?[:：])|error(?: (?:al|interno|en la|na|durante))|"
+    r"errore(?: (?:durante|interno)|:)|"
     r"ошибка(?: (?:при|сервера)|:)|произошла ошибка)",
     re.IGNORECASE,
 )  # fmt: skip
@@ -72,7 +80,11 @@ def is_error(text: str) -> bool:
 
 def _words(text: str) -> list[str]:
     """Return the words of a text, and each character of a script without spaces."""
-    return re.findall(r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]|[^\W\u2e80-\uffff]+", text.lower())
+    return re.findall(
+        r"[\u2e80-\u9fff\uac00-\ud7af\u0e00-\u0eff]|"
+        r"[^\W\u2e80-\uffff]+",
+        text.lower(),
+    )
 
 
 def _echoes(words: list[str], prompt: list[str]) -> bool:

@@ -10,7 +10,10 @@ from deep_perception.describers.server.answers.text import clean
 QUOTES = "\"'`“”„«»「」『』‘’"
 EDGES = f"{QUOTES}*#-–—_.。．｡।؛،、,;:：|؟։！？ "
 THING = r"(?:region|object|area|item|thing|part|picture|image|photo|photograph|crop|outline|scene)"
-MARKED = r"(?:(?:that is )?(?:inside|within|in|marked|outlined|highlighted|enclosed|shown|visible)\b[^.,;:]{0,50}? )?"
+MARKED = (
+    r"(?:(?:that is )?(?:inside|within|in|marked|outlined|highlighted|enclosed|shown|visible)\b"
+    r"[^.,;:]{0,50}? )?"
+)
 # What a sign says is not cut at its commas.
 QUOTE = re.compile(r"^(?:(?:an?|the)\s+)?[\"“„«「『]([^\"“”„«»「」『』]{1,48})[\"”“»」』]")
 LIKELY = r"(?:(?:most )?(?:likely|probably|possibly|clearly|perhaps|maybe|simply|just)\s+)*"
@@ -19,8 +22,10 @@ OPENING = re.compile(
     rf"{THING}[^,.;:]{{0,40}},\s*)?"
     r"(?:i (?:can )?see|i (?:think|believe|guess) (?:that )?(?:(?:it|this) is)?|"
     rf"(?:the|this) (?:\w+ ){{0,2}}?{THING} {MARKED}"
-    r"(?:is|shows|contains|depicts|displays|features|represents|(?:appears|seems) to (?:be|show|depict)|"
-    r"looks like)|(?:this|it|that) (?:is|appears to be|seems to be|looks like)|there is|there's|it's|"
+    r"(?:is|shows|contains|depicts|displays|features|represents|(?:appears|seems) to (?:be|show|"
+    r"depict)|"
+    r"looks like)|(?:this|it|that) (?:is|appears to be|seems to be|looks like)|there is|there's|"
+    r"it's|"
     rf"this)\s+{LIKELY}(?=\S+)",
     re.IGNORECASE,
 )

@@ -8,47 +8,39 @@ Around it may be a code fence, an opening ("Sure! Here it is:") and a closing ("
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from deep_perception.describers.server.answers import thinking
-from deep_perception.describers.server.answers.answer import Answer, BadAnswer
+from deep_perception.describers.server.answers.answer import Answer
 from deep_perception.describers.server.answers.labels import QUOTES, given_label, label_of
-from deep_perception.describers.server.answers.objects import FENCE, loose_object
-from deep_perception.describers.server.answers.refusals import refuses
-from deep_perception.describers.server.answers.repetition import repeats
-from deep_perception.describers.server.answers.schema import DETAILS, TEXT_LENGTH, VALUE_LENGTH
+from deep_perception.describers.server.answers.objects import FENCE
+from deep_perception.describers.server.answers.schema import TEXT_LENGTH
 from deep_perception.describers.server.answers.sentences import ends_sentence
-from deep_perception.describers.server.answers.special_tokens import without_tokens
-from deep_perception.describers.server.answers.text import clean, error_text
+from deep_perception.describers.server.answers.text import clean
 
-UNKNOWN = ("", "unknown", "none", "n/a", "null")
-# What the prompt and the schema say about a value.
-HINT = re.compile(r"^(?:string|array|object|enum|up to \d+ words?|list of .*|\.+|…)$", re.IGNORECASE)
 TOOL_CALL = re.compile(
-    r"<\W*(?:dsml\W*)?(?:tool[_▁ ]?calls?|function(?:[_▁ ]?calls?|=)|invoke)\b|"
+    r"<\W*(?:dsml\W*)?(?:tool[_▁ ]?calls?|function(?:[_▁ ]?calls?|=)|invoke)(?![a-z])|"
     r"^\W*functions?\.\w+|\[TOOL_CALLS\]",
     re.IGNORECASE,
 )
-LABEL_KEYS = ("label", "noun phrase", "name", "object", "object name", "noun", "title")
-TEXT_KEYS = ("caption", "sentence", "description", "text")
-# Objects around the answer.
-WRAPPERS = ("properties", "answer", "response", "result", "output", "region", "object", "json",
-            "data", "parameters", "arguments", "description")  # fmt: skip
-
 # The names of the two parts in a text, in the languages that a prompt may be in.
 LABEL_NAME = (
     r"label|name|object(?: name)?|noun ?phrase|short noun phrase|noun|title|line (?:1|one)|"
-    r"first line|标签|標籤|名称|名稱|名词短语|名詞短語|物体|ラベル|名詞句|名称|名前|레이블|라벨|명사구|이름|"
+    r"first line|标签|標籤|名称|名稱|名词短语|名詞短語|物体|ラベル|名詞句|名称|名前|레이블|라벨|"
+    r"명사구|이름|"
     r"bezeichnung|nominalphrase|name des objekts|étiquette|nom|groupe nominal|etiqueta|nombre|"
-    r"sintagma nominal|frase nominal|rótulo|nome|etichetta|sintagma nominale|метка|название|именная группа|"
-    r"имя|التسمية|الاسم|العبارة الاسمية|برچسب|नाम|लेबल|संज्ञा वाक्यांश|etiket|isim öbeği|nhãn|tên|danh từ|nama|naam"
+    r"sintagma nominal|frase nominal|rótulo|nome|etichetta|sintagma nominale|метка|название|"
+    r"именная группа|"
+    r"имя|التسمية|الاسم|العبارة الاسمية|برچسب|नाम|लेबल|संज्ञा वाक्यांश|etiket|isim öbeği|nhãn|tên|"
+    r"danh từ|nama|naam"
 )
 TEXT_NAME = (
     r"caption|sentence|plain sentence|full sentence|description|text|line (?:2|two)|second line|"
-    r"描述|句子|说明|說明|説明|文|キャプション|설명|문장|캡션|beschreibung|satz|description|légende|phrase|"
-    r"descripción|oración|frase|descrição|legenda|descrizione|didascalia|описание|предложение|подпись|"
-    r"الوصف|الجملة|توضیح|توصیف|جمله|विवरण|वाक्य|açıklama|cümle|mô tả|câu|deskripsi|kalimat|beschrijving|zin"
+    r"描述|句子|说明|說明|説明|文|キャプション|설명|문장|캡션|beschreibung|satz|description|"
+    r"légende|phrase|"
+    r"descripción|oración|frase|descrição|legenda|descrizione|didascalia|описание|предложение|"
+    r"подпись|"
+    r"الوصف|الجملة|توضیح|توصیف|جمله|विवरण|वाक्य|açıklama|cümle|mô tả|câu|deskripsi|kalimat|"
+    r"beschrijving|zin"
 )
 NAMED = re.compile(
     r"^\W*(?:the |a |short |main |brief |one )*"
@@ -78,9 +70,12 @@ MARKER = re.compile(
 SECOND = re.compile(r"^\W*2\W|②", re.MULTILINE)
 AGREE = (
     r"sure(?: thing)?|certainly|of course|okay|ok|alright|all right|absolutely|great|got it|gladly|"
-    r"no problem|yes|here (?:you go|you are|it is|they are)|好的|当然|當然|はい|わかりました|承知しました|もちろん|"
-    r"네|물론(?:입니다|이죠)?|natürlich|gerne?|klar|selbstverständlich|bien sûr|d'accord|voici|claro(?: que sí)?|"
-    r"por supuesto|certo|certamente|claro|com certeza|конечно|хорошо|بالطبع|بالتأكيد|ज़रूर|बिल्कुल|tabii(?: ki)?|"
+    r"no problem|yes|here (?:you go|you are|it is|they are)|好的|当然|當然|はい|わかりました|"
+    r"承知しました|もちろん|"
+    r"네|물론(?:입니다|이죠)?|natürlich|gerne?|klar|selbstverständlich|bien sûr|d'accord|voici|"
+    r"claro(?: que sí)?|"
+    r"por supuesto|certo|certamente|claro|com certeza|конечно|хорошо|بالطبع|بالتأكيد|ज़रूर|"
+    r"बिल्कुल|tabii(?: ki)?|"
     r"tentu(?: saja)?|chắc chắn rồi|natuurlijk|oczywiście"
 )
 OPENING_LINE = re.compile(
@@ -96,7 +91,8 @@ OPENING_WORDS = re.compile(
 CLOSING_LINE = re.compile(
     r"^\W*(?:(?:please )?(?:let me know|feel free)|i hope|hope (?:this|that)|is there anything|"
     r"would you like|do you (?:want|need|have)|anything else|if you (?:need|want|have|would)|"
-    r"note(?: that)?\s*:|please note|happy to|希望|如果(?:您|你)|如需|请(?:告诉|随时)|还有(?:什么|其他)|他に|"
+    r"note(?: that)?\s*:|please note|happy to|希望|如果(?:您|你)|如需|请(?:告诉|随时)|还有(?:什么|"
+    r"其他)|他に|"
     r"ご不明|도움이 (?:되|필요)|wenn du|wenn sie|falls (?:sie|du)|lass (?:es )?mich wissen|"
     r"n'hésitez|si vous|espero que|si (?:necesitas|tienes)|se (?:precisar|hai bisogno)|"
     r"если (?:вам|у вас|нужно)|надеюсь)",
@@ -107,74 +103,6 @@ LABEL_WORDS, LABEL_CHARACTERS = 6, 24
 VERB = re.compile(r"\b(?:is|are|was|were|has|have|shows|contains|depicts)\b", re.IGNORECASE)
 
 
-# -- JSON -------------------------------------------------------------------------------------------
-
-
-def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
-    """Return what a JSON object describes. Raises BadAnswer."""
-    names = {re.sub(r"[\s_-]+", " ", str(key).lower()).strip(): value for key, value in found.items()}
-    label = next((names[key] for key in LABEL_KEYS if names.get(key)), None)
-    text = next((names[key] for key in TEXT_KEYS if names.get(key)), None)
-    if depth < 3 and not (isinstance(label, str) and isinstance(text, str)):
-        inner = _inner(names)
-        if inner is not None:
-            return from_object(inner, depth + 1)
-    if not names.keys() & {*LABEL_KEYS, *TEXT_KEYS}:
-        if names.get("error"):
-            raise BadAnswer(f"the model answered with an error: {error_text(found)}")
-        raise BadAnswer("the answer is JSON without a label and a caption")
-    if any(isinstance(part, Mapping) and "type" in part for part in (label, text)):
-        raise BadAnswer("the answer repeats the question: it is the schema")
-    if names.keys() & {"arguments", "parameters"}:
-        raise BadAnswer("the model calls a function instead of answering")
-    label, text = _value(label), _value(text)
-    if refuses(label):
-        raise BadAnswer(f"the model refused: {label[:120]}")
-    attributes = {key: _value(names.get(key)) for key in DETAILS}
-    return Answer(
-        given_label(label) if label else label_of(text),
-        clean(text or label, TEXT_LENGTH),
-        {
-            key: clean(value, VALUE_LENGTH)
-            for key, value in attributes.items()
-            if _is_value(value)
-        },
-    )
-
-
-def _inner(names: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    for key in WRAPPERS:
-        value = names.get(key)
-        if isinstance(value, list) and value:
-            value = value[0]
-        if isinstance(value, str) and value.strip().startswith("{"):
-            value = loose_object(value)
-        if isinstance(value, Mapping):
-            return value
-    only = next(iter(names.values())) if len(names) == 1 else None
-    return only if isinstance(only, Mapping) else None
-
-
-def _is_value(value: str) -> bool:
-    return not (
-        value.lower() in UNKNOWN or HINT.match(value) or repeats(value) or refuses(value)
-    )
-
-
-def _value(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(dict.fromkeys(filter(None, map(_value, value))))
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
-    if value is None:
-        return ""
-    answer = thinking.split(str(value), headings=False).answer
-    return clean(without_tokens(answer, is_value=True), TEXT_LENGTH)
-
-
-# -- text -------------------------------------------------------------------------------------------
-
-
 def from_text(content: str) -> tuple[Answer, bool]:
     """Return what a text without special tokens describes, and whether its label is a part of it.
 
@@ -182,7 +110,9 @@ def from_text(content: str) -> tuple[Answer, bool]:
     """
     elements = {name.lower(): value for name, value in ELEMENT.findall(content)}
     if elements:
-        content = "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in elements.items())
+        content = "\n".join(
+            f"{name.replace('_', ' ')}: {value}" for name, value in elements.items()
+        )
     content = BOXED.sub(r"\1", content)
     content = MARKUP.sub(r"\2", re.sub(r"<br\s*/?>", "\n", FENCE.sub("", content)))
     lines = _without_frame([*_lines(content)])
@@ -202,7 +132,14 @@ def from_text(content: str) -> tuple[Answer, bool]:
     text = clean(_unquoted(" ".join(lines)), TEXT_LENGTH)
     head = re.match(r"([^.:!?。：|]{2,60}?)(?:\s*[:：|]|\s+[-–—])\s+(\S.*)$", text)
     # A new sentence begins with a capital, where there are capitals.
-    if head and not head[2][0].islower() and _is_label(head[1]) and not VERB.search(head[1]) and len(head[2].split()) > 3 and ends_sentence(head[2]):
+    if (
+        head
+        and not head[2][0].islower()
+        and _is_label(head[1])
+        and not VERB.search(head[1])
+        and len(head[2].split()) > 3
+        and ends_sentence(head[2])
+    ):
         return Answer(given_label(head[1]), head[2]), False
     return Answer(label_of(text), text), True
 

@@ -1,4 +1,4 @@
-"""The JSON objects in a text: complete ones, those in a looser notation, and one that is cut off."""
+"""The JSON objects in a text: complete ones, loosely written ones, and a cut one."""
 
 from __future__ import annotations
 

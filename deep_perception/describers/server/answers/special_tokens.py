@@ -27,7 +27,8 @@ END_OF_TURN = re.compile(
     r"<\|(?:im_end|eot_id|eom_id|eot|eos|end|endoftext|end_of_text|end_of_turn|end_of_sentence|"
     r"endofturn|end_of_turn_token|endofchunk|endofmessage|end_of_message|return|user|human|"
     r"observation|diff_marker|turn_end|system)\|>|</s>|<eos>|<end_of_turn>|<turn\|>|"
-    r"<end_of_utterance>|<endoftext>|<end_of_text>|<｜end▁of▁sentence｜>|<\|?eod\|?>|\[eos\]|\[e~\[|"
+    r"<end_of_utterance>|<endoftext>|<end_of_text>|<｜end▁of▁sentence｜>|<\|?eod\|?>|\[eos\]|"
+    r"\[e~\[|"
     r"<｜user｜>|<im_end>|<\|im_start\|>\s*(?:user|system)\b|<start_of_turn>\s*user\b|"
     r"<\|?start_header_id\|?>\s*user\b|\[inst\]|<\|turn>\s*user\b|<_end_?>|<\|s\|>",
     re.IGNORECASE,
@@ -46,7 +47,8 @@ ROLE_LINE = re.compile(
 # Tokens by their form, and the names of those in plain brackets, which may also be text.
 TOKEN = re.compile(
     r"<\|[^<>|\s]{0,48}\|>|<｜[^<>｜\n]{1,48}｜>|<\|[a-z_]{1,24}>|<[a-z_]{1,24}\|>|"
-    r"</?(?:s|bos|eos|pad|unk|cls|sep|mask|im_start|im_end|start_of_turn|end_of_turn|start_of_image|"
+    r"</?(?:s|bos|eos|pad|unk|cls|sep|mask|im_start|im_end|start_of_turn|end_of_turn|"
+    r"start_of_image|"
     r"end_of_image|image_soft_token|image|img|im_patch|im_col|im_msg_sep|fake_token_around_image|"
     r"row_\d+_col_\d+|global-img|video|audio|ref|box|bbox|det|quad|grounding|p|phrase|object|"
     r"points?|od|caption_token|sos|eod|nl|sep|tool_call|tool_response|ocr|unused\d+|extra_id_\d+|"
@@ -56,8 +58,8 @@ TOKEN = re.compile(
     r"UNK|CLS|SEP|gMASK|sop|eop)\])|<</?sys>>|\[e~\[|\]~b\]",
     re.IGNORECASE,
 )
-# How two kinds of tokenizers write a space and the end of a line, if they leak. In Maltese, "Ġ" is a
-# letter: it stands at the start of a word or among capitals.
+# How two kinds of tokenizers write a space and the end of a line, if they leak. In Maltese, "Ġ" is
+# a letter: it stands at the start of a word or among capitals.
 BYTE_LEVEL = re.compile(r"\S[ĠĊ](?![A-ZĠĦŻ])|[a-z.,][ĠĊ]")
 # What follows a token if another turn begins.
 TURN = re.compile(rf"(?:{TOKEN.pattern}|\s)*(?:user|human|system)\b", re.IGNORECASE)
@@ -71,7 +73,8 @@ CHAT = re.compile(
 def cut_at_end(text: str, whole: Sequence[tuple[int, int]] = ()) -> str:
     """Return the text up to the first token that ends a turn, if an answer is before it.
 
-    A token behind a single phrase ends that line only. ``whole``: start and end of the parts that are no text: tokens in them end nothing.
+    A token behind a single phrase ends that line only. ``whole``: start and end of the parts that
+    are no text: tokens in them end nothing.
     """
     for match in END_OF_TURN.finditer(text):
         if any(first <= match.start() < last for first, last in whole):

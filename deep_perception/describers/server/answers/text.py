@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from deep_perception.label_spelling import JOINERS, one_line
 
-
 # What a terminal takes for colours, titles and links.
 TERMINAL = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)|"
@@ -57,6 +56,6 @@ def _with_place(text: str, body: Mapping[str, object]) -> str:
         ".".join(map(str, place)) if isinstance(place, list) else place,
         metadata.get("raw") if isinstance(metadata, Mapping) else None,
     ):
-        if more and isinstance(more, str) and more not in text:
+        if isinstance(more, str) and not more.isdigit() and more not in text:
             text = f"{text} ({more})"
     return text

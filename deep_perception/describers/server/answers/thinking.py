@@ -28,7 +28,8 @@ THOUGHT = (
 )
 # As a heading only these: an "Analysis:" or an "Observation:" may be the description itself.
 HEADING = (
-    r"(?:my |the )?(?:think(?:ing)?|thoughts?|reasoning)(?: process| steps)?|chain[ -]of[ -]thought|"
+    r"(?:my |the )?(?:think(?:ing)?|thoughts?|reasoning)(?: process| steps)?|"
+    r"chain[ -]of[ -]thought|"
     r"(?:思考|推理)(?:过程|過程)?|사고 과정"
 )
 REPLY = r"(?:final[ _-]?)?(?:answer|response|output|solution|conclusion|result|reply)|final"
@@ -59,7 +60,8 @@ FINAL = (
     r"окончательный ответ|الإجابة النهائية|अंतिम उत्तर|nihai cevap|câu trả lời cuối cùng"
 )
 PLAIN = (
-    r"(?:my )?(?:answer|response|output|final)|答案|回答|答え|답변|antwort|réponse|respuesta|resposta|risposta|"
+    r"(?:my )?(?:answer|response|output|final)|答案|回答|答え|답변|antwort|réponse|respuesta|"
+    r"resposta|risposta|"
     r"ответ|الإجابة|उत्तर|cevap"
 )
 MINE = r"(?:here(?:'s|’s| is| are)|this is) my (?:final )?"
@@ -77,8 +79,12 @@ MARKS = tuple(
         (ANSWER, r"\[begin (?:of )?(?:final )?(?:response|answer)\]"),
         (END, r"\[end (?:of )?(?:final )?(?:response|answer)\]"),
         # Open WebUI's form, and Apertus' and Kimi's.
-        (OPEN, r"<details\b[^<>]*\b(?:reasoning|thinking|thought)[^<>]*>(?:\s*<summary>[^<]*</summary>)?|"
-               r"<details>\s*<summary>[^<]*(?:thought|thinking|reasoning)[^<]*</summary>"),
+        (
+            OPEN,
+            r"<details\b[^<>]*\b(?:reasoning|thinking|"
+            r"thought)[^<>]*>(?:\s*<summary>[^<]*</summary>)?|"
+            r"<details>\s*<summary>[^<]*(?:thought|thinking|reasoning)[^<]*</summary>",
+        ),
         (CLOSE, r"</details>"),
         (OPEN, r"<\|inner_prefix\|>"),
         (CLOSE, r"<\|inner_suffix\|>"),
@@ -194,13 +200,15 @@ def _is_shown(text: str, mark: _Mark, later: Sequence[_Mark]) -> bool:
 # What opens a thought that is told in prose. A description has neither a user nor an "I need to".
 ALOUD: tuple[str, ...] = (
     # Its first words.
-    r"^\W*(?:(?:okay|ok|alright|all right|hmm+|well|so|right|now|got it|first|yes|sure)\b[,.!…]*\s*)*"
+    r"^\W*(?:(?:okay|ok|alright|all right|hmm+|well|so|right|now|got it|first|yes|"
+    r"sure)\b[,.!…]*\s*)*"
     r"(?:(?:but|and|then|so|now)\b,?\s*)?(?:"
     r"the user(?:'s|’s)? (?:wants|asks|asked|is asking|has (?:asked|given|provided)|would like|"
     r"gave|provided|requests?|requested|needs|query|prompt|question|request|instructions?)\b|"
     r"(?:let me|let's|let us) (?:think|look|see|analy[sz]e|examine|describe|start|consider|check|"
     r"break|focus|take|figure|identify|try|re)|"
-    r"we need (?:a|an|the|to)\b|(?:i|we) (?:need|have|should|must|ought|could|might) (?:to )?(?:say|describe|identify|look|"
+    r"we need (?:a|an|the|to)\b|(?:i|we) (?:need|have|should|must|ought|could|"
+    r"might) (?:to )?(?:say|describe|identify|look|"
     r"figure|determine|provide|give|answer|output|produce|write|return|analy[sz]e|find|focus|check|"
     r"call|go|think|consider|follow|be|examine)\b|"
     r"i(?:'m| am)? (?:being )?(?:asked to|going to)|i(?:'ll| will) (?:describe|say|go|answer|call|"
@@ -208,27 +216,36 @@ ALOUD: tuple[str, ...] = (
     r"(?:my|the) task (?:is|here|asks)\b|the (?:prompt|question|instructions?|task|request) "
     r"(?:says?|asks?|wants?|requires?|is to)\b|looking at (?:the|this) (?:image|picture), i\b)",
     # Words between two sentences.
-    r"(?:^|[.!?…:]\s+)(?:but |no,? |oh,? )*(?:wait\b\s*[,.—…-]|hmm+\b|actually,? (?:no|wait|it|i)\b|"
+    r"(?:^|[.!?…:]\s+)(?:but |no,? |oh,? )*(?:wait\b\s*[,.—…-]|hmm+\b|actually,? (?:no|wait|it|"
+    r"i)\b|"
     r"let me (?:think|re|check|look)|i should (?:say|describe|answer)|i (?:could|might) say|"
     r"(?:so |thus |therefore,? )?the (?:final )?(?:answer|label) (?:should|would|could|must) be|"
     r"on second thought|scratch that)",
     # The same in languages that models are known to think in.
-    r"^\W*(?:(?:好的?|嗯+|首先|那么|现在|所以)[，,、。]?\s*)*(?:(?:这个)?用户(?:希望|想|要|让|需要|问|请求|给|的(?:问题|请求))|"
-    r"我(?:们)?(?:需要|应该|得|来|先|要|将|必须)|让我(?:们)?|看看|題目|题目)|(?:^|[。！？]\s*)(?:等等|不对|等一下|嗯)[，,。…]",
-    r"^\W*(?:まず|さて|では|えっと|うーん|そうですね)?[、,]?\s*(?:ユーザー(?:は|が|の)|質問は|考えてみ)",
+    r"^\W*(?:(?:好的?|嗯+|首先|那么|现在|所以)[，,、。]?\s*)*(?:(?:这个)?用户(?:希望|想|要|让|"
+    r"需要|问|请求|给|的(?:问题|请求))|"
+    r"我(?:们)?(?:需要|应该|得|来|先|要|将|必须)|让我(?:们)?|看看|題目|题目)|(?:^|"
+    r"[。！？]\s*)(?:等等|不对|等一下|嗯)[，,。…]",
+    r"^\W*(?:まず|さて|では|えっと|うーん|そうですね)?[、,]?\s*(?:ユーザー(?:は|が|の)|質問は|"
+    r"考えてみ)",
     r"^\W*(?:좋아|음+|먼저|자|그럼)?[,.]?\s*(?:사용자(?:가|는|의)|생각해)",
-    r"^\W*(?:okay|gut|also|hmm+|zuerst)?[,.]?\s*(?:der (?:be)?nutzer (?:möchte|will|fragt|bittet|hat)|"
+    r"^\W*(?:okay|gut|also|hmm+|zuerst)?[,.]?\s*(?:der (?:be)?nutzer (?:möchte|will|fragt|bittet|"
+    r"hat)|"
     r"ich (?:muss|sollte?|werde)\b|(?:ich )?muss ich|lass(?:t|en)? (?:mich|uns|sie))",
     r"^\W*(?:d'accord|ok|bon|alors|hmm+)?[,.]?\s*(?:l['’]utilisateur (?:veut|demande|souhaite)|"
     r"je dois|il faut que je|laissez-moi|voyons)\b",
     r"^\W*(?:bien|vale|ok|hmm+|primero|bom|allora|bene)?[,.]?\s*(?:el usuario (?:quiere|pide|desea|"
-    r"solicita)|o usuário (?:quer|pede|pediu|deseja)|l['’]utente (?:vuole|chiede)|necesito|tengo que|"
+    r"solicita)|o usuário (?:quer|pede|pediu|deseja)|l['’]utente (?:vuole|chiede)|necesito|"
+    r"tengo que|"
     r"debo|preciso|devo|vamos a ver|veamos|vamos ver|vediamo)\b",
-    r"^\W*(?:хорошо|так|ладно|хм+|итак)?[,.]?\s*(?:пользователь (?:хочет|просит|спрашивает|попросил)|"
+    r"^\W*(?:хорошо|так|ладно|хм+|итак)?[,.]?\s*(?:пользователь (?:хочет|просит|спрашивает|"
+    r"попросил)|"
     r"мне (?:нужно|надо)|я (?:должен|должна)|давайте|посмотрим)\b",
-    r"^\W*(?:حسنًا|حسنا)?[،,.]?\s*(?:المستخدم (?:يريد|يطلب|يسأل)|يريد المستخدم|يطلب المستخدم|أحتاج إلى|يجب أن)",
+    r"^\W*(?:حسنًا|حسنا)?[،,.]?\s*(?:المستخدم (?:يريد|يطلب|يسأل)|يريد المستخدم|يطلب المستخدم|"
+    r"أحتاج إلى|يجب أن)",
     r"^\W*(?:ठीक है|अच्छा)?[,.]?\s*(?:उपयोगकर्ता|मुझे (?:बताना|वर्णन))",
-    r"^\W*(?:người dùng (?:muốn|yêu cầu|hỏi)|tôi cần (?:phải )?|kullanıcı(?:nın)? (?:istiyor|soruyor)|"
+    r"^\W*(?:người dùng (?:muốn|yêu cầu|hỏi)|tôi cần (?:phải )?|kullanıcı(?:nın)? (?:istiyor|"
+    r"soruyor)|"
     r"pengguna (?:ingin|meminta)|użytkownik (?:chce|prosi|pyta)|użytkownika|gebruiker wil|"
     r"de gebruiker (?:wil|vraagt)|ผู้ใช้(?:ต้องการ|ขอ))",
 )  # fmt: skip

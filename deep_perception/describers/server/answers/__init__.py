@@ -30,7 +30,8 @@ from deep_perception.describers.server.answers.objects import (
     only_object,
     salvage,
 )
-from deep_perception.describers.server.answers.schema import SCHEMA
+from deep_perception.describers.server.answers.repetition import repeats
+from deep_perception.describers.server.answers.schema import SCHEMA, TEXT_LENGTH
 from deep_perception.describers.server.answers.sentences import complete_sentences, ends_sentence
 from deep_perception.describers.server.answers.special_tokens import cut_at_end, without_tokens
 from deep_perception.describers.server.answers.text import clean, error_text
@@ -156,6 +157,9 @@ def _salvaged(text: str) -> _Reading:
 def _prose(text: str, is_cut: bool) -> _Reading:
     if is_error(text):
         raise ErrorInAnswer(clean(text, 200))
+    # Before the layout takes numbers from the lines, and leaves most of a long text out.
+    if repeats(line := clean(text, 2 * TEXT_LENGTH)):
+        raise BadAnswer(f"the answer repeats itself: {line[:80]}")
     received, is_prose = from_text(text)
     if not is_cut:
         if thinking.thinks_aloud(text):
@@ -165,7 +169,7 @@ def _prose(text: str, is_cut: bool) -> _Reading:
             answer, last_is_prose = from_text(last)
             if before and len(lines) == 2 and not last_is_prose and ends_sentence(lines[1]):
                 return _Reading(answer, answer)
-            received = dataclasses.replace(received, text=clean(text, 600))
+            received = dataclasses.replace(received, text=clean(text, TEXT_LENGTH))
         return _Reading(received, received, is_prose)
     *lines, last = text.strip().splitlines() or [""]
     rest = "\n".join([*lines, complete_sentences(last)]).strip()

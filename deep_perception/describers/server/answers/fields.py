@@ -50,6 +50,8 @@ def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
     if names.keys() & {"arguments", "parameters"}:
         raise BadAnswer("the model calls a function instead of answering")
     label, text = _value(label), _value(text)
+    if repeats(label):
+        raise BadAnswer(f"the answer repeats itself: {label[:80]}")
     if refuses(label):
         raise BadAnswer(f"the model refused: {label[:120]}")
     attributes = {key: _value(names.get(key)) for key in DETAILS}

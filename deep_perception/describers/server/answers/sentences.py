@@ -13,7 +13,7 @@ OTHERS = (
     "၊။᙮᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᰻᰼᱾᱿"  # Burmese, Mongolian, Limbu, Tai, Balinese, Lepcha, Ol Chiki
     "꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫"  # Lisu, Vai, Bamum, Phags-pa, Saurashtra, Javanese, Cham, Meetei
 )
-CLOSING = "'\"”’»›)\\]）」』】》〉〕］"
+CLOSING = "'\"“”’»›)\\]）」』】》〉〕］"
 # In French, a space stands before the closing quotation mark.
 CLOSED = rf"[{CLOSING}]*(?:[ \u00a0\u202f]»)?"
 # After a Latin mark a new sentence needs a space: "3.5" is none. In the other scripts it does not.

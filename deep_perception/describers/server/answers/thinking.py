@@ -181,18 +181,19 @@ def _marks(text: str, whole: Sequence[tuple[int, int]], headings: bool) -> Itera
             position = end
             marks.append(_Mark(start, end, kind))
     for number, mark in enumerate(marks):
-        if mark.kind != OPEN or not _is_shown(text, mark, marks[number + 1 :]):
+        is_last = number + 1 == len(marks)
+        if mark.kind != OPEN or not (is_last and _is_shown(text, mark)):
             yield mark
 
 
-def _is_shown(text: str, mark: _Mark, later: Sequence[_Mark]) -> bool:
+def _is_shown(text: str, mark: _Mark) -> bool:
     """Return whether an opening mark is a part of what an image shows: a shirt that says <think>.
 
-    It is within a sentence, and neither a thought nor its end follows.
+    It is the last mark, within a sentence, and no thought follows.
     """
     before = text[text.rfind("\n", 0, mark.start) + 1 : mark.start]
     in_sentence = re.search(r"\w[\s\"'“«]*$", before) is not None
-    return in_sentence and not later and len(re.findall(r"\w+", text[mark.end :])) < 8
+    return in_sentence and len(re.findall(r"\w+", text[mark.end :])) < 8
 
 
 # -- thoughts without marks -----------------------------------------------------------------------

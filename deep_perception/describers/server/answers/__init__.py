@@ -123,7 +123,9 @@ def _read(text: str, is_cut: bool) -> _Reading:
         return _Reading(answer, answer)
     if TOOL_CALL.search(text):
         raise BadAnswer("the model calls a function instead of answering")
-    loose = loose_object(text) if starts_with_object or text.strip().startswith('"{') else None
+    loose = (
+        loose_object(text) if starts_with_object or re.match(r'\s*"(?:\{|\w+"\s*:)', text) else None
+    )
     if loose is not None:
         answer = from_object(loose)
         return _Reading(answer, answer)

@@ -9,6 +9,7 @@ from typing import Any
 from deep_perception.describers.server.answers import thinking
 from deep_perception.describers.server.answers.answer import Answer, BadAnswer
 from deep_perception.describers.server.answers.labels import given_label, label_of
+from deep_perception.describers.server.answers.layouts import EMPHASIS, NAMED, unquoted
 from deep_perception.describers.server.answers.objects import loose_object
 from deep_perception.describers.server.answers.refusals import refuses
 from deep_perception.describers.server.answers.repetition import repeats
@@ -26,15 +27,16 @@ HINT = re.compile(
 LABEL_KEYS = ("label", "noun phrase", "name", "object", "object name", "noun", "title")
 TEXT_KEYS = ("caption", "sentence", "description", "text")
 # Objects around the answer.
-WRAPPERS = ("properties", "answer", "response", "result", "output", "region", "object", "json",
-            "data", "parameters", "arguments", "description")  # fmt: skip
+WRAPPERS = (
+    "regions", "objects", "items", "results", "detections", "annotations", "properties", "answer",
+    "response", "result", "output", "region", "object", "json", "data", "parameters", "arguments",
+    "description",
+)  # fmt: skip
 
 
 def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
     """Return what a JSON object describes. Raises BadAnswer."""
-    names = {
-        re.sub(r"[\s_-]+", " ", str(key).lower()).strip(): value for key, value in found.items()
-    }
+    names = {_key(key): value for key, value in found.items()}
     label = next((names[key] for key in LABEL_KEYS if names.get(key)), None)
     text = next((names[key] for key in TEXT_KEYS if names.get(key)), None)
     if depth < 3 and not (isinstance(label, str) and isinstance(text, str)):
@@ -49,7 +51,7 @@ def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
         raise BadAnswer("the answer repeats the question: it is the schema")
     if names.keys() & {"arguments", "parameters"}:
         raise BadAnswer("the model calls a function instead of answering")
-    label, text = _value(label), _value(text)
+    label, text = _without_frames(_value(label), _value(text))
     if repeats(label):
         raise BadAnswer(f"the answer repeats itself: {label[:80]}")
     if refuses(label):
@@ -60,6 +62,24 @@ def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
         clean(text or label, TEXT_LENGTH),
         {key: clean(value, VALUE_LENGTH) for key, value in attributes.items() if _is_value(value)},
     )
+
+
+def _key(key: object) -> str:
+    """Return a key in small letters with spaces; "object_label" is a label."""
+    name = re.sub(r"[\s_-]+", " ", str(key).lower()).strip()
+    rest = re.sub(r"^(?:object|region|image|the) (?=label|caption|description|name)", "", name)
+    return rest or name
+
+
+def _without_frames(label: str, text: str) -> tuple[str, str]:
+    """Return both without names, numbers, emphasis and quotation marks around them."""
+    if label.startswith("1.") and text.startswith("2."):
+        label, text = label[2:].strip(), text[2:].strip()
+    if (named := NAMED.match(label)) and named["label"] and named["value"]:
+        label = named["value"]
+    if (named := NAMED.match(text)) and named["text"] and named["value"]:
+        text = named["value"]
+    return unquoted(EMPHASIS.sub(r"\2", label)), unquoted(EMPHASIS.sub(r"\2", text))
 
 
 def _inner(names: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -34,7 +34,8 @@ LABEL_NAME = (
     r"danh từ|nama|naam"
 )
 TEXT_NAME = (
-    r"caption|sentence|plain sentence|full sentence|description|text|line (?:2|two)|second line|"
+    r"caption|sentence|plain sentence|full sentence|description|desc|details?|properties|text|"
+    r"line (?:2|two)|second line|"
     r"描述|句子|说明|說明|説明|文|キャプション|설명|문장|캡션|beschreibung|satz|description|"
     r"légende|phrase|"
     r"descripción|oración|frase|descrição|legenda|descrizione|didascalia|описание|предложение|"
@@ -64,7 +65,7 @@ MARKUP = re.compile(
 EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*\n]*?\w[^*\n]*?)(?<=\S)\1")
 MARKER = re.compile(
     r"^\s*(?:>+\s*)*(?:[-*+•·▪◦●○■□►–—]\s+|#{1,6}\s+|(?P<number>\(?\d{1,2}(?:[.):、．]|\s?[-–]\s)|"
-    r"[①-⑳]|[⑴-⒇]|\(?[a-b][.)]\s))?\s*",
+    r"[①-⑳]|[⑴-⒇]|\d\ufe0f?\u20e3|\[\d\]\s|[一二][、．.]|\(?(?:[a-b]|i{1,2})[.)]\s))?\s*",
     re.IGNORECASE,
 )
 SECOND = re.compile(r"^\W*2\W|②", re.MULTILINE)
@@ -113,6 +114,8 @@ def from_text(content: str) -> tuple[Answer, bool]:
         content = "\n".join(
             f"{name.replace('_', ' ')}: {value}" for name, value in elements.items()
         )
+    if "\n" not in content.strip():
+        content = content.replace("\\n", "\n")
     content = BOXED.sub(r"\1", content)
     content = MARKUP.sub(r"\2", re.sub(r"<br\s*/?>", "\n", FENCE.sub("", content)))
     lines = _without_frame([*_lines(content)])
@@ -123,13 +126,13 @@ def from_text(content: str) -> tuple[Answer, bool]:
     if named.get("label"):
         others = [line for line in lines if not NAMED.match(line) and line != named["label"]]
         text = named.get("text") or (others[-1] if others else named["label"])
-        return Answer(given_label(named["label"]), _unquoted(text)), False
+        return Answer(given_label(named["label"]), unquoted(text)), False
     if named.get("text"):
         lines = [named["text"]]
     if len(lines) > 1 and _is_label(lines[0]) and not OPENING_LINE.match(lines[0]):
-        text = clean(" ".join(map(_unquoted, lines[1:])), TEXT_LENGTH)
+        text = clean(" ".join(map(unquoted, lines[1:])), TEXT_LENGTH)
         return Answer(given_label(lines[0]), text), False
-    text = clean(_unquoted(" ".join(lines)), TEXT_LENGTH)
+    text = clean(unquoted(" ".join(lines)), TEXT_LENGTH)
     head = re.match(r"([^.:!?。：|]{2,60}?)(?:\s*[:：|]|\s+[-–—])\s+(\S.*)$", text)
     # A new sentence begins with a capital, where there are capitals.
     if (
@@ -170,9 +173,18 @@ def _lines(content: str) -> Iterator[str]:
             else:
                 numbers += 1
         line = clean(line[marker.end() :] if marker else line, TEXT_LENGTH)
-        line = re.sub(r"^([*_`~]+)(.+?)\1$", r"\2", line).strip("`")
+        line = re.sub(
+            r"^([*_`~]+)(.+?)\1$|"
+            r"^[\[(](?P<inner>[^\[\]()]+)[\])]$",
+            _inside,
+            line,
+        ).strip("`")
         if re.search(r"\w", line):
             yield line
+
+
+def _inside(match: re.Match[str]) -> str:
+    return match["inner"] or match[2]
 
 
 def _rows(lines: list[str]) -> Iterator[str]:
@@ -212,10 +224,10 @@ def _named(lines: list[str], names: re.Pattern[str]) -> Iterator[tuple[str, str]
         if not value and number + 1 < len(lines) and not names.match(lines[number + 1]):
             value = lines[number + 1]
         if re.search(r"\w", value):
-            yield "label" if match["label"] else "text", _unquoted(value)
+            yield "label" if match["label"] else "text", unquoted(value)
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
     """Return a text without quotation marks and emphasis around all of it."""
     text = text.strip("* ").strip()
     if len(text) > 2 and text[0] in QUOTES and text[-1] in QUOTES and not re.search(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 # strict=False: many models write the end of a line into a string as it is.
 DECODER = json.JSONDecoder(strict=False)
 FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*[ \t]*$|```", re.MULTILINE)
+SEPARATORS = re.compile(r"[\s,;\[\]]*")
 STRINGS = ("label", "caption", "color", "category", "material")
 
 
@@ -49,7 +50,7 @@ def answers_in(text: str, found: Sequence[Found]) -> list[Found]:
     group: list[Found] = []
     for one in found:
         between = text[group[-1].end : one.start] if group else ""
-        if re.search(r"[^\W_]", FENCE.sub(" ", between)):
+        if not SEPARATORS.fullmatch(FENCE.sub(" ", between)):
             group = []
         group.append(one)
     return group
@@ -76,6 +77,10 @@ def loose_object(text: str) -> Mapping[str, Any] | None:
             text = json.loads(text)
         except ValueError:
             return None
+    if '\\"' in text and not re.search(r'(?<!\\)"', text):
+        text = text.replace('\\"', '"')
+    if re.match(r'\W*"\w+"\s*:', text) and "{" not in text:
+        text = f"{{{text}}}"
     start, end = text.find("{"), text.rfind("}") + 1
     if start < 0 or end <= start:
         return None
@@ -83,6 +88,8 @@ def loose_object(text: str) -> Mapping[str, Any] | None:
     plain = re.sub(r"[“”„‟″＂]", '"', text)
     plain = re.sub(r"^\s*//.*$|/\*.*?\*/", "", plain, flags=re.MULTILINE)
     plain = re.sub(r",(\s*[}\]])", r"\1", plain)
+    plain = re.sub(r'(?<=["\]\d])\s*;?\s*("\w+"\s*:)', r",\1", plain)
+    plain = re.sub(r"(?<=[{,])\s*,", "", plain)
     bare = re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', plain)
     for attempt in (text, plain, bare):
         try:

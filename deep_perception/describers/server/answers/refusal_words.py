@@ -85,7 +85,8 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"(?:je (?:suis|m['’]|vous prie de m['’])\s?\w*|tous? mes)?\s?(?:vraiment )?(?:désolée?|"
         r"excuses?[rz]?)|"
         r"malheureusement|pardon|je regrette",
-        r"(?:mais )?je (?:ne |n['’])\w+(?: \w+)? (?:pas|rien|aucun)|je (?:ne peux|n['’]ai|ne suis|"
+        r"(?:mais )?je n(?:e |['’])(?:peux|suis|vois|dispose|ai|parviens|arrive|sais|"
+        r"reconnais)\w*|je (?:ne peux|n['’]ai|ne suis|"
         r"ne vois)|"
         r"en tant qu['’](?:ia|intelligence|assistant|un modèle)|il m['’]est impossible|"
         r"aucune image n",
@@ -93,7 +94,8 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
     (
         r"lo (?:siento|lamento)|perd[oó]n(?:a|e|ame|eme)?|disculpa(?:s|me|e)?|lamentablemente|"
         r"desafortunadamente|por desgracia|me disculpo",
-        r"(?:pero )?(?:yo )?no (?:puedo|pude|tengo|veo|soy capaz|me es posible|estoy|es posible "
+        r"(?:pero )?(?:yo )?no (?:puedo(?! m[aá]s)|pude|tengo|veo|soy capaz|me es posible|estoy|"
+        r"es posible "
         r"(?:ver|identificar|determinar|describir))|como (?:modelo|ia\b|asistente|inteligencia)",
     ),
     (
@@ -223,7 +225,7 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"ຂ້ອຍບໍ່ສາມາດ|ខ្ញុំមិនអាច|ကျွန်(?:ုပ်|တော်|မ).{0,40}?(?:မရ|မနိုင်|မတတ်))",
     ),
     (
-        r"(?:tôi (?:rất )?)?(?:xin lỗi|rất tiếc|tiếc là|đáng tiếc)|(?:mohon )?maaf(?:kan)?|"
+        r"(?:tôi (?:rất )?)?(?:xin lỗi|rất tiếc|tiếc là|đáng tiếc)|(?:mohon )?ma['’]?af(?:kan)?|"
         r"sayangnya|"
         r"pasensya(?: na)?|paumanhin|sa kasamaang palad|samahani|pole sana|kwa bahati mbaya|ይቅርታ|"
         r"አዝናለሁ|jammer|"
@@ -237,6 +239,28 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
 # What needs no apology before it, where the table above has something that may follow anything; and
 # what a model that sees no image asks for, anywhere in a text.
 ALONE = (
+    r"(?:your|this|the) (?:request|content|image|prompt|message) (?:was|has been|may|might|is|"
+    r"cannot|"
+    r"could not|contains|violates)\b.{0,60}(?:polic(?:y|ies)|flagged|filtered|safety|guidelines|"
+    r"blocked|"
+    r"processed|violat)|\[?content (?:was |has been )?(?:blocked|removed|filtered|flagged)\b|"
+    r"(?:the |this |requested )?(?:image|picture) (?:is |was )?(?:not (?:available|found|provided|"
+    r"loaded|"
+    r"visible)|unavailable)\W*$|(?:the|this) (?:image|picture|photo|region|object|area) (?:is|"
+    r"appears|seems) "
+    r"too \w+[^.]{0,30} to (?:identify|determine|tell|describe|see|make|recogni|discern|"
+    r"be identified)|"
+    r"i (?:need|require) (?:an?|the|more|to see) .{0,20}(?:image|picture|information|context)|"
+    r"我是(?:一个|一個)?\w{0,8}(?:模型|助手)|(?:图片|图像|画面|区域)?\w{0,4}(?:无法|無法)(?:识别|"
+    r"識別|辨认|确定|判断|看清|描述)|"
+    r"ich bin (?:nur )?(?:ein|eine) (?:\w+ )?(?:sprachmodell|textmodell|ki)\b|"
+    r"je suis un (?:modèle|assistant)|"
+    r"soy un (?:modelo|asistente)|sono un (?:modello|assistente)|sou um (?:modelo|assistente)|"
+    r"я (?:языковая модель|ии\b|искусственный)|画像(?:を|が)\w{0,8}(?:でき|見え|出来)ません|"
+    r"मैं .{0,40}नहीं .{0,20}(?:सकता|सकती|पा रह)|\w* ?(?:göremiyorum|tanımlayamıyorum|"
+    r"yardımcı olamıyorum)|"
+    r"tôi (?:không (?:thể|nhìn)|chưa thể)|saya (?:tidak|tak) (?:dapat|bisa|boleh|mampu|melihat)|"
+    r"من .{0,30}نمی.?(?:توانم|بینم)|আমি .{0,40}(?:পারি না|পারছি না|পারব না)|என்னால் |"
     r"(?:作为|作為)(?:一个|一個|一名|一款)?(?:ai|人工智能|人工智慧|语言|語言|大语言|大型语言)|"
     r"我(?:目前|现在|暂时|還|还)?(?:无法|無法|不能|没法)(?:直接)?(?:查看|看到|识别|識別|描述|确定|"
     r"辨认|提供|回答|协助|帮助|处理|分析)|"

@@ -103,6 +103,7 @@ MARKS = tuple(
         # Gemma 4, MedGemma and Gemini.
         (OPEN, r"<\|channel>\s*(?:\w+\n)?|<unused94>\s*(?:thought\b)?|<ctrl94>\s*(?:thought\b)?"),
         (CLOSE, r"<channel\|>|<unused95>|<ctrl95>"),
+        (NOTHING, r"\A\s*/(?:no_?)?think\b"),
         # The header of Gemma's thought where the server stripped its tokens.
         (NOTHING, r"(?-i:\A\s*thought(?:\s*\n|\[\]|(?=[A-Z\"{])))"),
     )
@@ -116,6 +117,8 @@ HEADINGS = tuple(
         (ANSWER, rf"(?:{LINE}|(?<=\s))(?:{MINE})(?:answer|response){LINE_END}[:：]"),
         (ANSWER, rf"{LINE}(?:{FINAL}){LINE_END}(?: is)?(?:[:：]|$|(?=\n)){LINE_END}"),
         (ANSWER, rf"{LINE}(?:{PLAIN}){LINE_END}[:：]{LINE_END}"),
+        (ANSWER, r"(?:^|(?<=\n))[ \t]*#{1,6}[ \t]*(?:my |the )?(?:answer|response|"
+                 r"output)[ \t]*(?=\n)"),
     )
 )  # fmt: skip
 

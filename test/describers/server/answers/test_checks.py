@@ -65,6 +65,20 @@ REFUSALS = (
     "It looks like no image was attached to your message.",
     "Please provide a valid image.",
     "You haven't uploaded an image yet.",
+    "Your request was flagged by our content policy.",
+    "[Content removed]",
+    "The image is too blurry to identify anything.",
+    "I need an image to describe it.",
+    "我是一个文本模型，看不到图片。",
+    "无法识别。",
+    "Ich bin ein Sprachmodell und kann keine Bilder sehen.",
+    "Je suis un modèle de langage, je ne peux pas voir les images.",
+    "Я языковая модель и не могу видеть изображения.",
+    "画像を確認できません。",
+    "मैं छवि नहीं देख सकता।",
+    "Görüntüyü göremiyorum.",
+    "Tôi không thể xem hình ảnh.",
+    "Saya tidak dapat melihat gambar.",
 )
 # What a sign, a shirt or a card may say, and what begins like a refusal.
 NO_REFUSALS = (
@@ -116,6 +130,12 @@ NO_REFUSALS = (
     "Pole.",
     "As an AI exhibit, a white robot stands on a stage.",
     "No image available icon on a gray screen.",
+    "Je ne regrette rien affiche",
+    "No puedo más cartel",
+    "禁止吸烟标志",
+    "駐車できません看板",
+    "Content warning label on a box.",
+    "A person who cannot be identified, in a coat.",
 )
 
 

@@ -72,9 +72,11 @@ def test_what_looks_like_a_token_may_be_in_an_image(text):
     assert read(text)[1] == text
 
 
-PIECES = (*TOKENS, "<think>", "</think>", "<|channel|>final<|message|>", "{", "}", '"label"', ":",
-          '"', "red cup", "\n", "A red cup.", "1. ", "- ", "**", "|", "```", "I'm sorry, ", "我无法",
-          "Label:", "Answer: ", "\\", "\u200c", "<0xE2>", "\x1b[", RIGHT, DRAFT)  # fmt: skip
+PIECES = (
+    *TOKENS, "<think>", "</think>", "<|channel|>final<|message|>", "{", "}", '"label"', ":", '"',
+    "red cup", "\n", "A red cup.", "1. ", "- ", "**", "|", "```", "I'm sorry, ", "Label:",
+    "Answer: ", "\\", "\u200c", "<0xE2>", "\x1b[", RIGHT, DRAFT,
+)  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=20), st.booleans())
@@ -83,5 +85,7 @@ def test_whatever_comes_no_token_stays(pieces, is_cut):
     if not isinstance(found, str):
         label, text, _ = found
         assert label.strip() == label != "" != text
-        assert not any(token in label + text for token in TOKENS if token[:2] in ("<|", "</", "<｜"))
+        assert not any(
+            token in label + text for token in TOKENS if token[:2] in ("<|", "</", "<｜")
+        )
         assert "think>" not in label + text or "think" in "".join(pieces).replace("<think>", "")

@@ -87,6 +87,9 @@ def test_a_thought_without_an_answer_is_no_description(content):
         f"{RIGHT}<think>Was that right? {DRAFT}",
         "thought\nred cup\nA red cup.",
         f"<think/>{RIGHT}",
+        f"(thinking: {DRAFT}) {RIGHT}",
+        f"### Reasoning\n{DRAFT}\n### Answer\nred cup\nA red cup.",
+        "/no_think\nred cup\nA red cup.",
     ],
 )
 def test_of_drafts_the_last_one_is_the_answer(content):

@@ -21,6 +21,7 @@ NO_IMAGES = re.compile(
     rf"(?:{NOT} (?:\w+ ){{0,2}}?{ABLE}|unsupported|disabled|unavailable)|"
     rf"(?:unsupported|non|un)[ -](?:\w+ )??{IMAGE}\b|"
     rf"{NOT} an? (?:\w+[ -]){{0,2}}{IMAGE}|missing data required for image|"
+    rf"(?:{NOT} have|lacks?) (?:an? )?{IMAGE}|\bno {IMAGE} (?:support|capabilit)|"
     r"image_url is only supported by|no endpoints? found that support image|"
     r"(?:no|can['’]?t|could not|cannot) (?:\w+ ){0,3}?(?:multimodal )?(?:projector|mmproj)|"
     r"projector can['’]t|"
@@ -46,7 +47,9 @@ IN_OTHER_LANGUAGES = re.compile(
 )
 # A server that reads the content of a message as a text, and one that allows no image at all.
 ONLY_TEXT_CONTENT = re.compile(
-    r"unknown variant\W+image_url|unsupported (?:content|message)[ -]?(?:part)?[ -]?types?|"
+    r"unknown variant\W+image_url|unsupported (?:message )?(?:content|"
+    r"message)[ -]?(?:part)?[ -]?types?|"
+    r"not one of \[['\"]text['\"]\]|"
     r"(?:unsupported|invalid|unknown|unexpected) (?:content )?(?:part |block )?type\W{1,4}image|"
     r"content type\W+['\"`]?image_url\W+(?:is )?not|only ['\"`]?text['\"`]? (?:content|parts?|"
     r"messages?|types?)|"
@@ -68,7 +71,8 @@ ONE_IMAGE = re.compile(
     r"\bformats?\b|\bsizes?\b|too (?:large|small|big|long|many)|exceed|maximum|larger|smaller|"
     r"\bsmall\b|safety|polic(?:y|ies)|violat|\btokens\b|\bmime\b|webp|\bpng\b|jpe?g|\bgif\b|"
     r"base64|dimension|pixel|"
-    r"resolution|corrupt|decod|download|fetch|this image\b|valid (?:image|picture)|(?:at most|"
+    r"resolution|corrupt|decod|download|fetch|this image\b|could not (?:process|read|load|open|"
+    r"handle)|channels|valid (?:image|picture)|(?:at most|"
     r"up to|max(?:imum)? of) [1-9]|"
     r"(?:multiple|several) (?:images|pictures)|more than|only (?:one|1|a single)\b|per (?:prompt|"
     r"request|message|turn)|"

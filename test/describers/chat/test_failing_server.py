@@ -66,6 +66,9 @@ NO_IMAGES = (
     (422, {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Input should be a valid "
                        "string"}]}),
     (400, {"message": "At most 0 image(s) may be provided in one request."}),
+    (400, {"error": {"message": "Model 'x' does not have vision capabilities"}}),
+    (422, {"detail": [{"msg": "'image_url' is not one of ['text']"}]}),
+    (400, {"error": "unsupported message content type: image_url"}),
     (415, {"error": "vision is disabled: no projector is loaded"}),
     (500, {"error": {"message": "image input is not supported - hint: you may need the mmproj"}}),
     (400, {"error": {"code": "MODEL_DOES_NOT_SUPPORT_IMAGES", "message": "attachment-error"}}),
@@ -97,6 +100,7 @@ def test_a_server_that_takes_no_images_is_left_alone_with_one_warning(status, bo
         "This image is not supported by our safety policy",
         "The file is not a valid image",
         "failed to decode image",
+        "Could not process image",
     ],
 )
 def test_one_image_that_the_server_refuses_costs_one_region(message):

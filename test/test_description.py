@@ -255,6 +255,24 @@ def test_descriptions_of_the_fallback_are_replaced_largest_first_up_to_the_limit
         (["cup", "cups"], ["cup", "cups"]),  # one is not many
         (["the", ""], ["the", ""]),
         (["日本", "日本"], ["日本", "日本"]),
+        # Marks, digits and symbols tell two things apart, in any script.
+        (["केला", "कील"], ["केला", "कील"]),
+        (["คู", "ค่า"], ["คู", "ค่า"]),
+        (["கை", "கா"], ["கை", "கா"]),
+        (["עֵד", "עַד"], ["עֵד", "עַד"]),
+        (["か", "が"], ["か", "が"]),
+        (["Buße", "Busse"], ["Buße", "Busse"]),
+        (["C++ book", "C# book", "C book"], ["C++ book", "C# book", "C book"]),
+        (
+            ["+ button", "- button", "← button", "→ button"],
+            ["+ button", "- button", "← button", "→ button"],
+        ),
+        (["-40 °C sign", "40 °C sign"], ["-40 °C sign", "40 °C sign"]),
+        (["😀 sticker", "😢 sticker"], ["😀 sticker", "😢 sticker"]),
+        (["cafe\u0301", "café", "Café"], ["cafe\u0301"] * 3),
+        (["Kaffee\u00adtasse", "Kaffeetasse", "Kaffeetasse"], ["Kaffeetasse"] * 3),
+        (["نیم\u200cفنجان", "نیم فنجان"], ["نیم\u200cفنجان"] * 2),
+        (["❤️ pillow", "❤ pillow"], ["❤️ pillow"] * 2),
     ],
 )
 def test_one_spelling_in_a_scene(labels, expected):

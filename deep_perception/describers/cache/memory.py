@@ -16,7 +16,7 @@ from deep_perception.images import BgrImage
 from deep_perception.regions import Description
 
 # The version of the key. It is raised if the same answer would be parsed into another description.
-FORMAT = 1
+FORMAT = 2
 # The file has this many times the entries of the memory. A replay of hours must find every
 # description when it asks again; a thousand take less than a megabyte.
 FILE_TIMES = 64

@@ -41,7 +41,9 @@ class ChatRequestBuilder:
             f"{settings.temperature!r} {settings.max_tokens} {settings.scene_picture} "
             f"{region_images.JPEG_QUALITY}",
         )  # fmt: skip
-        self._form = RequestForm(ANSWERS[0], settings.scene_picture, settings.ttl_s > 0)
+        self._form = RequestForm(
+            ANSWERS[0], settings.scene_picture, settings.ttl_s > 0, settings.max_tokens
+        )
         self._accepted: set[RequestForm] = set()
         self.warnings: list[str] = []
 
@@ -63,8 +65,9 @@ class ChatRequestBuilder:
         ServerUnavailable.
         """
         urls = [region_images.to_data_url(image) for image in images]
-        form, refusal_text = self._form, ""
+        form, refusal_text, tried = self._form, "", set()
         while True:
+            tried.add(form)
             text = self._text(form, mode)
             request = self._request(model, text, urls if form.scene else urls[:1], form)
             try:
@@ -76,17 +79,25 @@ class ChatRequestBuilder:
                     give_up=give_up,
                 )
             except RequestRefused as refusal:
-                simpler = form.simpler(str(refusal)) if refusal.simpler_may_work else None
-                if simpler is None:
-                    if refusal.no_vision:
-                        raise ServerUnavailable(
-                            f"model {model!r} takes text only ({refusal}); load a vision model"
-                        ) from None
+                if refusal.no_vision:
+                    raise ServerUnavailable(
+                        f"model {model!r} takes text only ({refusal}); load a vision model"
+                    ) from None
+                if self._form not in tried:
+                    form = self._form  # Another region has learnt meanwhile what is refused.
+                    continue
+                named = form.without_named(str(refusal))
+                simpler = named
+                if named is None and refusal.simpler_may_work:
+                    simpler = form.simpler(str(refusal))
+                if simpler is None or simpler in tried:
                     raise
+                if named is not None and form == self._form:
+                    self._use_form(named, str(refusal))
                 form, refusal_text = simpler, str(refusal)
                 continue
-            # The form is not changed at a refusal, which may be due to this image in every form,
-            # nor if the usual form has worked, as the server may have failed for a moment.
+            # A refusal that names no part of the form may be due to this image or to the moment:
+            # the form changes only if another one works and the usual one never did.
             if form != self._form and self._form not in self._accepted:
                 self._use_form(form, refusal_text)
             self._accepted.add(form)
@@ -97,10 +108,13 @@ class ChatRequestBuilder:
         for setting, left_out in (
             ("scene_picture", before.scene and not form.scene),
             ("ttl_s", before.ttl and not form.ttl),
+            ("temperature", before.temperature and not form.temperature),
+            ("max_tokens", (before.limit and not form.limit) or form.tokens < before.tokens),
         ):
             if left_out:
+                used = f"is {form.tokens}" if form.tokens < before.tokens else "is not used"
                 self.warnings.append(
-                    f"chat server {self._client.url}: describer.{setting} is not used, the server "
+                    f"chat server {self._client.url}: describer.{setting} {used}, the server "
                     f"refuses it ({refusal})"
                 )
                 log.warning(self.warnings[-1])
@@ -118,10 +132,13 @@ class ChatRequestBuilder:
         request: dict[str, Any] = {
             "model": model,
             "messages": [{"role": "user", "content": [{"type": "text", "text": text}, *images]}],
-            "max_tokens": self.settings.max_tokens,
-            "temperature": self.settings.temperature,
-            "stream": False,
         }
+        if form.limit:
+            request[form.limit] = form.tokens
+        if form.temperature:
+            request["temperature"] = self.settings.temperature
+        if form.stream is not None:
+            request["stream"] = form.stream
         if form.answer == "json_schema":
             request["response_format"] = {
                 "type": "json_schema",

@@ -22,6 +22,7 @@ from deep_perception.describers.server.bodies import decode_body, decode_text, i
 from deep_perception.describers.server.endpoints import api_paths, root_of
 from deep_perception.describers.server.listing import ChosenModel, NoUsableModel, choose_model
 from deep_perception.describers.server.loading import ModelLoader
+from deep_perception.describers.server.refused_requests import takes_no_images
 from deep_perception.describers.server.routing import RoutingError, certificates, proxy_for
 from deep_perception.redaction import register, scrub, scrub_content
 from deep_perception.redaction.addresses import AddressError, parse_address, shown
@@ -67,11 +68,6 @@ WRONG_PATH = re.compile(
 )
 # What a server that expects https says to a request in plain text.
 WANTS_TLS = re.compile(r"http request to an https|plain http request was sent to https", re.I)
-NO_VISION = re.compile(
-    r"(?:image|vision|multimodal).*(?:not supported|unsupported|not support)|"
-    r"not support.*(?:image|vision|multimodal)",
-    re.IGNORECASE,
-)
 
 
 class ServerUnavailable(Exception):
@@ -401,6 +397,8 @@ class Client:
         text = scrub(text)
         message = f"status {status}: {text}" if text else f"status {status}"
         retry_after_s = _retry_after_s(error.response.headers.get("retry-after"))
+        if takes_no_images(text):
+            return self.error_from(text, message)
         if self._proxy is not None and (status == 407 or (not is_json and status >= 400)):
             return ServerUnavailable(
                 f"the proxy {self._proxy.shown} answered with {message}{self._no_proxy}",
@@ -408,7 +406,9 @@ class Client:
             )
         if status in (401, 403):
             return ServerUnavailable(f"{self._refused_token()} ({message})")
-        if status in (408, 429, 502, 503, 504):
+        if status == 402:
+            return ServerUnavailable(f"the server wants to be paid ({message})")
+        if status in (408, 425, 429, 502, 503, 504, 529) or 520 <= status <= 524:
             return TransientError(message, retry_after_s)
         if WANTS_TLS.search(text):
             return ServerUnavailable(f"{message}; set {self.group}.url to https://…")
@@ -443,6 +443,8 @@ class Client:
         """Return the exception for an error's text; ``message`` replaces its default message."""
         text = scrub(text)
         message = message or f"the server says: {text}"
+        if takes_no_images(text):
+            return RequestRefused(message, simpler_may_work=False, no_vision=True)
         if NOT_LOADED.search(text):
             return ServerUnavailable(
                 f"{message}; load a vision model in LM Studio (Developer > Select a model to load) "
@@ -453,7 +455,6 @@ class Client:
         return RequestRefused(
             message,
             simpler_may_work=simpler_may_work,
-            no_vision=bool(NO_VISION.search(text)),
         )
 
     async def close(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,8 +41,8 @@ def single_line(text: str, max_length: int) -> str:
 
     Semicolons are replaced, because some spreadsheets would start a new cell there.
     """
-    printable = "".join(char if char.isprintable() else " " for char in text.replace(";", ","))
-    line = " ".join(printable.split())[:max_length].rstrip()
+    line = label_spelling.one_line(text.replace(";", ","))[:max_length]
+    line = label_spelling.one_line(line)  # The last character may have joined what was cut off.
     return EMPTY if line in ("", UNREVIEWED) else line
 
 
@@ -98,7 +97,7 @@ class LabelMap:
         for row in rows:
             if not row.name:
                 continue
-            class_id = class_ids.setdefault(_folded(row.name), len(names))
+            class_id = class_ids.setdefault(label_spelling.folded(row.name), len(names))
             if class_id == len(names):
                 names.append(row.name)
             self._class_of[row.key] = class_id
@@ -111,8 +110,4 @@ class LabelMap:
 
 def is_same_class(name: str, other: str) -> bool:
     """Return whether two names mean the same class."""
-    return _folded(name) == _folded(other)
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold()
+    return label_spelling.folded(name) == label_spelling.folded(other)

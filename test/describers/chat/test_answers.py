@@ -51,8 +51,8 @@ JSON = json.dumps(WORDS)
         (completion(f"```json\n{JSON}\n```"), "red cup"),
         (completion(f"Here you are:\n{JSON}\nAnything else?"), "red cup"),
         (completion(f"<think>hm {{}} a cup?</think>{JSON}"), "red cup"),
+        (completion(f"Maybe {JSON.replace('red', 'blue')}? No.\n</think>\n{JSON}"), "red cup"),
         (completion("", reasoning_content=JSON), "red cup"),
-        (completion(None, reasoning=f"I think {JSON}"), "red cup"),
         (completion([{"type": "text", "text": JSON}]), "red cup"),
         (completion({"name": "cup", "description": "It is white."}), "cup"),
         (completion({"label": "", "caption": "A white cup."}), "white cup"),
@@ -87,6 +87,8 @@ PROMPT_WORDS = "one region of it is marked by a thin magenta-and-white outline"
     ("reply", "reason"),
     [
         (Reply(completion("")), "the answer is empty"),
+        (Reply(completion(None, reasoning=f"I think {JSON}")), "the model only thinks"),
+        (Reply(completion("A cup.", reason="content_filter")), "withheld the answer"),
         (Reply(completion(None)), "the answer is empty"),
         (Reply(completion({"label": "", "caption": " "})), "the answer is empty"),
         (Reply(completion("", reason="length")), "raise it, or turn the model's thinking off"),

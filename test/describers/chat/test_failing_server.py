@@ -27,6 +27,7 @@ from support.chat_server import (
     Reply,
     Server,
     completion,
+    picture,
 )
 
 pytestmark = [pytest.mark.chat, pytest.mark.usefixtures("quick_retries")]
@@ -52,6 +53,65 @@ def test_an_unusable_server_causes_a_warning_and_gets_no_more_requests(reply, re
     assert {one.describer for one in words} == {"attributes"}
     assert {one.status for one in words} == {"described"}
     assert len(server.requests) <= 3
+
+
+NO_IMAGES = (
+    (400, {"error": {"message": "Qwen/Qwen3-8B is not a multimodal model"}}),
+    (500, {"error": {"message": "missing data required for image input"}}),
+    (500, "this model is missing data required for image input"),
+    (404, {"error": {"message": "No endpoints found that support image input", "code": 404}}),
+    (400, {"error": {"message": "messages[0]: unknown variant `image_url`, expected `text`"}}),
+    (400, {"error": {"message": "Invalid content type. image_url is only supported by some."}}),
+    (400, {"error": {"message": "messages[0].content must be a string"}}),
+    (422, {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "Input should be a valid "
+                       "string"}]}),
+    (400, {"message": "At most 0 image(s) may be provided in one request."}),
+    (400, {"error": {"message": "Model 'x' does not have vision capabilities"}}),
+    (422, {"detail": [{"msg": "'image_url' is not one of ['text']"}]}),
+    (400, {"error": "unsupported message content type: image_url"}),
+    (415, {"error": "vision is disabled: no projector is loaded"}),
+    (500, {"error": {"message": "image input is not supported - hint: you may need the mmproj"}}),
+    (400, {"error": {"code": "MODEL_DOES_NOT_SUPPORT_IMAGES", "message": "attachment-error"}}),
+    (400, {"error": {"message": "can only concatenate str (not \"list\") to str"}}),
+    (400, {"error": {"message": "Provider returned error",
+                     "metadata": {"raw": "this model does not accept image input"}}}),
+    (400, {"error": {"message": "当前模型不支持图片，请切换模型后重试"}}),
+    (200, {"error": {"message": "The model is text-only"}}),
+    (200, completion("Error: this model does not support images")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body"), NO_IMAGES)
+def test_a_server_that_takes_no_images_is_left_alone_with_one_warning(status, body):
+    with Server(lambda request: Reply(body, status)) as server:
+        words, warnings = describe(server, 6, fallback="attributes", max_concurrency=2)
+    assert {one.describer for one in words} == {"attributes"}
+    (warning,) = warnings
+    assert "takes text only" in warning
+    assert len(server.requests) <= 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Invalid image: this image format is not supported",
+        "image exceeds 5 MB maximum: images of this size are not supported",
+        "images this small are not supported",
+        "This image is not supported by our safety policy",
+        "The file is not a valid image",
+        "failed to decode image",
+        "Could not process image",
+    ],
+)
+def test_one_image_that_the_server_refuses_costs_one_region(message):
+    def answer(request):
+        first = picture(request) == picture(server.requests[0])
+        return Reply({"error": {"message": message}}, 400) if first else GOOD
+
+    with Server(answer) as server:
+        words, warnings = describe(server, 4, max_concurrency=1)
+    assert [one.status for one in words] == ["failed"] + ["described"] * 3
+    assert warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """The requests to a chat server, without the parts that it refuses."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 
 from support.chat_scene import (
     PHOTO,
+    ask,
     chat,
     describe,
     one,
@@ -83,6 +86,108 @@ def test_ttl_is_kept_if_only_the_schema_is_refused():
         _, warnings = describe(server, 3, ttl_s=600, max_concurrency=1)
     assert warnings == ()
     assert [request["ttl"] for request in server.requests] == [600] * 4
+
+
+MAX_TOKENS = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'"
+
+
+def openai(message, **more):
+    return Reply({"error": {"message": message, **more}}, 400)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "refusal", "then"),
+    [
+        ("max_tokens", openai(MAX_TOKENS), {"max_completion_tokens": 300}),
+        ("max_tokens", openai("Unsupported parameter", param="max_tokens"),
+         {"max_completion_tokens": 300}),
+        ("max_tokens", Reply({"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"],
+                                          "msg": "Extra inputs are not permitted"}]}, 422),
+         {"max_completion_tokens": 300}),
+        ("temperature", openai("'temperature' does not support 0.2. Only the default (1)"), {}),
+        ("temperature", openai("invalid temperature: only 1 is allowed for this model"), {}),
+        ("temperature", openai("error", cause="temperature is deprecated"), {}),
+        ("stream", openai("Unrecognized request argument supplied: stream"), {}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_parameter_that_the_server_refuses_by_name_is_learnt_once(
+    parameter, refusal, then, at_once
+):
+    settings = {"max_tokens": 300, "max_concurrency": at_once, "cache_size": 0}
+    with Server(lambda request: refusal if parameter in request else GOOD) as server:
+        describer = chat(server, **settings)
+        found = [words for _, words in ask(describer, regions_of(8))]
+        refused = sum(parameter in request for request in server.requests)
+        server.requests.clear()
+        found += [words for _, words in ask(describer, regions_of(8))]
+        describer.close()
+    assert {words.status for words in found} == {"described"}
+    assert refused <= at_once
+    assert len(server.requests) == 8
+    for request in server.requests:
+        assert parameter not in request
+        assert then.items() <= request.items()
+        assert form(request) == "json_schema"
+    warned = " ".join(describer.warnings)
+    assert ("describer.temperature is not used" in warned) == (parameter == "temperature")
+
+
+def test_a_server_that_refuses_one_parameter_after_the_other():
+    def answer(request):
+        for name in (
+            "ttl",
+            "max_tokens",
+            "temperature",
+            "response_format",
+            "max_completion_tokens",
+        ):
+            if name in request:
+                return openai(f"Unsupported parameter: {name}")
+        return Reply(completion("Red cup\nIt is red.")) if form(request) == "text" else VAGUE
+
+    with Server(answer) as server:
+        words, warnings = describe(server, 4, ttl_s=60, max_concurrency=1)
+    assert {one.status for one in words} == {"described"}
+    assert len(server.requests) == 4 + 6
+    assert len(warnings) == 3  # ttl_s, temperature, max_tokens
+
+
+@pytest.mark.parametrize(
+    ("refusal", "tokens"),
+    [
+        ("max_tokens is too large: 400. This model supports at most 64 completion tokens", 64),
+        ("maximum context length is 1024 tokens. However, you requested 1300 tokens (900 in the "
+         "messages, 400 in the completion)", 116),
+    ],
+)  # fmt: skip
+def test_a_limit_of_tokens_that_is_too_high_is_lowered_once(refusal, tokens):
+    def answer(request):
+        return GOOD if request["max_tokens"] <= tokens else openai(refusal)
+
+    with Server(answer) as server:
+        words, (warning,) = describe(server, 3, max_tokens=400, max_concurrency=1)
+    assert {one.status for one in words} == {"described"}
+    assert [request["max_tokens"] for request in server.requests] == [400, *[tokens] * 3]
+    assert f"describer.max_tokens is {tokens}" in warning
+
+
+def test_a_server_that_only_streams():
+    def answer(request):
+        if not request["stream"]:
+            return openai(
+                "This model only supports stream mode, please enable the stream parameter"
+            )
+        event = {
+            "choices": [{"delta": {"content": "Red cup\nIt is red."}, "finish_reason": "stop"}]
+        }
+        return Reply(f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n", kind="text/event-stream")
+
+    with Server(answer) as server:
+        words, warnings = describe(server, 3, max_concurrency=1)
+    assert [one.label for one in words] == ["Red cup"] * 3
+    assert warnings == ()
+    assert len(server.requests) == 4
 
 
 def test_the_second_image_is_the_whole_scene_with_the_outline_of_the_region():

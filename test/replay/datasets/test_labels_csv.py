@@ -49,6 +49,13 @@ def test_different_spellings_are_one_label():
     ]  # fmt: skip
 
 
+def test_labels_with_different_marks_are_different_classes(tmp_path):
+    labels = ("केला", "कील", "نیم\u200cفنجان", "C++ book", "C book")
+    found = LabelMap(read(saved(tmp_path, to_csv(counted(*labels)))))
+    assert sorted(found.names) == sorted(labels)
+    assert len({found.class_of(label) for label in labels}) == len(labels)
+
+
 def test_the_order_of_the_labels_does_not_matter():
     labels = ["b", "a", "C", "c", "the a", "d", "b"]
     assert counted(*labels) == counted(*reversed(labels))

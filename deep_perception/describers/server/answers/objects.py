@@ -1,0 +1,119 @@
+"""The JSON objects in a text: complete ones, loosely written ones, and a cut one."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+# strict=False: many models write the end of a line into a string as it is.
+DECODER = json.JSONDecoder(strict=False)
+FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*[ \t]*$|```", re.MULTILINE)
+SEPARATORS = re.compile(r"[\s,;\[\]]*")
+STRINGS = ("label", "caption", "color", "category", "material")
+
+
+class Found(NamedTuple):
+    """An object with its place in the text."""
+
+    start: int
+    end: int
+    content: Mapping[str, Any]
+
+
+def find_objects(text: str) -> list[Found]:
+    """Return the complete objects of a text that are not part of another one, in order.
+
+    Of a list, each object is one of its own.
+    """
+    found: list[Found] = []
+    position = text.find("{")
+    while position >= 0:
+        end = position + 1
+        try:
+            content, end = DECODER.raw_decode(text, position)
+            found.append(Found(position, end, content))
+        except (ValueError, RecursionError):
+            pass
+        position = text.find("{", end)
+    return found
+
+
+def answers_in(text: str, found: Sequence[Found]) -> list[Found]:
+    """Return the last objects that only separators are between.
+
+    Words between two objects say that the first one was a draft; objects side by side are a list,
+    whose first one is what the model deems most important.
+    """
+    group: list[Found] = []
+    for one in found:
+        between = text[group[-1].end : one.start] if group else ""
+        if not SEPARATORS.fullmatch(FENCE.sub(" ", between)):
+            group = []
+        group.append(one)
+    return group
+
+
+def only_object(text: str) -> Mapping[str, Any] | None:
+    """Return the object that a text consists of, None if there is anything beside it."""
+    plain = FENCE.sub(" ", text).strip()
+    found = find_objects(plain)
+    if len(found) == 1 and not plain[: found[0].start].strip() + plain[found[0].end :].strip():
+        return found[0].content
+    return None
+
+
+def loose_object(text: str) -> Mapping[str, Any] | None:
+    """Return the object of a text that is no strict JSON but means one, None if it means none.
+
+    Small models write Python's quotes, typographic quotes, commas at the end and comments, and
+    some servers put the JSON into a string.
+    """
+    text = FENCE.sub(" ", text).strip()
+    if text.startswith('"{'):
+        try:
+            text = json.loads(text)
+        except ValueError:
+            return None
+    if '\\"' in text and not re.search(r'(?<!\\)"', text):
+        text = text.replace('\\"', '"')
+    if re.match(r'\W*"\w+"\s*:', text) and "{" not in text:
+        text = f"{{{text}}}"
+    start, end = text.find("{"), text.rfind("}") + 1
+    if start < 0 or end <= start:
+        return None
+    text = text[start:end]
+    plain = re.sub(r"[“”„‟″＂]", '"', text)
+    plain = re.sub(r"^\s*//.*$|/\*.*?\*/", "", plain, flags=re.MULTILINE)
+    plain = re.sub(r",(\s*[}\]])", r"\1", plain)
+    plain = re.sub(r'(?<=["\]\d])\s*;?\s*("\w+"\s*:)', r",\1", plain)
+    plain = re.sub(r"(?<=[{,])\s*,", "", plain)
+    bare = re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', plain)
+    for attempt in (text, plain, bare):
+        try:
+            found = DECODER.decode(attempt)
+        except (ValueError, RecursionError):
+            try:
+                found = ast.literal_eval(attempt)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+        if isinstance(found, Mapping):
+            return found
+    return None
+
+
+def salvage(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the complete string values of an object that is cut off, and the cut one."""
+    closed: dict[str, str] = {}
+    broken: dict[str, str] = {}
+    for key in STRINGS:
+        match = re.search(rf'"{key}"\s*:\s*"((?:[^"\\]|\\.)*)("?)', text, re.IGNORECASE)
+        if match:
+            target = closed if match[2] else broken
+            try:
+                target[key] = str(json.loads(f'"{match[1]}"', strict=False))
+            except ValueError:
+                target[key] = match[1]
+    return closed, broken

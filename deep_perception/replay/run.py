@@ -22,6 +22,7 @@ from deep_perception.replay.recordings.source import ReplaySource
 from deep_perception.replay.resume_point import ResumePoint
 from deep_perception.replay.task import Task, check_outputs_outside, scene_inputs, select_source
 from deep_perception.settings import Settings
+from deep_perception.stamps import FrameStamps
 from deep_perception.stream import Stream
 
 __all__ = ["LazyAnalyzer", "Task", "replay_bag"]
@@ -131,6 +132,7 @@ class _Run:
         point = saved or ResumePoint(
             sampler=Sampler(self._choice.every, self._choice.rate_hz, source.recording.start_ns),
             streams={topic: Stream() for topic in source.topics},
+            stamps={topic: FrameStamps() for topic in source.topics},
             keyframes=dict.fromkeys(source.topics, 0),
             regions=0,
             position=-1,
@@ -169,10 +171,11 @@ class _Run:
         """Return the scene of a frame if it is a keyframe; an error costs this frame only."""
         self._counts.frames += 1
         stream, settings = point.streams[frame.topic], self._settings
+        stamp_ns = self._effective_ns(frame, point.stamps[frame.topic])
         try:
             if not point.sampler.takes(frame):
                 return None
-            selected = stream.select(frame.stamp_ns, frame.image, settings.keyframes)
+            selected = stream.select(stamp_ns, frame.image, settings.keyframes)
             if selected is None:
                 return None
             callbacks = Callbacks(on_region=lambda _: self._emit_progress(frame, point))
@@ -190,13 +193,22 @@ class _Run:
             topic=frame.topic,
             position=frame.position,
             log_ns=frame.log_ns,
-            stamp_ns=frame.stamp_ns,
+            stamp_ns=stamp_ns,
             frame_id=frame.frame_id,
             keyframe=point.keyframes[frame.topic],
             reason=selected.decision.reason,
             # A describer's warnings about its server depend on this run and not on the image.
             scene=dataclasses.replace(scene, warnings=self._analyzer.models.replaced),
         )
+
+    def _effective_ns(self, frame: RecordedFrame, stamps: FrameStamps) -> int:
+        before = stamps.problem
+        effective_ns = stamps.effective_ns(frame.stamp_ns, frame.log_ns)
+        if stamps.problem and not before:
+            self._counts.warnings.append(
+                f"the images of {frame.topic} {stamps.problem}; the time of recording is used"
+            )
+        return effective_ns
 
     def _leave_out(self, reason: str) -> None:
         line = " ".join(reason.split())

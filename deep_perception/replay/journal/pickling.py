@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception import keyframes, masks, points, regions, settings, stream
+from deep_perception import keyframes, masks, points, regions, settings, stamps, stream
 from deep_perception.keyframes import changes
 from deep_perception.replay import resume_point
 from deep_perception.replay.recordings import choice
@@ -25,7 +25,7 @@ OWN_MODULES = {
     module.__name__
     for module in (
         appearance, changes, choice, keyframes, masks, matching, motion, points, regions,
-        resume_point, settings, stream, track, tracker,
+        resume_point, settings, stamps, stream, track, tracker,
     )
 }  # fmt: skip
 OTHER_CLASSES = {

@@ -23,12 +23,18 @@ STILL_SHARE = 1 / 200
 STILL_AFTER_NS, STILL_FRAMES = 2 * NANOSECONDS, 3
 # Two clocks are one if they differ by less: frames are late by some hundredths of a second.
 SAME_CLOCK_NS = NANOSECONDS // 4
-# Stamps that go back to a clock of this last time are of two clocks: a recording that is played in a
-# loop goes back as well, but never to an earlier relation to the time.
+# Stamps that go back to a clock of this last time are of two clocks: a recording that is played in
+# a loop goes back as well, but never to an earlier relation to the time.
 REMEMBER_NS, MAX_CLOCKS = 60 * NANOSECONDS, 8
 # Milliseconds in the field of seconds. No player is as fast, and the factor is that of a unit.
-WRONG_UNITS, UNIT_TOLERANCE = (10**3, 10**6, 10**9), 0.02
-WRONG_UNIT_AFTER_NS, WRONG_UNIT_FRAMES = 10 * NANOSECONDS, 50
+WRONG_UNITS, UNIT_TOLERANCE = (10**3, 10**6, 10**9), 0.05
+WRONG_UNIT_AFTER_NS, WRONG_UNIT_FRAMES = NANOSECONDS, 5
+# A single stamp that is farther ahead is an error of that frame. If the next one agrees, the clock
+# was set.
+DOUBTFUL_NS = 600 * NANOSECONDS
+# Where arrival time is earlier than the last stamp by no more than this, the difference stays, so
+# that time does not go back, which would start everything anew.
+MAX_BIAS_NS = 60 * NANOSECONDS
 MISSING = "have no stamp"
 # After this time of stamps that agree with the arrival, they are trusted again.
 TRUST_AFTER_NS = 10 * NANOSECONDS
@@ -113,26 +119,32 @@ class _WrongUnit:
     arrival_ns: int = 0
     newest_ns: int = 0
     frames: int = 0
+    # Stamps that count whole seconds from a fraction on are made, and not scaled.
+    has_scaled_fractions: bool = False
 
     def fault(self, stamp_ns: int, arrival_ns: int) -> str:
         if self.first_ns is None or stamp_ns < self.newest_ns:
             self._start(stamp_ns, arrival_ns)
             return ""
+        fraction_ns = stamp_ns % NANOSECONDS
+        if not fraction_ns or fraction_ns != self.newest_ns % NANOSECONDS:
+            self.has_scaled_fractions = True
         self.newest_ns = stamp_ns
         self.frames += 1
         elapsed_ns = arrival_ns - self.arrival_ns
         if elapsed_ns < WRONG_UNIT_AFTER_NS or self.frames < WRONG_UNIT_FRAMES:
             return ""
         factor = (stamp_ns - self.first_ns) / elapsed_ns
+        is_scaled = self.has_scaled_fractions
         self._start(stamp_ns, arrival_ns)
         for unit in WRONG_UNITS:
-            if abs(factor / unit - 1) <= UNIT_TOLERANCE:
+            if is_scaled and abs(factor / unit - 1) <= UNIT_TOLERANCE:
                 return f"have stamps that run {unit} times as fast as time"
         return ""
 
     def _start(self, stamp_ns: int, arrival_ns: int) -> None:
         self.first_ns = self.newest_ns = stamp_ns
-        self.arrival_ns, self.frames = arrival_ns, 0
+        self.arrival_ns, self.frames, self.has_scaled_fractions = arrival_ns, 0, False
 
 
 @dataclass
@@ -148,6 +160,11 @@ class FrameStamps:
     _clocks: _Clocks = field(default_factory=_Clocks)
     _wrong_unit: _WrongUnit = field(default_factory=_WrongUnit)
     _good_since_ns: int | None = None
+    # Arrival minus stamp of the last good frame, and of a doubtful one after it.
+    _offset_ns: int | None = None
+    _doubt_ns: int | None = None
+    _last_ns: int = 0
+    _bias_ns: int = 0
 
     def effective_ns(self, stamp_ns: int, arrival_ns: int, *, several_senders: bool = False) -> int:
         """Return the time of a frame: its stamp, or its arrival while stamps are of no use.
@@ -155,21 +172,48 @@ class FrameStamps:
         A stamp of 0 or less is none. ``several_senders``: the frames of several publishers are
         mixed, so that stamps that go back prove two clocks at once.
         """
-        is_missing = stamp_ns <= 0
-        # Frames with a stamp between frames without one are a second clock.
-        assumed_ns = arrival_ns if is_missing else stamp_ns
+        self._last_ns = self._effective_ns(stamp_ns, arrival_ns, several_senders)
+        return self._last_ns
+
+    def _effective_ns(self, stamp_ns: int, arrival_ns: int, several_senders: bool) -> int:
+        if stamp_ns <= 0:
+            self.problem = self.problem or MISSING
+            # Between frames with stamps, arrival is converted to their clock.
+            offset_ns = self._offset_ns or 0
+            return arrival_ns - offset_ns if self.problem == MISSING else self._arrival(arrival_ns)
+        if self.problem == MISSING:
+            self.problem = ""
+        fault = self._wrong_unit.fault(stamp_ns, arrival_ns)
+        if not fault and not self.problem and self._is_doubtful(arrival_ns - stamp_ns):
+            return arrival_ns - (self._offset_ns or 0)
         fault = (
-            self._clocks.fault(assumed_ns, arrival_ns, several_senders=several_senders)
-            or self._standstill.fault(assumed_ns, arrival_ns)
-            or self._wrong_unit.fault(assumed_ns, arrival_ns)
+            fault
+            or self._clocks.fault(stamp_ns, arrival_ns, several_senders=several_senders)
+            or self._standstill.fault(stamp_ns, arrival_ns)
         )
         if fault:
+            if not self.problem:
+                back_ns = self._last_ns - arrival_ns
+                self._bias_ns = back_ns if 0 < back_ns <= MAX_BIAS_NS else 0
             self.problem, self._good_since_ns = fault, None
-        elif self.problem in ("", MISSING):
-            self.problem = MISSING if is_missing else ""
-        elif self._is_trusted(stamp_ns, arrival_ns):
+        elif self.problem and self._is_trusted(stamp_ns, arrival_ns):
             self.problem = ""
-        return arrival_ns if self.problem else stamp_ns
+        if self.problem:
+            return self._arrival(arrival_ns)
+        self._offset_ns = arrival_ns - stamp_ns
+        return stamp_ns
+
+    def _arrival(self, arrival_ns: int) -> int:
+        return arrival_ns + self._bias_ns
+
+    def _is_doubtful(self, offset_ns: int) -> bool:
+        before_ns, self._doubt_ns = self._doubt_ns, None
+        if self._offset_ns is None or offset_ns > self._offset_ns - DOUBTFUL_NS:
+            return False
+        if before_ns is not None and abs(offset_ns - before_ns) <= OVERTAKING_NS:
+            return False
+        self._doubt_ns = offset_ns
+        return True
 
     def _is_trusted(self, stamp_ns: int, arrival_ns: int) -> bool:
         # The change back must be no jump.

@@ -13,8 +13,8 @@ from deep_perception.stream import Stream
 class ResumePoint:
     """Everything that the scenes of later frames depend on.
 
-    ``streams``, ``stamps`` and ``keyframes`` (their number) are by topic; ``position`` and ``log_ns`` are those
-    of the last frame that was read.
+    ``streams``, ``stamps`` and ``keyframes`` (their number) are by topic; ``position`` and
+    ``log_ns`` are those of the last frame that was read.
     """
 
     sampler: Sampler

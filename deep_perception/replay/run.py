@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deep_perception.analyzer import Analyzer, Callbacks
@@ -22,7 +22,7 @@ from deep_perception.replay.recordings.source import ReplaySource
 from deep_perception.replay.resume_point import ResumePoint
 from deep_perception.replay.task import Task, check_outputs_outside, scene_inputs, select_source
 from deep_perception.settings import Settings
-from deep_perception.stamps import FrameStamps
+from deep_perception.stamps import FrameStamps, header_of
 from deep_perception.stream import Stream
 
 __all__ = ["LazyAnalyzer", "Task", "replay_bag"]
@@ -203,11 +203,10 @@ class _Run:
 
     def _effective_ns(self, frame: RecordedFrame, stamps: FrameStamps) -> int:
         before = stamps.problem
-        effective_ns = stamps.effective_ns(frame.stamp_ns, frame.log_ns)
-        if stamps.problem and not before:
-            self._counts.warnings.append(
-                f"the images of {frame.topic} {stamps.problem}; the time of recording is used"
-            )
+        effective_ns = stamps.effective_ns(header_of(frame.data)[0], frame.log_ns)
+        topic = f"the images of {frame.topic} "
+        if stamps.problem and not before and not _begins(self._counts.warnings, topic):
+            self._counts.warnings.append(f"{topic}{stamps.problem}; the time of recording is used")
         return effective_ns
 
     def _leave_out(self, reason: str) -> None:
@@ -232,3 +231,7 @@ class _Run:
                 cache_hits=statistics.get("cache_hits"),
             )
         )
+
+
+def _begins(lines: Iterable[str], text: str) -> bool:
+    return any(line.startswith(text) for line in lines)

@@ -1,4 +1,4 @@
-"""The image subscription of one camera: its topic, its type, its QoS, and the time of its frames."""
+"""The image subscription of one camera: topic, type and QoS, and the time of its frames."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ class ImageInput:
         self._subscriptions: dict[DurabilityPolicy, Subscription] = {}
         self._connected = ("", "")
         self._frames = frames
+        self._publishers: list[TopicEndpointInfo] = []
         self.received = 0
         compressed_only = settings.transport == "compressed"
         topic = f"{self._topic}/compressed" if compressed_only else self._topic
@@ -155,7 +156,15 @@ class ImageInput:
         refused = silence.refused(self._publishers, self._wanted_reliability)
         if refused:
             return f"{self.topic}: {refused}"
-        loss = self._losses.loss(time.monotonic()) if len(self._publishers) == 1 else None
+        now_s, names = time.monotonic(), self.publishers
+        if len(names) > 1:
+            return (
+                f"the images of {self.topic}{silence.published_by(names)} come from several of "
+                "them in turn; let only one of them publish it"
+                if self._losses.are_mixed(now_s)
+                else ""
+            )
+        loss = self._losses.loss(now_s)
         return self._explain_loss(loss) if loss else ""
 
     def explain_silence(self) -> str:
@@ -201,8 +210,7 @@ class ImageInput:
         self._started_s = time.monotonic()
         self._stamps, self._losses = FrameStamps(), Losses()
         self._stamp_fault = ""
-        self._publishers: list[TopicEndpointInfo] = []
-        # The frames that came last, of the publishers that a second subscription knows as well.
+        # When the newest frame was sent, by the clock of its publisher.
         self._newest_sent_ns = 0
         self._subscribe(DurabilityPolicy.VOLATILE)
 
@@ -250,10 +258,10 @@ class ImageInput:
 
     def _on_image(self, data: bytes, info: dict[str, Any], *, latched: bool = False) -> None:
         sent_ns = info.get("source_timestamp") or 0
-        if len(self._subscriptions) > 1 and sent_ns:
-            # The same frame comes over both, and a latched one may be older than the last one.
-            if sent_ns <= self._newest_sent_ns and (latched or sent_ns == self._newest_sent_ns):
-                return
+        # With two subscriptions a frame comes twice, and a latched one may be older than the last.
+        is_known = sent_ns == self._newest_sent_ns or (latched and sent_ns < self._newest_sent_ns)
+        if len(self._subscriptions) > 1 and sent_ns and is_known:
+            return
         self._newest_sent_ns = max(sent_ns, self._newest_sent_ns)
         received_s, now_ns = time.monotonic(), time.time_ns()
         self.received += 1

@@ -16,6 +16,8 @@ import numpy as np
 # The time that is judged, in buckets of a second; in so many of them frames must be missing. A
 # burst of losses at the start of a node is no fault of the network.
 WINDOW_S, LOSSY_BUCKETS = 6, 4
+# The numbers of the frames go back this often within the window if several publishers send them.
+MIXED_STEPS = 4
 # Less is harmless: most frames of a still view are not looked at anyway.
 MIN_SHARE, MIN_LOST = 0.2, 5
 # The number of stamps that are judged.
@@ -53,6 +55,7 @@ class Losses:
 
     lost: int = 0
     _sequence: int | None = None
+    _steps_back_s: deque[float] = field(default_factory=lambda: deque(maxlen=MIXED_STEPS))
     _buckets: deque[_Bucket] = field(default_factory=lambda: deque(maxlen=WINDOW_S + 1))
     _stamps_ns: deque[int] = field(default_factory=lambda: deque(maxlen=GAPS + 1))
 
@@ -70,6 +73,8 @@ class Losses:
         bucket = self._buckets[-1]
         bucket.received += 1
         before, self._sequence = self._sequence, sequence
+        if before is not None and sequence is not None and sequence <= before:
+            self._steps_back_s.append(arrival_s)
         # Another publisher has another sequence.
         if before is not None and sequence is not None and sequence > before:
             missing = sequence - before - 1
@@ -77,6 +82,11 @@ class Losses:
                 bucket.lost += missing
                 self.lost += missing
         self._stamps_ns.append(stamp_ns)
+
+    def are_mixed(self, now_s: float) -> bool:
+        """Whether several publishers send in turn: one that follows another does that once."""
+        steps_s = self._steps_back_s
+        return len(steps_s) == MIXED_STEPS and now_s - steps_s[0] <= WINDOW_S
 
     def loss(self, now_s: float) -> Loss | None:
         """Return what is lost lately, or None if it is little."""

@@ -76,7 +76,7 @@ def load_yaml(text: str) -> dict[str, Any]:
     """
     try:
         document = yaml.load(text, Loader=_Loader) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
         raise SettingsError(f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, Mapping):
         raise SettingsError(f"expected a mapping of settings, got {type(document).__name__}")

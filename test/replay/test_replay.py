@@ -472,6 +472,51 @@ def test_the_choice_of_topics():
     assert choose_topics(silent, [])[0] == ["/a/image/compressed"]
 
 
+@pytest.mark.parametrize(
+    ("topic", "encoding", "taken"),
+    [
+        ("/depth_camera/rgb/image_raw", "rgb8", True),
+        ("/depth/color/image", "bgr8", True),
+        ("/oak_depth/color/image_raw", "yuv422_yuy2", True),
+        ("/depth_camera/image_raw", "rgb8", True),
+        ("/front_depth_cam/image/compressed", "jpeg", True),
+        ("/depth_camera/rgb/image_raw", "", True),
+        ("/infra_camera/color", "rgb8", True),
+        ("/depth_camera/infra1/image_rect_raw", "mono8", True),
+        ("/camera/infra1/image_rect_raw", "mono16", True),
+        ("/thermal/image_raw", "16UC1", True),
+        ("/label_printer/camera/image_raw", "bgr8", True),
+        ("/mask_inspection/image_raw", "bgr8", True),
+        ("/segmentation_rig/left/image_raw", "rgb8", True),
+        ("/depth_camera/depth/image_raw", "16UC1", False),
+        ("/aligned_depth_to_color/image_raw", "16UC1", False),
+        ("/camera/depth/colorized/image", "rgb8", False),
+        ("/stereo/disparity", "mono8", False),
+        ("/depth/image_rect_raw/compressed", "16UC1", False),
+        ("/camera/depth/image_raw", "", False),
+        ("/zed/zed_node/depth/depth_registered", "32FC1", False),
+        ("/oak/stereo/image_raw", "16UC1", False),
+        ("/range_image", "32FC1", False),
+        ("/semantic_segmentation_front/image", "bgra8", False),
+        ("/segmentation/labels_map", "rgb8", False),
+        ("/analyzer/front/annotated/compressed", "jpeg", False),
+        ("/detector/masks", "mono8", False),
+    ],
+)
+def test_the_encoding_and_then_the_name_tell_photographs_from_depth(topic, encoding, taken):
+    encodings = {"/front/image_raw": "rgb8", topic: encoding}
+    found = dict.fromkeys(encodings, ("sensor_msgs/msg/Image", 5))
+    chosen, left_out = choose_topics(found, [], encodings.__getitem__)
+    assert (topic in chosen, topic in left_out) == (taken, not taken)
+
+
+def test_a_thermal_camera_alone_is_taken_and_depth_alone_is_not():
+    found = {"/sensor/image": ("sensor_msgs/msg/Image", 5)}
+    assert choose_topics(found, [], lambda topic: "16UC1")[0] == ["/sensor/image"]
+    with pytest.raises(ChoiceError, match="choose with --topic"):
+        choose_topics({"/depth/image": found["/sensor/image"]}, [], lambda topic: "16UC1")
+
+
 def test_an_error_names_the_first_of_many_topics():
     many = {f"/depth/{number:03}/image": ("sensor_msgs/msg/Image", 5) for number in range(500)}
     for wanted, said in [(), "choose with --topic"], [["/camera"], "there is no image topic"]:

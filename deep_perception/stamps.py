@@ -28,13 +28,13 @@ SAME_CLOCK_NS = NANOSECONDS // 4
 REMEMBER_NS, MAX_CLOCKS = 60 * NANOSECONDS, 8
 # Milliseconds in the field of seconds. No player is as fast, and the factor is that of a unit.
 WRONG_UNITS, UNIT_TOLERANCE = (10**3, 10**6, 10**9), 0.05
-WRONG_UNIT_AFTER_NS, WRONG_UNIT_FRAMES = NANOSECONDS, 5
+WRONG_UNIT_AFTER_NS, WRONG_UNIT_FRAMES = NANOSECONDS // 2, 3
 # A single stamp that is farther ahead is an error of that frame. If the next one agrees, the clock
 # was set.
 DOUBTFUL_NS = 600 * NANOSECONDS
 # Where arrival time is earlier than the last stamp by no more than this, the difference stays, so
 # that time does not go back, which would start everything anew.
-MAX_BIAS_NS = 60 * NANOSECONDS
+MAX_BIAS_NS = 3600 * NANOSECONDS
 MISSING = "have no stamp"
 # After this time of stamps that agree with the arrival, they are trusted again.
 TRUST_AFTER_NS = 10 * NANOSECONDS

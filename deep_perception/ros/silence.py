@@ -138,14 +138,17 @@ class _Suggestion:
             return "its images come in the other transport: set ros.transport to auto"
         used = sorted({name.removesuffix("/compressed") for name in images if name in taken})
         bases -= set(used)
+        others = f"{_list(used)} of other cameras of this node" if used else ""
         if bases:
             nearest = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
             own = f"{self._camera}/image" if self._camera else "image"
-            return f"the nearest image topic is {nearest}: remap with -r {own}:={nearest}"
-        if used:
-            more = f" and {len(used) - _MAX_NAMES} more" if len(used) > _MAX_NAMES else ""
-            return (
-                f"the only image topics that are visible are {', '.join(used[:_MAX_NAMES])}{more}, "
-                "which other cameras of this node use: is this camera running?"
-            )
+            also = f" (visible as well: {others})" if others else ""
+            return f"the nearest image topic is {nearest}: remap with -r {own}:={nearest}{also}"
+        if others:
+            return f"the only images that are visible are {others}: is this camera running?"
         return "no image topic is visible at all: is the camera running, in this ROS_DOMAIN_ID?"
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more

@@ -180,6 +180,31 @@ def test_an_empty_stamp_is_the_time_of_recording(tmp_path):
     assert all(each["stamp_ns"] == each["log_ns"] > START_NS - 1 for each in found)
 
 
+@pytest.mark.parametrize("stamps", ["constant", "slow", "fast"])
+def test_stamps_that_are_of_no_use_give_way_to_the_time_of_recording(tmp_path, stamps):
+    pace = {"constant": 0, "slow": SECOND // 10_000, "fast": 100 * SECOND}[stamps]
+    recorded = [
+        bags.Recorded(
+            TOPIC, bags.IMAGE, START_NS + number * SECOND // 10,
+            bags.image(frame, START_NS - 60 * SECOND + number * pace),
+        )
+        for number, frame in enumerate(bags.moving_scene(60))
+    ]  # fmt: skip
+    bag = bags.write(tmp_path / "stamps", recorded)
+    summary, _ = replay(bag, tmp_path / "out")
+    found = scenes(tmp_path / "out")
+    assert [each["reason"] for each in found].count("first") == 1
+    late = [each for each in found if each["position"] > 30]
+    assert late
+    steps_ns = np.diff([each["log_ns"] for each in late])
+    assert min(steps_ns) >= settings_from(QUICK).keyframes.min_interval_s * SECOND
+    if stamps != "fast":
+        assert all(each["stamp_ns"] == each["log_ns"] for each in late)
+    (warning,) = summary.counts.warnings
+    assert warning.startswith(f"the images of {TOPIC} have stamps that")
+    assert warning.endswith("the time of recording is used")
+
+
 # -- the same bytes -----------------------------------------------------------------------------
 
 

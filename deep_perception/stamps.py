@@ -165,6 +165,7 @@ class FrameStamps:
     _doubt_ns: int | None = None
     _last_ns: int = 0
     _bias_ns: int = 0
+    _arrival_ns: int = 0
 
     def effective_ns(self, stamp_ns: int, arrival_ns: int, *, several_senders: bool = False) -> int:
         """Return the time of a frame: its stamp, or its arrival while stamps are of no use.
@@ -172,6 +173,10 @@ class FrameStamps:
         A stamp of 0 or less is none. ``several_senders``: the frames of several publishers are
         mixed, so that stamps that go back prove two clocks at once.
         """
+        if arrival_ns < self._arrival_ns - OVERTAKING_NS:
+            # Simulated time starts again, and the stamps with it, or the computer's clock was set.
+            self.__init__()  # type: ignore[misc]
+        self._arrival_ns = arrival_ns
         self._last_ns = self._effective_ns(stamp_ns, arrival_ns, several_senders)
         return self._last_ns
 

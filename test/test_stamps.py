@@ -120,6 +120,13 @@ def test_frames_without_a_stamp_keep_the_clock_of_the_others():
     assert effective == pytest.approx([10 + number / RATE_HZ - NOW for number in range(100)])
 
 
+def test_simulated_time_that_starts_again_is_no_second_clock():
+    times_s = [100 + number / RATE_HZ - (50 if number > 60 else 0) for number in range(100)]
+    effective, problems, _ = run(times_s, [time_s - NOW for time_s in times_s])
+    assert problems == []
+    assert effective == pytest.approx([time_s - NOW for time_s in times_s])
+
+
 def test_two_publishers_are_known_at_once_and_time_never_goes_back():
     effective, problems, last = run(in_turns(0, -10), several_senders=True)
     assert len(problems) == 1

@@ -15,7 +15,7 @@ import numpy as np
 
 # The time that is judged, in buckets of a second; in so many of them frames must be missing. A
 # burst of losses at the start of a node is no fault of the network.
-WINDOW_S, LOSSY_BUCKETS = 6, 4
+WINDOW_S, LOSSY_BUCKETS = 10, 4
 # The numbers of the frames go back this often within the window if several publishers send them.
 MIXED_STEPS = 4
 # Less is harmless: most frames of a still view are not looked at anyway.

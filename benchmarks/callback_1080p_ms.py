@@ -1,6 +1,6 @@
-"""Time of a 1920x1080 rgb8 frame in the executor's thread, against also converting it there.
+"""Time of a 1920x1080 rgb8 frame in the executor's thread, against converting it there.
 
-Both sides include the deserialisation that rclpy does before the callback.
+What rclpy does before the callback is no part of it: it hands over the bytes that arrived.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def run() -> Measurement:
 
     def ours() -> None:
         for _ in range(FRAMES):
-            camera._on_image(deserialize_message(data, Image))  # noqa: SLF001
+            camera._on_image(data, {})  # noqa: SLF001
 
     def baseline() -> None:
         for _ in range(FRAMES):

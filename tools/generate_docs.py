@@ -28,6 +28,10 @@ YAML file (`--settings my.yaml`), except for the `ros` group, which only the nod
 `config/analyzer.yaml` is a ROS parameter file with all of them; `deep_perception settings` prints
 it.
 
+`--settings` also takes a ROS parameter file. The blocks of an analyzer and the wildcards that match
+it (`/**`, `/*`, `/**/analyzer`) all apply, the most specific one last; the node applies them in the
+order of the file, so put `/**` first. Of several files the last one wins.
+
 A change applies from the next keyframe on. A parameter that is marked "at start only" is read when
 the node is configured and can be set while the node is unconfigured:
 

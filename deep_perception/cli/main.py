@@ -101,7 +101,11 @@ def _add_options(
     parser: argparse.ArgumentParser, *, of: str = "", also: tuple[str, ...] = ()
 ) -> None:
     """Add `--settings` and an option for every setting whose name starts with `of`."""
-    parser.add_argument("--settings", type=Path, metavar="YAML", help="settings or ROS parameters")
+    parser.add_argument(
+        "--settings", type=Path, action="append", metavar="YAML",
+        help="a file with settings, or with ROS parameters of the analyzer; of several files the "
+        "last one wins",
+    )  # fmt: skip
     groups: dict[str, Any] = {}
     for option in options():
         head = option.name.split(".")[0]
@@ -135,11 +139,8 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     changes: dict[str, Any] = {}
     if preset := getattr(chosen, "preset", None):
         changes.update(PRESETS[preset])
-    if chosen.settings:
-        try:
-            changes.update(load_yaml(chosen.settings.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{chosen.settings}: cannot be read ({error})") from None
+    for file in chosen.settings or ():
+        changes.update(_read_settings(file))
     if output := getattr(chosen, "output", None):
         changes["output.folder"] = output
     given = vars(chosen)
@@ -148,6 +149,15 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     settings = settings_from(changes)
     register_secrets(settings)
     return settings
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        return load_yaml(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read ({error})") from None
+    except SettingsError as error:
+        raise SettingsError(f"{file}: {error}") from None
 
 
 def _analyze(chosen: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from deep_perception.images import BgrImage
 from deep_perception.keyframes import changes
 from deep_perception.keyframes.changes import Change, FrameThumbnail, Tiles
 from deep_perception.settings import KeyframeSettings
-from deep_perception.stamps import NANOSECONDS
+from deep_perception.stamps import NANOSECONDS, OVERTAKING_NS
 
 Reason = Literal["first", "scene", "view", "local", "heartbeat", "requested"]
 """Why a frame is a keyframe.
@@ -24,8 +24,6 @@ Reason = Literal["first", "scene", "view", "local", "heartbeat", "requested"]
 ``heartbeat`` for every keyframe that only the elapsed time requires: in the mode ``interval`` all.
 """
 
-# Frames arrive out of order by less than this; a recording that starts again steps back further.
-OVERTAKING_NS = 1_000_000_000
 # A hard cut changes more than this share of the view and moves the colour histogram further.
 CUT_SHARE, CUT_COLORS = 0.2, 0.4
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deep_perception.replay.recordings.choice import Sampler
+from deep_perception.stamps import FrameStamps
 from deep_perception.stream import Stream
 
 
@@ -12,8 +13,8 @@ from deep_perception.stream import Stream
 class ResumePoint:
     """Everything that the scenes of later frames depend on.
 
-    ``streams`` and ``keyframes`` (their number) are by topic; ``position`` and ``log_ns`` are those
-    of the last frame that was read.
+    ``streams``, ``stamps`` and ``keyframes`` (their number) are by topic; ``position`` and
+    ``log_ns`` are those of the last frame that was read.
     """
 
     sampler: Sampler
@@ -22,3 +23,4 @@ class ResumePoint:
     regions: int
     position: int
     log_ns: int
+    stamps: dict[str, FrameStamps] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from deep_perception.analyzer import Analyzer, Callbacks
@@ -23,6 +23,7 @@ from deep_perception.replay.recordings.source import ReplaySource
 from deep_perception.replay.resume_point import ResumePoint
 from deep_perception.replay.task import Task, check_outputs_outside, scene_inputs, select_source
 from deep_perception.settings import Settings
+from deep_perception.stamps import FrameStamps, header_of
 from deep_perception.stream import Stream
 
 __all__ = ["LazyAnalyzer", "Task", "replay_bag"]
@@ -132,6 +133,7 @@ class _Run:
         point = saved or ResumePoint(
             sampler=Sampler(self._choice.every, self._choice.rate_hz, source.recording.start_ns),
             streams={topic: Stream() for topic in source.topics},
+            stamps={topic: FrameStamps() for topic in source.topics},
             keyframes=dict.fromkeys(source.topics, 0),
             regions=0,
             position=-1,
@@ -170,11 +172,12 @@ class _Run:
         """Return the scene of a frame if it is a keyframe; an error costs this frame only."""
         self._counts.frames += 1
         stream, settings = point.streams[frame.topic], self._settings
+        stamp_ns = self._effective_ns(frame, point.stamps[frame.topic])
         try:
             if not point.sampler.takes(frame):
                 return None
             selected = stream.select(
-                frame.stamp_ns,
+                stamp_ns,
                 lambda: stream.decoder.decode(frame.message()),
                 settings.keyframes,
             )
@@ -195,13 +198,21 @@ class _Run:
             topic=frame.topic,
             position=frame.position,
             log_ns=frame.log_ns,
-            stamp_ns=frame.stamp_ns,
+            stamp_ns=stamp_ns,
             frame_id=frame.frame_id,
             keyframe=point.keyframes[frame.topic],
             reason=selected.decision.reason,
             # A describer's warnings about its server depend on this run and not on the image.
             scene=dataclasses.replace(scene, warnings=self._analyzer.models.replaced),
         )
+
+    def _effective_ns(self, frame: RecordedFrame, stamps: FrameStamps) -> int:
+        before = stamps.problem
+        effective_ns = stamps.effective_ns(header_of(frame.data)[0], frame.log_ns)
+        topic = f"the images of {frame.topic} "
+        if stamps.problem and not before and not _begins(self._counts.warnings, topic):
+            self._counts.warnings.append(f"{topic}{stamps.problem}; the time of recording is used")
+        return effective_ns
 
     def _leave_out(self, reason: str) -> None:
         line = " ".join(scrub(reason).split())
@@ -225,3 +236,7 @@ class _Run:
                 cache_hits=statistics.get("cache_hits"),
             )
         )
+
+
+def _begins(lines: Iterable[str], text: str) -> bool:
+    return any(line.startswith(text) for line in lines)

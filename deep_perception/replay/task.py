@@ -14,6 +14,7 @@ from deep_perception.replay.outputs.bag import Images
 from deep_perception.replay.recordings.bags import BagError, Recording, name_of
 from deep_perception.replay.recordings.checksum import checksum
 from deep_perception.replay.recordings.choice import Choice, ChoiceError, choose_topics
+from deep_perception.replay.recordings.content import encoding_of
 from deep_perception.replay.recordings.source import ReplaySource
 from deep_perception.replay.recordings.storage import METADATA
 from deep_perception.replay.recordings.storage.opening import files_of
@@ -106,7 +107,11 @@ def select_source(task: Task, recording: Recording) -> tuple[ReplaySource, dict[
     Raises BagError.
     """
     try:
-        topics, left_out = choose_topics(recording.image_topics, task.choice.topics)
+        topics, left_out = choose_topics(
+            recording.image_topics,
+            task.choice.topics,
+            lambda topic: encoding_of(next(recording.frames([topic]), None)),
+        )
         span = task.choice.span(recording.start_ns, recording.end_ns)
     except ChoiceError as error:
         raise BagError(f"{task.bag}: {error}") from None

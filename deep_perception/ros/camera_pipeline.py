@@ -9,15 +9,13 @@ from contextlib import contextmanager, suppress
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
-from deep_perception.keyframes import OVERTAKING_NS
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.messages import Keyframe
-from deep_perception.ros import messages
-from deep_perception.ros.image_input import ImageInput, ReceivedFrame
+from deep_perception.ros.image_input import ImageInput, ReceivedFrame, look_period_s
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.publishers import Publishers
 from deep_perception.settings import Settings
-from deep_perception.stamps import NANOSECONDS
+from deep_perception.stamps import OVERTAKING_NS
 from deep_perception.stream import Stream
 
 
@@ -43,6 +41,7 @@ class CameraPipeline:
         self.latest: tuple[Scene, Keyframe] | None = None
         # When the frame of the latest scene arrived, in seconds of time.monotonic.
         self.latest_s = 0.0
+        self._latest_ns = 0
         self.counts = Counter(analysed=0, between_keyframes=0, disabled=0, failed=0, outdated=0)
         self.input_error = self.analysis_error = ""
         # The waiting frame that has_newer looked at last, and whether it is a keyframe.
@@ -101,14 +100,14 @@ class CameraPipeline:
         settings: Settings,
         is_cancelled: Callable[[], bool],
     ) -> bool:
-        header = frame.message.header
+        header = frame.header
         if not settings.ros.enabled:
             self.counts["disabled"] += 1
             return False
-        stamp_ns = _stamp_ns(frame)
-        if not header.stamp.sec and not header.stamp.nanosec:
-            self._warn(f"images on {self.topic} have no stamp; arrival time is used")
-        selected = self.stream.select(stamp_ns, lambda: self._decode(frame), settings.keyframes)
+        stamp_ns = frame.stamp_ns
+        selected = self.stream.select(
+            stamp_ns, lambda: self._decode(frame, settings), settings.keyframes
+        )
         # For a view without a change it is not worth loading the models again.
         if selected is None or (selected.is_unchanged and not analyzer.models.loaded):
             self.counts["between_keyframes"] += 1
@@ -133,6 +132,7 @@ class CameraPipeline:
                 f"{scene.timings.total_s:.2f} s"
             )
         self.latest, self.latest_s = (scene, keyframe), frame.received_s
+        self._latest_ns = stamp_ns
         self._latest_image = selected.image
         self._describe_again_left = settings.describer.describe_again
         self.counts["analysed"] += 1
@@ -140,7 +140,8 @@ class CameraPipeline:
         self._publishers.publish_scene(scene, selected.image, keyframe, settings.output)
         return not selected.is_unchanged
 
-    def _decode(self, frame: ReceivedFrame) -> BgrImage:
+    def _decode(self, frame: ReceivedFrame, settings: Settings) -> BgrImage:
+        self._frames.rest(look_period_s(settings.keyframes), self.name)
         image = self.stream.decoder.decode(frame.message)
         self.input_error = ""
         return image
@@ -170,7 +171,7 @@ class CameraPipeline:
             # An image that cannot be decoded is reported when its turn comes.
             with suppress(EncodingError):
                 self._peeked_is_keyframe = self.stream.would_select(
-                    _stamp_ns(frame),
+                    frame.stamp_ns,
                     lambda: self.stream.decoder.preview(frame.message),
                     settings.keyframes,
                 )
@@ -200,7 +201,7 @@ class CameraPipeline:
                 self._publishers.publish_region(region, keyframe)
 
             callbacks = self._callbacks(
-                messages.stamp_ns(keyframe.header.stamp),
+                self._latest_ns,
                 is_cancelled,
                 is_superseded=is_superseded,
                 on_region=publish,
@@ -221,14 +222,14 @@ class CameraPipeline:
         """Withdraw what is newer than the time that the clock was set back to. Thread-safe."""
         self._set_back_ns = now_ns
         latest = self.latest
-        if latest is not None and messages.stamp_ns(latest[1].header.stamp) > now_ns:
+        if latest is not None and self._latest_ns > now_ns:
             self.latest = None
             self._publishers.forget(latest[1], now_ns)
 
     def _is_outdated(self, stamp_ns: int) -> bool:
         """Return whether time went back since a frame of this stamp came: a bag starts anew."""
         newer = self._frames.waiting(self.name)
-        if newer is not None and _stamp_ns(newer) < stamp_ns - OVERTAKING_NS:
+        if newer is not None and newer.stamp_ns < stamp_ns - OVERTAKING_NS:
             return True
         set_back_ns = self._set_back_ns
         return set_back_ns is not None and stamp_ns > set_back_ns
@@ -247,8 +248,3 @@ class CameraPipeline:
         """Take no more frames, and destroy the publishers."""
         self.disconnect()
         self._publishers.close()
-
-
-def _stamp_ns(frame: ReceivedFrame) -> int:
-    """Return the stamp of a frame, or its arrival time if its driver leaves the stamp empty."""
-    return messages.stamp_ns(frame.message.header.stamp) or int(frame.received_s * NANOSECONDS)

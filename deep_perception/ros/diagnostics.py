@@ -48,7 +48,10 @@ def input_status(pipeline: CameraPipeline, settings: RosSettings, standstill: st
     if camera is None:
         return Status(f"{pipeline.name} input".strip(), OK, "not subscribed", {})
     level, message = OK, "images arrive"
-    if 0 < settings.input_timeout_s < camera.silent_s():
+    is_silent = 0 < settings.input_timeout_s < camera.silent_s()
+    if is_silent and camera.sends_seldom and not pipeline.input_error:
+        message = "the latched image arrived; its publisher sends another one when there is one"
+    elif is_silent:
         level = WARN if standstill else ERROR
         reason = standstill or camera.explain_silence()
         message = f"no image for {settings.input_timeout_s:g} s: {reason}"
@@ -56,11 +59,15 @@ def input_status(pipeline: CameraPipeline, settings: RosSettings, standstill: st
         level, message = ERROR, pipeline.input_error
     elif camera.received == 0:
         message = "waiting for the first image"
+    elif problem := camera.problem():
+        level, message = WARN, problem
     values = {
         "topic": camera.topic,
         "type": camera.type,
         "received": camera.received,
         "replaced_by_newer": camera.replaced,
+        "lost_before_arrival": camera.lost,
+        "publishers": ", ".join(camera.publishers),
         "rate_hz": f"{camera.rate_hz():.1f}",
         "age_s": f"{camera.silent_s():.2f}",
         **{
@@ -114,11 +121,24 @@ def analysis_status(
     return Status(f"{pipeline.name} analysis".strip(), level, message, values)
 
 
+def namesake(node: Node) -> str:
+    """Whether another node has the name of this one, and what to do about it; "" if not."""
+    own = node.get_fully_qualified_name()
+    names = [f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces()]
+    if names.count(own) < 2:
+        return ""
+    return (
+        f"another node has the name {own}: services and parameters reach either of them, and their "
+        "topics are mixed; rename one with -r __node:=NAME or -r __ns:=/NAME (a node that was "
+        "killed disappears after some 20 s)"
+    )
+
+
 class Diagnostics:
     """Publish statuses, and log each problem once and its recovery once.
 
-    Messages that differ in their numbers only count as the same. ``error`` may be called from any
-    thread.
+    Messages that differ in their numbers only count as the same. ``error`` and ``warning`` may be
+    called from any thread.
     """
 
     def __init__(self, node: Node) -> None:
@@ -133,6 +153,11 @@ class Diagnostics:
     def mark_as_logged(self, message: str) -> None:
         """Do not log this message for a while: it is in the log already."""
         self._is_new(message)
+
+    def warning(self, message: str) -> None:
+        """Log a warning, unless it was logged lately."""
+        if self._is_new(message):
+            self._node.get_logger().warning(message)
 
     def error(self, message: str) -> None:
         """Log an error, unless it was logged lately."""

@@ -1,28 +1,43 @@
-"""The image subscription of one camera: its topic and type, and why no image arrives."""
+"""The image subscription of one camera: topic, type and QoS, and the time of its frames."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
+from deep_perception.ros import silence
 from deep_perception.ros.latest import Latest
-from deep_perception.settings import RosSettings
+from deep_perception.ros.losses import Loss, Losses
+from deep_perception.ros.received_frame import ReceivedFrame
+from deep_perception.ros.silence import COMPRESSED, RAW
+from deep_perception.settings import KeyframeSettings, RosSettings
 from deep_perception.settings.options import SettingsError
+from deep_perception.stamps import NANOSECONDS, FrameStamps, header_of
 
-RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+__all__ = ["ImageInput", "ReceivedFrame", "camera_names", "look_period_s"]
+
 TYPES = {RAW: Image, COMPRESSED: CompressedImage}
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 # The number of frames over which the rate of a camera is measured.
 RATE_FRAMES = 50
+# Only the newest frame is used. The others show whether frames got lost on the way, or because
+# this process did not take them for a moment.
+DEPTH = 5
+# Looking at a frame of 1920x1080 pixels takes several milliseconds, and nothing that stays in view
+# for less than two looks is described.
+LOOK_PERIOD_S = 0.1
+# Without a frame for this long, the subscription is compared with what is published.
+SILENT_S = 1.0
 
 
 def camera_names(text: str) -> tuple[str, ...]:
@@ -39,33 +54,41 @@ def camera_names(text: str) -> tuple[str, ...]:
     return names
 
 
-@dataclass(frozen=True)
-class ReceivedFrame:
-    """An image message and the time of its arrival (seconds of time.monotonic)."""
+def look_period_s(settings: KeyframeSettings) -> float:
+    """The time after a look at a frame in which no other frame of the camera is looked at.
 
-    message: Image | CompressedImage
-    received_s: float
+    It never holds up a keyframe that ``keyframes.min_interval_s`` allows.
+    """
+    return min(LOOK_PERIOD_S, settings.min_interval_s)
 
 
 class ImageInput:
     """Subscribe to ``image``, or ``<name>/image`` (remappable), and leave frames in a mailbox."""
 
     def __init__(
-        self, *, node: Node, name: str, settings: RosSettings, frames: Latest[ReceivedFrame]
+        self,
+        *,
+        node: Node,
+        name: str,
+        settings: RosSettings,
+        frames: Latest[ReceivedFrame],
+        warn: Callable[[str], object] | None = None,
     ) -> None:
+        """``warn`` gets faults of the stamps at once, and has to suppress repetitions."""
         self._node = node
         self.name = name
         self._settings = settings
         self._topic = node.resolve_topic_name(f"{name}/image" if name else "image")
-        self._subscription: Subscription | None = None
+        self._warn = warn or node.get_logger().warning
+        self._subscriptions: dict[DurabilityPolicy, Subscription] = {}
         self._connected = ("", "")
         self._frames = frames
+        self._publishers: list[TopicEndpointInfo] = []
         self.received = 0
-        self._started_s = time.monotonic()
-        self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
         compressed_only = settings.transport == "compressed"
         topic = f"{self._topic}/compressed" if compressed_only else self._topic
         self._connect(topic, COMPRESSED if compressed_only else RAW)
+        self.watch()
 
     @property
     def topic(self) -> str:
@@ -79,14 +102,17 @@ class ImageInput:
 
     def close(self) -> None:
         """Destroy the subscription."""
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        self._unsubscribe(tuple(self._subscriptions))
 
     @property
     def replaced(self) -> int:
-        """The number of frames that a newer one replaced before they were analysed."""
+        """The number of frames that a newer one replaced before they were looked at."""
         return self._frames.replaced[self.name]
+
+    @property
+    def lost(self) -> int:
+        """The number of frames that were lost before they reached the node, as far as is known."""
+        return self._losses.lost
 
     def silent_s(self) -> float:
         """Seconds since the last frame, or since the subscription if there was none."""
@@ -97,90 +123,191 @@ class ImageInput:
         times_s = tuple(self._times_s)
         return (len(times_s) - 1) / (time.monotonic() - times_s[0]) if len(times_s) > 1 else 0.0
 
-    def find_input(self) -> None:
-        """Subscribe to what is published; of raw and compressed images, raw ones are preferred.
+    @property
+    def publishers(self) -> tuple[str, ...]:
+        """The nodes that publish the images, as of the last ``watch``."""
+        return tuple(sorted(silence.node_name(info) for info in self._publishers))
 
-        To be called a few times a second while no image arrives. The topics and types that are
-        considered depend on ``ros.transport``.
+    def watch(self) -> None:
+        """Compare the subscription with what is published; to be called a few times a second.
+
+        While no image arrives, subscribe to what is published, with a QoS that is compatible; of
+        raw and compressed images, raw ones are preferred. The topics and types that are considered
+        depend on ``ros.transport``.
         """
-        compressed = f"{self._topic}/compressed"
-        candidates = {
-            "auto": ((self._topic, RAW), (self._topic, COMPRESSED), (compressed, COMPRESSED)),
-            "raw": ((self._topic, RAW),),
-            "compressed": ((compressed, COMPRESSED), (self._topic, COMPRESSED)),
-        }[self._settings.transport]
-        for topic, type_name in candidates:
-            if type_name in self._published_types(topic):
-                self._connect(topic, type_name)
-                return
+        if not self.received or self.silent_s() > SILENT_S:
+            compressed = f"{self._topic}/compressed"
+            candidates = {
+                "auto": ((self._topic, RAW), (self._topic, COMPRESSED), (compressed, COMPRESSED)),
+                "raw": ((self._topic, RAW),),
+                "compressed": ((compressed, COMPRESSED), (self._topic, COMPRESSED)),
+            }[self._settings.transport]
+            for topic, type_name in candidates:
+                if any(info.topic_type == type_name for info in self._infos(topic)):
+                    self._connect(topic, type_name)
+                    break
+            self._match_durability()
+        self._publishers = self._matching_infos()
+
+    def problem(self) -> str:
+        """What is wrong with the images that arrive, and what to do; "" if nothing is."""
+        if self._stamps.problem:
+            return self._stamp_fault
+        refused = silence.refused(self._publishers, self._wanted_reliability)
+        if refused:
+            return f"{self.topic}: {refused}"
+        now_s, names = time.monotonic(), self.publishers
+        if len(names) > 1:
+            return (
+                f"the images of {self.topic}{silence.published_by(names)} come from several of "
+                "them in turn; let only one of them publish it"
+                if self._losses.are_mixed(now_s)
+                else ""
+            )
+        loss = self._losses.loss(now_s)
+        return self._explain_loss(loss) if loss else ""
 
     def explain_silence(self) -> str:
         """Why no image arrives and what to do about it, found out from the ROS graph."""
-        publishers = self._node.get_publishers_info_by_topic(self.topic)
-        if not publishers:
-            lost = " any more" if self.received else ""
-            return f"{self.topic} has no publisher{lost}; {self._suggest_topic()}"
-        if all(info.topic_type != self.type for info in publishers):
-            found = ", ".join(sorted({info.topic_type for info in publishers}))
-            return f"{self.topic} carries {found}, expected {self.type}; {self._suggest_topic()}"
-        wants_reliable = self._settings.reliability == "reliable"
-        if wants_reliable and all(
-            info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for info in publishers
-        ):
-            return (
-                f"{self.topic} is published as best effort, but this node requests reliable; "
-                "set ros.reliability to best_effort"
-            )
-        return (
-            f"{self.topic} has a publisher but no image arrives; the camera may be paused, or its "
-            "images are lost on the way: large images need the shared-memory profile "
-            "config/fastdds_shm.xml on both sides, or ros.transport: compressed"
+        return silence.explain(
+            node=self._node,
+            camera=self.name,
+            wanted=self._topic,
+            topic=self.topic,
+            type_name=self.type,
+            reliability=self._wanted_reliability,
+            received=self.received,
         )
 
-    def _published_types(self, topic: str) -> set[str]:
-        return {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
+    @property
+    def sends_seldom(self) -> bool:
+        """Whether all publishers are latched and have sent one image each at most, as of a map."""
+        return (
+            0 < self.received == len(self._times_s) <= len(self._publishers)
+            and all(silence.is_latched(info) for info in self._publishers)
+        )  # fmt: skip
+
+    # -- subscriptions --------------------------------------------------------------------------
+
+    @property
+    def _wanted_reliability(self) -> ReliabilityPolicy:
+        return ReliabilityPolicy[self._settings.reliability.upper()]
+
+    def _infos(self, topic: str) -> list[TopicEndpointInfo]:
+        return list(self._node.get_publishers_info_by_topic(topic))
+
+    def _matching_infos(self) -> list[TopicEndpointInfo]:
+        return [info for info in self._infos(self.topic) if info.topic_type == self.type]
 
     def _connect(self, topic: str, type_name: str) -> None:
         if self._connected == (topic, type_name):
             return
-        if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+        if self._subscriptions:
+            self.close()
             self._node.get_logger().info(f"subscribing to {topic} ({type_name})")
-            self._times_s.clear()
-            self._started_s = time.monotonic()
-        reliability = ReliabilityPolicy[self._settings.reliability.upper()]
-        # Only the newest frame is used, so the middleware keeps one.
-        qos = QoSProfile(depth=1, history=HistoryPolicy.KEEP_LAST, reliability=reliability)
-        self._subscription = self._node.create_subscription(
-            TYPES[type_name], topic, self._on_image, qos
-        )
         self._connected = (topic, type_name)
+        self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
+        self._started_s = time.monotonic()
+        self._stamps, self._losses = FrameStamps(), Losses()
+        self._stamp_fault = ""
+        # When the newest frame was sent, by the clock of its publisher.
+        self._newest_sent_ns = 0
+        self._subscribe(DurabilityPolicy.VOLATILE)
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
+    def _match_durability(self) -> None:
+        """Also get the last image of a latched publisher, which sent it before.
+
+        A transient local subscription does not match volatile publishers, and a volatile one gets
+        nothing that was sent before: with publishers of both kinds there are two subscriptions.
+        """
+        infos = self._matching_infos()
+        latched = [silence.is_latched(info) for info in infos]
+        volatile, transient = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCAL
+        wanted = {transient} if any(latched) else {volatile}
+        if not all(latched):
+            wanted.add(volatile)
+        if wanted != self._subscriptions.keys():
+            for durability in wanted - self._subscriptions.keys():
+                self._subscribe(durability)
+            self._unsubscribe(self._subscriptions.keys() - wanted)
+
+    def _subscribe(self, durability: DurabilityPolicy) -> None:
+        latched = durability == DurabilityPolicy.TRANSIENT_LOCAL
+        topic, type_name = self._connected
+        qos = QoSProfile(
+            depth=DEPTH,
+            history=HistoryPolicy.KEEP_LAST,
+            durability=durability,
+            # What was sent before comes over a reliable subscription only.
+            reliability=ReliabilityPolicy.RELIABLE if latched else self._wanted_reliability,
+        )
+
+        # rclpy finds out from the signature that this callback wants the message info.
+        def on_image(data: bytes, info: dict[str, Any]) -> None:
+            self._on_image(data, info, latched=latched)
+
+        self._subscriptions[durability] = self._node.create_subscription(
+            TYPES[type_name], topic, on_image, qos, raw=True
+        )
+
+    def _unsubscribe(self, durabilities: Any) -> None:
+        for durability in tuple(durabilities):
+            self._node.destroy_subscription(self._subscriptions.pop(durability))
+
+    # -- frames ---------------------------------------------------------------------------------
+
+    def _on_image(self, data: bytes, info: dict[str, Any], *, latched: bool = False) -> None:
+        sent_ns = info.get("source_timestamp") or 0
+        # With two subscriptions a frame comes twice, and a latched one may be older than the last.
+        is_known = sent_ns == self._newest_sent_ns or (latched and sent_ns < self._newest_sent_ns)
+        if len(self._subscriptions) > 1 and sent_ns and is_known:
+            return
+        self._newest_sent_ns = max(sent_ns, self._newest_sent_ns)
+        received_s, now_ns = time.monotonic(), time.time_ns()
         self.received += 1
-        received_s = time.monotonic()
         self._times_s.append(received_s)
-        self._frames.put(ReceivedFrame(message, received_s), self.name)
+        stamp_ns, _ = header_of(data)
+        before = self._stamps.problem
+        effective_ns = self._stamps.effective_ns(
+            stamp_ns,
+            # Before the first message of /clock, simulated time is 0.
+            self._node.get_clock().now().nanoseconds or now_ns,
+            several_senders=len(self._publishers) > 1,
+        )
+        if self._stamps.problem and _kind(self._stamps.problem) != _kind(before):
+            self._report_stamps()
+        middleware_ns = info.get("received_timestamp") or now_ns
+        self._losses.add(
+            sequence=info.get("publication_sequence_number"),
+            stamp_ns=stamp_ns,
+            arrival_s=received_s,
+            waited_s=(now_ns - middleware_ns) / NANOSECONDS,
+        )
+        frame = ReceivedFrame(data, received_s, effective_ns, TYPES[self.type])
+        self._frames.put(frame, self.name)
 
-    def _suggest_topic(self) -> str:
-        # Topics of other cameras of this node are no suggestion.
-        taken = {subscription.topic_name for subscription in self._node.subscriptions}
-        own_topics = f"{self._node.get_fully_qualified_name()}/"
-        images = [
-            name
-            for name, types in self._node.get_topic_names_and_types()
-            if set(types) & TYPES.keys()
-            and not name.startswith(own_topics)
-            and name not in taken
-            # The graph also lists topics that have subscriptions only.
-            and self._node.count_publishers(name)
-        ]
-        if not images:
-            return "no image topic is visible at all: is the camera running, in this ROS_DOMAIN_ID?"
-        bases = {name.removesuffix("/compressed") for name in images}
-        wanted = self._topic.removesuffix("/compressed")
-        if wanted in bases:
-            return "its images come in the other transport: set ros.transport to auto"
-        nearest = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
-        own = f"{self.name}/image" if self.name else "image"
-        return f"the nearest image topic is {nearest}: remap with -r {own}:={nearest}"
+    def _report_stamps(self) -> None:
+        self._publishers = self._matching_infos()
+        names = self.publishers
+        several = "; let only one of them publish it" if len(names) > 1 else ""
+        self._stamp_fault = (
+            f"the images of {self.topic}{silence.published_by(names)} {self._stamps.problem}; "
+            f"arrival time is used{several}"
+        )
+        self._warn(self._stamp_fault)
+
+    def _explain_loss(self, loss: Loss) -> str:
+        rates = f"{loss.arriving_hz:.1f} of {loss.sent_hz:.1f} images a second arrive"
+        if loss.is_counted:
+            return (
+                f"{rates} on {self.topic}, the others are lost on the way: "
+                f"{silence.transport_advice(self.type)}"
+            )
+        return (
+            f"{rates} on {self.topic}, by the gaps between their stamps: the camera driver loses "
+            f"the others, or they are lost on the way: {silence.transport_advice(self.type)}"
+        )
+
+
+def _kind(problem: str) -> str:
+    return re.sub(r"\d+", "#", problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from typing import Generic, TypeVar
 
@@ -20,26 +21,43 @@ class Latest(Generic[Item]):
         self._changed = threading.Condition()
         self._items: dict[str, Item] = {}
         self._turns: dict[str, int] = {}
+        self._rest_until_s: dict[str, float] = {}
         self._closed = False
         self.replaced: Counter[str] = Counter()
 
     def put(self, item: Item, sender: str = "") -> None:
         """Leave an item; it replaces the sender's previous one if that was not taken."""
         with self._changed:
-            if sender in self._items:
+            is_first = sender not in self._items
+            if not is_first:
                 self.replaced[sender] += 1
             self._items[sender] = item
-            self._changed.notify()
+            if is_first:  # otherwise the waiting thread knows already when the sender is next
+                self._changed.notify()
+
+    def rest(self, seconds: float, sender: str = "") -> None:
+        """Let no item of the sender be taken for this long from now on; the newest one waits."""
+        with self._changed:
+            self._rest_until_s[sender] = time.monotonic() + seconds
+            self._changed.notify_all()
 
     def take(self, timeout_s: float | None = None) -> tuple[str, Item] | None:
         """Wait for an item; returns its sender and it, or None after the timeout or once closed."""
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._items, timeout_s)
-            if self._closed or not self._items:
-                return None
-            sender = min(self._items, key=lambda name: self._turns.get(name, 0))
-            self._turns[sender] = max(self._turns.values(), default=0) + 1
-            return sender, self._items.pop(sender)
+            while not self._closed:
+                now_s = time.monotonic()
+                due_s = {sender: self._rest_until_s.get(sender, 0.0) for sender in self._items}
+                ready = [sender for sender, when_s in due_s.items() if when_s <= now_s]
+                if ready:
+                    sender = min(ready, key=lambda name: self._turns.get(name, 0))
+                    self._turns[sender] = max(self._turns.values(), default=0) + 1
+                    return sender, self._items.pop(sender)
+                if ends_s is not None and ends_s <= now_s:
+                    return None
+                wake_s = min(filter(None, (ends_s, *due_s.values())), default=None)
+                self._changed.wait(None if wake_s is None else wake_s - now_s)
+            return None
 
     def waiting(self, sender: str = "") -> Item | None:
         """The sender's item, which stays in the mailbox; None if there is none."""

@@ -146,7 +146,11 @@ class AnalyzerNode(LifecycleNode):
         pipelines = self._state.pipelines
         for name, pipeline in pipelines.items():
             image_input = ImageInput(
-                node=self, name=name, settings=self._state.settings.ros, frames=frames
+                node=self,
+                name=name,
+                settings=self._state.settings.ros,
+                frames=frames,
+                warn=self._diagnostics.warning,
             )
             pipeline.connect(image_input, frames)
         self._worker = Worker(
@@ -199,9 +203,8 @@ class AnalyzerNode(LifecycleNode):
     def _check_input(self) -> None:
         self._sim_time.update()
         for pipeline in self._state.pipelines.values():
-            camera = pipeline.camera
-            if camera and (camera.silent_s() > 2 * CHECK_INPUT_PERIOD_S or camera.received == 0):
-                camera.find_input()
+            if pipeline.camera is not None:
+                pipeline.camera.watch()
 
     def _publish_diagnostics(self) -> None:
         # A camera that can be found now is not reported as missing.
@@ -211,6 +214,8 @@ class AnalyzerNode(LifecycleNode):
     def _statuses(self) -> Iterator[diagnostics.Status]:
         label, problem = rclpy_internals.state_label(self), self._state.problem
         level = diagnostics.ERROR if problem else diagnostics.OK
+        if not problem and (problem := diagnostics.namesake(self)):
+            level = diagnostics.WARN
         yield diagnostics.Status("state", level, problem or label, {"state": label})
         settings = self._state.settings.ros
         busy_s = self._worker.busy_s if self._worker else 0.0

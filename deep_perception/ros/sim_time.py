@@ -9,7 +9,7 @@ from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from deep_perception.keyframes import OVERTAKING_NS
+from deep_perception.stamps import OVERTAKING_NS
 
 
 class SimTime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from deep_perception.settings import Scalar
 from deep_perception.settings.options import Option, SettingsError, options
 
 NODE_NAME = "/**"
+NODE, BLOCK = "analyzer", "ros__parameters"
+OF_EVERY_NODE = ("use_sim_time", "start_type_description_service")
 
 
 def to_ros_yaml() -> str:
@@ -66,33 +69,145 @@ def _code(value: Scalar) -> str:
 def load_yaml(text: str) -> dict[str, Any]:
     """The dotted names and values of a YAML text: nested, dotted, or a ROS parameter file.
 
-    In a parameter file of several nodes, the block of the analyzer is used, else the one for all
-    nodes (``/**``). Raises SettingsError.
+    A parameter file has blocks of nodes (``analyzer``, ``/ns/analyzer``) and of wildcards (``/**``,
+    ``/*``, ``/ns/**``). All that match an analyzer apply, the most specific one last. Raises
+    SettingsError, also if no block is for an analyzer, or if those of several analyzers differ in
+    their namespace.
     """
     try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+        document = yaml.load(text, Loader=_Loader) or {}
+    except (yaml.YAMLError, TypeError) as error:  # TypeError: a key that is a list
         raise SettingsError(f"not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, Mapping):
         raise SettingsError(f"expected a mapping of settings, got {type(document).__name__}")
-    nodes = dict(_ros_nodes(document))
-    if nodes:
-        ours = [name for name in nodes if name.split("/")[-1] == "analyzer"] or ["/**"]
-        document = nodes.get(ours[0]) or (next(iter(nodes.values())) if len(nodes) == 1 else {})
-    return dict(_flat_items(document))
+    blocks = list(_blocks(document))
+    if not blocks:
+        return dict(_flat_items(document))
+    if outside := next(_outside(document), ""):
+        raise SettingsError(
+            f"{outside} is in no {BLOCK}; expected it in the {BLOCK} of a node, such as {NODE_NAME}"
+        )
+    changes: dict[str, Any] = {}
+    for node, body in _of_the_analyzer(blocks):
+        is_shared = _parts(node)[-1:] != [NODE]
+        for name, value in _flat_items(body):
+            if not _is_of_every_node(name) and not (is_shared and _is_of_others(name)):
+                changes[name] = value
+    return changes
 
 
-def _ros_nodes(tree: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+class _Loader(yaml.SafeLoader):
+    """YAML as rcl reads it: ``5e-1`` is a number, and a block that occurs twice is one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = {}
+        self.flatten_mapping(node)
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            value = self.construct_object(value_node, deep=True)
+            before = mapping.get(key)
+            if isinstance(before, dict) and isinstance(value, dict):
+                _merge(before, value)
+            else:
+                mapping[key] = value
+        return mapping
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)  # fmt: skip
+
+
+def _merge(into: dict[Any, Any], more: Mapping[Any, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(into.get(key), dict) and isinstance(value, Mapping):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _is_of_others(name: str) -> bool:
+    """Whether a name in a block of several nodes is none of ours, not even a misspelt one."""
+    return name.split(".")[0] not in {option.name.split(".")[0] for option in options()}
+
+
+def _of_the_analyzer(
+    blocks: list[tuple[str, Mapping[str, Any]]],
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """The blocks that apply to an analyzer, the most specific one last."""
+    exact = {name for name, _ in blocks if "*" not in name and _parts(name)[-1:] == [NODE]}
+    node = f"/{NODE}" if f"/{NODE}" in exact else min(exact, default=f"/{NODE}")
+    if node != f"/{NODE}" and len(exact) > 1:
+        raise SettingsError(
+            f"there are settings of {len(exact)} analyzers ({', '.join(sorted(exact))}); expected "
+            f"one of them, or {NODE_NAME} for all"
+        )
+    # A wildcard with a namespace is taken for that of the only analyzer.
+    matching = [each for each in blocks if _matches(_parts(each[0]), _parts(node))]
+    if not matching:
+        inside = [each for each in blocks if _matches(_parts(each[0])[-1:], [NODE])]
+        spaces = {tuple(_parts(name)[:-1]) for name, _ in inside}
+        matching = inside if len(spaces) == 1 else []
+    if not matching:
+        found = ", ".join(sorted({name for name, _ in blocks}))
+        raise SettingsError(
+            f"no settings of the analyzer: there are parameters of {found}; expected a block of "
+            f"{NODE} or {NODE_NAME}"
+        )
+    return sorted(matching, key=lambda each: _specificity(each[0]))
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part]
+
+
+def _matches(pattern: list[str], name: list[str]) -> bool:
+    """Whether a name fits: ``*`` is one part of a name, ``**`` any number of parts."""
+    if not pattern or not name:
+        return not name and all(part == "**" for part in pattern)
+    if pattern[0] == "**":
+        return _matches(pattern[1:], name) or _matches(pattern, name[1:])
+    return pattern[0] in ("*", name[0]) and _matches(pattern[1:], name[1:])
+
+
+def _specificity(name: str) -> tuple[int, int, int]:
+    parts = _parts(name)
+    named = sum(part not in ("*", "**") for part in parts)
+    return (named, sum(part == "*" for part in parts), -parts.count("**"))
+
+
+def _blocks(tree: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The full name and the parameters of each node of a ROS parameter file."""
     for key, body in tree.items():
-        if key == "ros__parameters":
-            yield name, body or {}
+        if key == BLOCK:
+            if body is not None and not isinstance(body, Mapping):
+                raise SettingsError(
+                    f"{name or BLOCK}: expected a mapping of settings, got {type(body).__name__}"
+                )
+            yield name or NODE_NAME, body or {}
         elif isinstance(body, Mapping):
-            yield from _ros_nodes(body, f"{name}/{key}" if name else str(key))
+            yield from _blocks(body, f"{name}/{str(key).strip('/')}")
+
+
+def _outside(tree: Mapping[str, Any], name: str = "") -> Iterator[str]:
+    """The names of what is in no block."""
+    for key, body in tree.items():
+        if isinstance(body, Mapping):
+            if key != BLOCK:
+                yield from _outside(body, f"{name}{key}.")
+        elif key != BLOCK and body is not None:
+            yield f"{name}{key}"
+
+
+def _is_of_every_node(name: str) -> bool:
+    # `ros2 param dump` writes what every node declares as well.
+    return name in OF_EVERY_NODE or name.startswith("qos_overrides.")
 
 
 def _flat_items(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from _flat_items(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" != "use_sim_time":
+        else:
             yield f"{prefix}{key}", value

@@ -181,6 +181,31 @@ def test_an_empty_stamp_is_the_time_of_recording(tmp_path):
     assert all(each["stamp_ns"] == each["log_ns"] > START_NS - 1 for each in found)
 
 
+@pytest.mark.parametrize("stamps", ["constant", "slow", "fast"])
+def test_stamps_that_are_of_no_use_give_way_to_the_time_of_recording(tmp_path, stamps):
+    pace = {"constant": 0, "slow": SECOND // 10_000, "fast": 100 * SECOND}[stamps]
+    recorded = [
+        bags.Recorded(
+            TOPIC, bags.IMAGE, START_NS + number * SECOND // 10,
+            bags.image(frame, START_NS - 60 * SECOND + number * pace),
+        )
+        for number, frame in enumerate(bags.moving_scene(60))
+    ]  # fmt: skip
+    bag = bags.write(tmp_path / "stamps", recorded)
+    summary, _ = replay(bag, tmp_path / "out")
+    found = scenes(tmp_path / "out")
+    assert [each["reason"] for each in found].count("first") == 1
+    late = [each for each in found if each["position"] > 30]
+    assert late
+    steps_ns = np.diff([each["log_ns"] for each in late])
+    assert min(steps_ns) >= settings_from(QUICK).keyframes.min_interval_s * SECOND
+    if stamps != "fast":
+        assert all(each["stamp_ns"] == each["log_ns"] for each in late)
+    (warning,) = summary.counts.warnings
+    assert warning.startswith(f"the images of {TOPIC} have stamps that")
+    assert warning.endswith("the time of recording is used")
+
+
 # -- the same bytes -----------------------------------------------------------------------------
 
 
@@ -471,6 +496,51 @@ def test_the_choice_of_topics():
     # Noted by the recorder, and nothing came.
     silent = {"/a/image": (camera, 0), "/a/image/compressed": (camera, 3)}
     assert choose_topics(silent, [])[0] == ["/a/image/compressed"]
+
+
+@pytest.mark.parametrize(
+    ("topic", "encoding", "taken"),
+    [
+        ("/depth_camera/rgb/image_raw", "rgb8", True),
+        ("/depth/color/image", "bgr8", True),
+        ("/oak_depth/color/image_raw", "yuv422_yuy2", True),
+        ("/depth_camera/image_raw", "rgb8", True),
+        ("/front_depth_cam/image/compressed", "jpeg", True),
+        ("/depth_camera/rgb/image_raw", "", True),
+        ("/infra_camera/color", "rgb8", True),
+        ("/depth_camera/infra1/image_rect_raw", "mono8", True),
+        ("/camera/infra1/image_rect_raw", "mono16", True),
+        ("/thermal/image_raw", "16UC1", True),
+        ("/label_printer/camera/image_raw", "bgr8", True),
+        ("/mask_inspection/image_raw", "bgr8", True),
+        ("/segmentation_rig/left/image_raw", "rgb8", True),
+        ("/depth_camera/depth/image_raw", "16UC1", False),
+        ("/aligned_depth_to_color/image_raw", "16UC1", False),
+        ("/camera/depth/colorized/image", "rgb8", False),
+        ("/stereo/disparity", "mono8", False),
+        ("/depth/image_rect_raw/compressed", "16UC1", False),
+        ("/camera/depth/image_raw", "", False),
+        ("/zed/zed_node/depth/depth_registered", "32FC1", False),
+        ("/oak/stereo/image_raw", "16UC1", False),
+        ("/range_image", "32FC1", False),
+        ("/semantic_segmentation_front/image", "bgra8", False),
+        ("/segmentation/labels_map", "rgb8", False),
+        ("/analyzer/front/annotated/compressed", "jpeg", False),
+        ("/detector/masks", "mono8", False),
+    ],
+)
+def test_the_encoding_and_then_the_name_tell_photographs_from_depth(topic, encoding, taken):
+    encodings = {"/front/image_raw": "rgb8", topic: encoding}
+    found = dict.fromkeys(encodings, ("sensor_msgs/msg/Image", 5))
+    chosen, left_out = choose_topics(found, [], encodings.__getitem__)
+    assert (topic in chosen, topic in left_out) == (taken, not taken)
+
+
+def test_a_thermal_camera_alone_is_taken_and_depth_alone_is_not():
+    found = {"/sensor/image": ("sensor_msgs/msg/Image", 5)}
+    assert choose_topics(found, [], lambda topic: "16UC1")[0] == ["/sensor/image"]
+    with pytest.raises(ChoiceError, match="choose with --topic"):
+        choose_topics({"/depth/image": found["/sensor/image"]}, [], lambda topic: "16UC1")
 
 
 def test_an_error_names_the_first_of_many_topics():

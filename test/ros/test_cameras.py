@@ -110,6 +110,14 @@ def test_a_camera_that_vanishes_is_reported_alone_and_the_others_go_on(
     )
     scene = graph.analysed(cameras["rear"], scenes["rear"], graph.image(camera_image(400, 300)))
     assert scene.regions
+    graph.node.destroy_publisher(cameras.pop("rear"))
+    graph.publish_until(
+        cameras["front"],
+        lambda: graph.image(camera_image()),
+        lambda: diagnostics.reports("/two/front/image of other cameras of this node", "rear input"),
+        diagnostics.last,
+    )
+    cameras["rear"] = graph.publisher(Image, "/somewhere/rear/image_raw")
     assert node.is_running
 
 

@@ -10,7 +10,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
-from support.graph import UNWATCHED, Diagnostics
+from deep_perception_msgs.msg import DescribedRegionArray
+from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = pytest.mark.ros
 
@@ -63,6 +64,32 @@ def test_a_compressed_topic_can_be_named_itself(graph, start_node):
     detections = graph.listen(Detection2DArray, "/direct/analyzer/detections")
     camera = graph.publisher(CompressedImage, "/direct/image/compressed")
     assert graph.analysed(camera, detections, compressed(graph)).detections
+
+
+@pytest.mark.parametrize("transport", ["raw", "compressed"])
+def test_a_latched_image_that_was_published_before_the_start_arrives(graph, start_node, transport):
+    kind, topic = {
+        "raw": (Image, f"/latched_{transport}/image"),
+        "compressed": (CompressedImage, f"/latched_{transport}/image/compressed"),
+    }[transport]
+    latched = graph.publisher(kind, topic, LATCHED, matched=False)
+    sent = graph.image(camera_image()) if transport == "raw" else compressed(graph)
+    latched.publish(sent)
+    start_node(remaps=[f"__ns:=/latched_{transport}"], **SOON)
+    scenes = graph.listen(DescribedRegionArray, f"/latched_{transport}/analyzer/regions", LATCHED)
+    graph.answer(scenes, sent)
+    diagnostics = Diagnostics(graph, f"/latched_{transport}/analyzer")
+    graph.until(lambda: diagnostics.reports("the latched image arrived"), diagnostics.last)
+    assert diagnostics.last().level == b"\x00"
+    # A camera that comes later is heard beside it, and so is a new latched image.
+    camera = graph.publisher(kind, topic, BEST_EFFORT)
+    make = (
+        (lambda: graph.image(camera_image())) if transport == "raw" else lambda: compressed(graph)
+    )
+    graph.analysed(camera, scenes, make())
+    newer = make()
+    latched.publish(newer)
+    graph.answer(scenes, newer)
 
 
 def test_raw_is_preferred_when_both_are_published(graph, start_node):

@@ -57,6 +57,30 @@ def test_taking_waits_for_an_item(item):
     assert taken == [("camera", item)]
 
 
+def test_a_sender_that_rests_keeps_its_newest_item_and_the_others_are_served():
+    mailbox = Latest()
+    mailbox.rest(0.2, "still")
+    for item in (1, 2):
+        mailbox.put(item, "still")
+    mailbox.put(3, "moving")
+    assert mailbox.take() == ("moving", 3)
+    assert mailbox.take(0.01) is None
+    assert mailbox.waiting("still") == 2
+    # After the rest, without another item.
+    assert mailbox.take() == ("still", 2)
+
+
+def test_a_rest_may_be_ended_while_somebody_waits():
+    mailbox, taken = Latest(), []
+    mailbox.rest(600.0)
+    mailbox.put(1)
+    thread = threading.Thread(target=lambda: taken.append(mailbox.take()))
+    thread.start()
+    mailbox.rest(0.0)
+    thread.join(timeout=10)
+    assert taken == [("", 1)]
+
+
 def test_taking_gives_up_in_time():
     assert Latest().take(0.01) is None
 

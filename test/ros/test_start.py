@@ -193,6 +193,21 @@ def test_a_misspelt_parameter_is_reported(graph, start_node):
     assert "my_own" not in node.log
 
 
+def test_a_second_node_of_the_same_name_is_reported_by_both(graph, start_node):
+    nodes = [start_node(remaps=["__ns:=/twins"], **OFTEN)]
+    diagnostics = Diagnostics(graph, "/twins/analyzer")
+    graph.until(lambda: diagnostics.reports("active", "state"), "the first node")
+    start_node(remaps=["__ns:=/others"])  # another namespace is another name
+    nodes.append(start_node(remaps=["__ns:=/twins"], **OFTEN))
+    said = "another node has the name /twins/analyzer"
+    graph.until(lambda: all(said in node.log for node in nodes), "both warnings")
+    graph.until(lambda: diagnostics.reports(said, "state"), "the status")
+    assert diagnostics.last("state").level == b"\x01"
+    nodes[1].stop()
+    graph.until(lambda: diagnostics.reports("active", "state"), "the end of the second node")
+    assert nodes[0].log.count(said) == 1
+
+
 def test_every_scene_has_the_warning_of_a_fallback(graph, start_node):
     start_node(remaps=["__ns:=/fallback"], **{"segmenter.backend": "sam3"})
     scenes = graph.listen(DescribedRegionArray, "/fallback/analyzer/regions", LATCHED)

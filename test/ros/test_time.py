@@ -1,5 +1,7 @@
 """Time that jumps, stands still and runs at another speed: by the stamps, and by /clock."""
 
+import time
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
@@ -9,7 +11,7 @@ from sensor_msgs.msg import Image
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
 from deep_perception_msgs.srv import GetScene
 from support.actors import camera_image
-from support.graph import LASTING, LATCHED, UNWATCHED, Diagnostics
+from support.graph import LASTING, LATCHED, UNWATCHED, Diagnostics, Graph
 
 pytestmark = pytest.mark.ros
 
@@ -108,6 +110,94 @@ def test_stamps_that_jump(graph, start_node, play):
     assert {region.status for region in back.regions} == {DescribedRegion.STATUS_DESCRIBED}
     for scene in (first, forward, again, back):
         check(scene)
+
+
+class Clocks:
+    """The stamps of cameras whose clocks are of no use, by the number of the frame and the time."""
+
+    still = staticmethod(lambda number, now_s: 1000.0)
+    blocks = staticmethod(lambda number, now_s: 1000.0 + number // 40 * 0.01)
+    slow = staticmethod(lambda number, now_s: 1000.0 + number * 33e-6)
+    fast = staticmethod(lambda number, now_s: 1000.0 + now_s % 1e5 * 1000)
+    empty = staticmethod(lambda number, now_s: 0.0)
+    hops = staticmethod(lambda number, now_s: now_s - 10.0 * (number // 3 % 2))
+    # Nothing is wrong with this one.
+    old = staticmethod(lambda number, now_s: now_s - 3 * 3600)
+
+
+def test_stamps_that_are_of_no_use_do_not_silence_a_camera(graph, start_node):
+    names = [name for name in vars(Clocks) if not name.startswith("_")]
+    node = start_node(
+        remaps=["__ns:=/clocks"],
+        **UNWATCHED,
+        **OFTEN,
+        **LASTING,
+        **{"ros.cameras": f"'{','.join(names)}'", "keyframes.mode": "interval"},
+    )
+    scenes = {
+        name: graph.listen(DescribedRegionArray, f"/clocks/analyzer/{name}/regions", LATCHED)
+        for name in names
+    }
+    diagnostics = Diagnostics(graph, "/clocks/analyzer")
+    cameras = {name: graph.publisher(Image, f"/clocks/{name}/image") for name in names}
+    numbers, started_s = iter(range(10**6)), time.monotonic()
+
+    def all_go_on():
+        number = next(numbers)
+        for name, camera in cameras.items():
+            message = graph.image(camera_image(1))
+            message.header.stamp = at(getattr(Clocks, name)(number, time.time()))
+            camera.publish(message)
+        graph.spin(0.03)
+        return all(len(found) >= 6 for found in scenes.values())
+
+    graph.until(all_go_on, lambda: {name: len(found) for name, found in scenes.items()})
+    elapsed_s = time.monotonic() - started_s
+    for name, found in scenes.items():
+        # min_interval_s is 1; the first scenes come before the fault is known.
+        assert len(found) <= elapsed_s + 4, name
+        assert len(ids(found[-1]) & ids(found[-3])) == len(ids(found[-1])) > 0, name
+        assert node.log.count(f"the images of /clocks/{name}/image") == (name != "old"), name
+        level = b"\x00" if name == "old" else b"\x01"
+        assert diagnostics.last(f"{name} input").level == level, name
+    assert diagnostics.reports("stand still", "still input")
+    assert "arrival time is used" in diagnostics.last("empty input").message
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 10.0])
+def test_two_publishers_on_one_topic_are_named_and_shred_no_identity(graph, start_node, apart_s):
+    space = f"/shared{apart_s:.0f}"
+    other = Graph("second_tester")
+    try:
+        cameras = [
+            each.publisher(Image, f"{space}/image", matched=False) for each in (graph, other)
+        ]
+        node = start_node(remaps=[f"__ns:={space}"], **UNWATCHED, **OFTEN, **LASTING,
+                          **{"keyframes.mode": "interval"})  # fmt: skip
+        scenes = graph.listen(DescribedRegionArray, f"{space}/analyzer/regions", LATCHED)
+        diagnostics = Diagnostics(graph, f"{space}/analyzer")
+        for each, camera in zip((graph, other), cameras, strict=True):
+            each.until(camera.get_subscription_count, "the subscription")
+        started_s = time.monotonic()
+
+        def several():
+            for number, camera in enumerate(cameras):
+                message = graph.image(camera_image(1))
+                message.header.stamp = at(time.time() - apart_s * number)
+                camera.publish(message)
+                graph.spin(0.02)
+            status = diagnostics.last()
+            return len(scenes) >= 5 and status and status.level == b"\x01"
+
+        graph.until(several, lambda: f"{len(scenes)} scenes and {diagnostics.last()}")
+        elapsed_s = time.monotonic() - started_s
+        assert "(/second_tester, /tester)" in diagnostics.last().message
+        assert ("10.0 s apart" in diagnostics.last().message) == (apart_s > 0)
+        assert node.log.count(f"the images of {space}/image") == 1
+        assert len(scenes) <= elapsed_s + 2
+        assert set.union(*map(ids, scenes)) == ids(scenes[0])
+    finally:
+        other.close()
 
 
 BACKEND = """

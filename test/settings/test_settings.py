@@ -1,5 +1,6 @@
 """The settings: valid and invalid values, YAML, and that generated files are up to date."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -90,10 +91,71 @@ def test_all_forms_of_yaml_are_read(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "analyzer: {ros__parameters: }", "a: {ros__parameters: {b: 1}}\nc: {ros__parameters: }"],
+    ["", "analyzer: {ros__parameters: }", "/**: {ros__parameters: {robot_name: r2}}"],
 )
 def test_yaml_without_settings_of_the_analyzer_changes_nothing(text):
     assert load_yaml(text) == {}
+
+
+def block(node, **values):
+    return yaml.safe_dump({node: {"ros__parameters": values}})
+
+
+ROWS = "points.grid_rows"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (block("/**", a=1) + block("analyzer"), {}),
+        (block("/**", **{ROWS: 5, "points.inside": True}) + block("analyzer", **{ROWS: 7}),
+         {ROWS: 7, "points.inside": True}),
+        # The specific one is the last, wherever it stands.
+        (block("/analyzer", **{ROWS: 7}) + block("/**", **{ROWS: 5}), {ROWS: 7}),
+        (block("/**/analyzer", **{ROWS: 6}) + block("/*", **{ROWS: 5}) + block("/**", **{ROWS: 4}),
+         {ROWS: 6}),
+        (block("/*", **{ROWS: 5}) + block("camera", fps=30), {ROWS: 5}),
+        ("/**: {analyzer: {ros__parameters: {points: {grid_rows: 5}}}}", {ROWS: 5}),
+        ("robot: {left: {analyzer: {ros__parameters: {points: {grid_rows: 5}}}}}", {ROWS: 5}),
+        (block("/robot/**", **{ROWS: 5}) + block("/robot/analyzer", **{"sweep.max_regions": 2}),
+         {ROWS: 5, "sweep.max_regions": 2}),
+        (block("/*/analyzer", **{ROWS: 5}), {ROWS: 5}),
+        # That of another robot does not apply to the node without a namespace.
+        (block("/robot/analyzer", **{ROWS: 5}) + block("/analyzer", **{ROWS: 7}), {ROWS: 7}),
+        (2 * block("analyzer", **{ROWS: 5}), {ROWS: 5}),
+        (block("analyzer", **{ROWS: 5}) + block("analyzer", **{"sweep.min_score": 0.5}),
+         {ROWS: 5, "sweep.min_score": 0.5}),
+        # What `ros2 param dump` writes, and what other nodes of the file share.
+        (block("/analyzer", **{ROWS: 5, "start_type_description_service": True,
+               "qos_overrides": {"/parameter_events": {"publisher": {"depth": 1000}}}}), {ROWS: 5}),
+        (block("/**", **{ROWS: 5, "robot_name": "r2", "use_sim_time": False}), {ROWS: 5}),
+        ("sweep.min_score: 5e-1", {"sweep.min_score": 0.5}),
+    ],
+)  # fmt: skip
+def test_all_blocks_of_the_analyzer_apply_and_the_specific_one_last(text, expected):
+    assert load_yaml(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (block("camera", fps=30) + block("/ns/lidar", rate=5), "/camera, /ns/lidar; expected"),
+        (block("eyes", **{ROWS: 5}), "/eyes; expected a block of analyzer or /**"),
+        (block("/front/analyzer", **{ROWS: 5}) + block("/rear/analyzer", **{ROWS: 7}),
+         "2 analyzers (/front/analyzer, /rear/analyzer)"),
+        (block("/**", **{ROWS: 5}) + "sweep: {max_regions: 3}", "sweep.max_regions is in no"),
+        ("analyzer: {ros__parameters: 3}", "expected a mapping"),
+        ("? [a]\n: b", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_for_the_analyzer_names_what_it_holds(text, said):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        load_yaml(text)
+
+
+def test_a_misspelt_setting_for_all_nodes_is_not_ignored():
+    with pytest.raises(SettingsError, match=r"did you mean sweep\.max_regions"):
+        settings_from(load_yaml(block("/**", **{"sweep.max_region": 3})))
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deep_perception import encodings, keyframes, masks, points, regions, settings, stream
+from deep_perception import (
+    encodings,
+    keyframes,
+    masks,
+    points,
+    regions,
+    settings,
+    stamps,
+    stream,
+)
 from deep_perception.images import intensity
 from deep_perception.keyframes import changes
 from deep_perception.replay import resume_point
@@ -26,7 +35,7 @@ OWN_MODULES = {
     module.__name__
     for module in (
         appearance, changes, choice, encodings, intensity, keyframes, masks, matching, motion,
-        points, regions, resume_point, settings, stream, track, tracker,
+        points, regions, resume_point, settings, stamps, stream, track, tracker,
     )
 }  # fmt: skip
 OTHER_CLASSES = {

@@ -14,10 +14,10 @@ from deep_perception.images import BgrImage
 from deep_perception.regions import Scene
 from deep_perception.replay.journal.scenes import SceneRecord
 from deep_perception.replay.recordings import interfaces
-from deep_perception.replay.recordings.bags import header_of
 from deep_perception.replay.recordings.interfaces import make
 from deep_perception.reports import messages
 from deep_perception.reports.messages import Keyframe
+from deep_perception.stamps import header_of
 
 
 def keyframe_of(data: bytes, record: SceneRecord, *, camera: str) -> Keyframe:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from deep_perception.replay.recordings.storage import (
     Timeline,
     Topic,
 )
-from deep_perception.stamps import NANOSECONDS
+from deep_perception.stamps import header_of
 
 __all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
 
@@ -209,20 +208,6 @@ def name_of(path: Path) -> str:
     path = path.resolve()
     name = path.parent.name if path.name == METADATA else path.name
     return re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
-
-
-def header_of(data: bytes) -> tuple[int, str]:
-    """Return stamp (ns) and frame id of a CDR message that starts with a header.
-
-    They are 0 and "" if the message is too short.
-    """
-    try:
-        order = "<" if data[1] & 1 else ">"
-        seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", data, 4)
-    except (IndexError, struct.error):
-        return 0, ""
-    frame_id = data[16 : 16 + length].partition(b"\0")[0]
-    return seconds * NANOSECONDS + nanoseconds, frame_id.decode(errors="replace")
 
 
 def _frame(message: Message, position: int) -> RecordedFrame:

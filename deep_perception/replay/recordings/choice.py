@@ -6,20 +6,15 @@ import datetime
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from deep_perception.replay.recordings.bags import RecordedFrame, shortened
+from deep_perception.replay.recordings.content import is_measurement, is_photograph
 from deep_perception.stamps import NANOSECONDS
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-# Parts of a topic's name which show that its images are no photographs. They match the outputs of
-# this package, because a recording of them contains the camera's images too.
-NO_PHOTOGRAPHS = re.compile(
-    r"(^|[/_])(depth|disparity|masks?|labels?|segmentation|annotated|compresseddepth)([/_]|$)",
-    re.IGNORECASE,
-)
 # One frame in 31 years; a longer period could exceed 64 bits of nanoseconds.
 SLOWEST_HZ = 1e-9
 COMPRESSED = "/compressed"
@@ -106,11 +101,14 @@ def _iso(ns: int) -> str:
 
 
 def choose_topics(
-    found: Mapping[str, tuple[str, int]], wanted: Sequence[str]
+    found: Mapping[str, tuple[str, int]],
+    wanted: Sequence[str],
+    encoding_of: Callable[[str], str] = lambda topic: "",
 ) -> tuple[list[str], dict[str, str]]:
     """Return the image topics to take, and those that are left out with the reason.
 
-    ``found`` is the type and number of messages of each image topic. Raises ChoiceError.
+    ``found`` is the type and number of messages of each image topic. ``encoding_of`` returns the
+    encoding of the first image of a topic, "" if it is unknown. Raises ChoiceError.
     """
     # A recorder also lists topics without messages.
     known = [topic for topic, (_, count) in found.items() if count]
@@ -122,12 +120,18 @@ def choose_topics(
                 raise ChoiceError(f"there is no image topic {topic!r}{_advice(topic, known)}")
         return sorted(set(wanted)), {}
     left_out: dict[str, str] = {}
+    measured: dict[str, str] = {}
     for topic in known:
         raw = topic.removesuffix(COMPRESSED)
         if raw != topic and raw in known:
             left_out[topic] = f"{raw} shows the same"
-        elif NO_PHOTOGRAPHS.search(topic):
+        elif not is_photograph(topic, encoding := encoding_of(topic)):
             left_out[topic] = "by its name it shows no photographs"
+        elif is_measurement(topic, encoding):
+            measured[topic] = f"{encoding} is an encoding of depth"
+    if set(known) - set(left_out) - set(measured):
+        # Where they are all that there is, they may be those of a thermal camera.
+        left_out |= measured
     taken = sorted(set(known) - set(left_out))
     if not taken:
         raise ChoiceError(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from deep_perception.analyzer import Analyzer, Callbacks
+from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.describers import describes_instantly
 from deep_perception.description import regions_to_describe
 from deep_perception.description.queue import DescriptionQueue, View
@@ -131,7 +131,9 @@ class LiveCamera(Generic[Tag]):
             self._show(latest, analyzer, self._questions(scene, analyzer))
         if describes_instantly(analyzer.models.describer):
             self._queue.wait(self._name, callbacks.is_cancelled, CHECK_EVERY_S)
-            callbacks.raise_if_cancelled()
+        if callbacks.is_cancelled():
+            self.forget()
+            raise Cancelled
         with self._lock:
             self._hand_over()
         return latest
@@ -190,6 +192,7 @@ class LiveCamera(Generic[Tag]):
                 stamp_ns=latest.stamp_ns,
                 describer=analyzer.models.describer,
                 on_answer=self._answer,
+                on_end=self._end,
                 waiting=questions,
             ),
             lambda track_id, stamp_ns: (
@@ -222,7 +225,6 @@ class LiveCamera(Generic[Tag]):
             scene = dataclasses.replace(
                 latest.scene,
                 regions=regions,
-                warnings=analyzer.models.warnings,
                 timings=latest.scene.timings.with_descriptions(time.monotonic() - latest.swept_s),
             )
             self._latest = dataclasses.replace(latest, scene=scene)
@@ -230,6 +232,20 @@ class LiveCamera(Generic[Tag]):
             spelled = self._spelling.spell(description)
             self._on_region(answered.described(spelled), latest.tag)
             self._hand_over_if_due()
+
+    def _end(self) -> None:
+        """Hand over what the last answers have changed, and what the describer says at its end."""
+        with self._lock:
+            latest, analyzer = self._latest, self._analyzer
+            if latest is None or analyzer is None:
+                return
+            warnings = analyzer.models.warnings
+            if warnings != latest.scene.warnings:
+                scene = dataclasses.replace(latest.scene, warnings=warnings)
+                self._latest = dataclasses.replace(latest, scene=scene)
+                self._has_changed = True
+            if self._has_changed:
+                self._hand_over_if_due()
 
     def _hand_over_if_due(self) -> None:
         if self._handed_over_s is None:

@@ -29,7 +29,8 @@ class View:
     """An image of a camera (HxWx3 uint8 BGR), its stamp, and what to ask about it.
 
     ``waiting`` are the regions to ask about, in the order of the questions. ``on_answer`` gets the
-    track id, ``stamp_ns`` and the description, in a thread of the queue.
+    track id, ``stamp_ns`` and the description, and ``on_end`` is called when the describer has
+    ended, both in a thread of the queue.
     """
 
     camera: str
@@ -37,6 +38,7 @@ class View:
     stamp_ns: int
     describer: Describer
     on_answer: Callable[[str, int, Description], None]
+    on_end: Callable[[], None]
     waiting: list[Region] = field(default_factory=list)
 
 
@@ -93,7 +95,7 @@ class DescriptionQueue:
             }
 
     def is_busy(self, camera: str | None = None) -> bool:
-        """Whether a question of a camera, or of any camera, waits or is on its way."""
+        """Whether the describer is at work for a camera, or for any camera, or will be."""
         with self._changed:
             return self._is_busy(camera)
 
@@ -164,6 +166,8 @@ class DescriptionQueue:
         with self._changed:
             self._runs.remove(run)
             self._start_runs()
+        run.view.on_end()
+        with self._changed:
             self._changed.notify_all()
 
     # -- with the lock held ---------------------------------------------------------------------
@@ -171,17 +175,13 @@ class DescriptionQueue:
     def _is_busy(self, camera: str | None) -> bool:
         return any(
             view.waiting for view in self._views.values() if camera in (None, view.camera)
-        ) or any(
-            run.unanswered and not run.is_stopped
-            for run in self._runs
-            if camera in (None, run.view.camera)
-        )
+        ) or any(not run.is_stopped for run in self._runs if camera in (None, run.view.camera))
 
     def _of_camera(self, camera: str) -> list[_Run]:
         return [run for run in self._runs if run.view.camera == camera]
 
     def _must_end(self, run: _Run) -> bool:
-        if describes_concurrently(run.view.describer):
+        if not run.taken or describes_concurrently(run.view.describer):
             return False
         others = [view for view in self._views.values() if view is not run.view and view.waiting]
         return bool(others) and time.monotonic() - run.started_s > TURN_S

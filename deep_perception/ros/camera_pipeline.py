@@ -66,10 +66,11 @@ class CameraPipeline:
         # Called when the state of the scene may have changed.
         self.on_state: Callable[[CameraPipeline], None] = _ignore
         # Times in seconds of time.monotonic: of this object, of the arrival of the latest scene's
-        # frame, of the end of its sweep, and since when the view has differed from that of the last
-        # keyframe, which may still be swept.
+        # frame, of the end of its sweep, of the arrival of the newest frame that shows its view,
+        # and since when the view has differed from that of the last keyframe, which may still be
+        # swept.
         self.created_s = time.monotonic()
-        self.latest_s = self.swept_s = self.created_s
+        self.latest_s = self.swept_s = self.confirmed_s = self.created_s
         self._newer_view_s: float | None = None
         self.sweeping: Sweeping | None = None
         self.counts = Counter(analysed=0, between_keyframes=0, disabled=0, failed=0, outdated=0)
@@ -143,9 +144,16 @@ class CameraPipeline:
         stamp_ns = _stamp_ns(frame)
         if not header.stamp.sec and not header.stamp.nanosec:
             self._warn(f"images on {self.topic} have no stamp; arrival time is used")
-        selected = self.stream.select(stamp_ns, lambda: self._decode(frame), settings.keyframes)
-        if selected is None and self._compared is frame:
-            self._note_view(is_new=False)
+        is_compared = False
+
+        def decode() -> BgrImage:
+            nonlocal is_compared
+            is_compared = True
+            return self._decode(frame)
+
+        selected = self.stream.select(stamp_ns, decode, settings.keyframes)
+        if is_compared and (selected is None or selected.is_unchanged):
+            self._note_view(frame, is_new=False)
         # For a view without a change it is not worth loading the models again.
         if selected is None or (selected.is_unchanged and not analyzer.models.loaded):
             self.counts["between_keyframes"] += 1
@@ -168,6 +176,7 @@ class CameraPipeline:
                 f"{scene.timings.total_s:.2f} s"
             )
         self.latest_s, self.swept_s = frame.received_s, latest.swept_s
+        self.confirmed_s = max(self.confirmed_s, frame.received_s)
         self.counts["analysed"] += 1
         self.analysis_error = ""
         self.on_state(self)
@@ -199,7 +208,8 @@ class CameraPipeline:
 
     def _publish_scene(self, latest: LiveScene[Keyframe]) -> None:
         self._publishers.publish_scene(latest.scene, latest.image, latest.tag, self._output)
-        self.on_state(self)
+        if self.sweeping is None:  # Otherwise the state changes when the sweep ends.
+            self.on_state(self)
 
     # -- whether the latest scene shows what is in view -------------------------------------------
 
@@ -220,7 +230,7 @@ class CameraPipeline:
             image = encodings.message_to_bgr(frame.message)
             keyframes = self.stream.keyframes
             change = keyframes.change_since_last(image, settings.keyframes)
-            self._note_view(is_new=bool(change))
+            self._note_view(frame, is_new=bool(change))
 
     @property
     def view_changed_s(self) -> float | None:
@@ -230,9 +240,10 @@ class CameraPipeline:
             return sweeping.view_changed_s
         return self._newer_view_s
 
-    def _note_view(self, *, is_new: bool) -> None:
+    def _note_view(self, frame: ReceivedFrame, *, is_new: bool) -> None:
         if not is_new:
             self._newer_view_s = None
+            self.confirmed_s = max(self.confirmed_s, frame.received_s)
         elif self._newer_view_s is None:
             self._newer_view_s = time.monotonic()
 

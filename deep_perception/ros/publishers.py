@@ -36,7 +36,7 @@ class Publishers:
         self._node = node
         base = f"~/{name}" if name else "~"
         create = node.create_publisher
-        self._detections = create(Detection2DArray, f"{base}/detections", 10)
+        self._detections = create(Detection2DArray, f"{base}/detections", LATCHED)
         self._regions = create(DescribedRegionArray, f"{base}/regions", LATCHED)
         self._updates = create(DescribedRegion, f"{base}/region_updates", 200)
         self._states = create(SceneState, f"{base}/scene_state", LATCHED)
@@ -75,6 +75,7 @@ class Publishers:
         empty.header.frame_id = keyframe.header.frame_id
         empty.header.stamp = messages.to_time(now_ns)
         self._regions.publish(empty)
+        self._detections.publish(Detection2DArray(header=empty.header))
 
     def publish_scene(
         self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings

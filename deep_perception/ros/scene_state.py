@@ -14,7 +14,7 @@ from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.stamps import NANOSECONDS
 from deep_perception_msgs.msg import SceneState
 
-# After this long without a frame, the camera is silent.
+# After this long without a frame that shows the view of the scene, the scene is not live.
 SILENT_S = 2.0
 
 
@@ -75,46 +75,47 @@ def to_message(
 
 
 def _to_ros_time(monotonic_s: float, now_ns: int) -> Time:
-    return messages.to_time(now_ns - round((time.monotonic() - monotonic_s) * NANOSECONDS))
+    passed_ns = round((time.monotonic() - monotonic_s) * NANOSECONDS)
+    # Simulated time may have begun after that.
+    return messages.to_time(max(0, now_ns - passed_ns))
 
 
 def _state(pipeline: CameraPipeline, *, is_enabled: bool) -> tuple[str, str, float]:
-    camera, sweeping = pipeline.camera, pipeline.sweeping
     if pipeline.latest is None:
-        reason = "no image has been analysed yet"
-        if sweeping is not None:
-            seconds = time.monotonic() - sweeping.since_s
-            return (
-                SceneState.NO_SCENE,
-                f"{reason}; one is being swept since {seconds:.1f} s",
-                (sweeping.since_s),
-            )
-        if camera is not None and camera.received == 0:
-            reason = f"{reason}; {camera.explain_silence()}"
-        return SceneState.NO_SCENE, reason, pipeline.created_s
+        return _without_scene(pipeline)
+    seen_s = pipeline.confirmed_s
+    camera = pipeline.camera
     if camera is None:
-        return (
-            SceneState.INACTIVE,
-            "the node is not active: this is the last scene",
-            (pipeline.latest_s),
-        )
+        return SceneState.INACTIVE, "the node is not active: this is the last scene", seen_s
     if not is_enabled:
-        return SceneState.DISABLED, "disabled: this is the last scene", pipeline.latest_s
-    silent_s = camera.silent_s()
-    if silent_s > SILENT_S:
-        since_s = time.monotonic() - silent_s
-        return (
-            SceneState.CAMERA_SILENT,
-            (f"no image for {silent_s:.0f} s: this is the last scene"),
-            since_s,
-        )
-    if pipeline.view_changed_s is not None:
-        return (
-            SceneState.VIEW_CHANGED,
-            (
-                "the camera shows another view now; "
-                + ("it is being swept" if sweeping is not None else "it is swept next")
-            ),
-            pipeline.view_changed_s,
-        )
-    return SceneState.LIVE, "", pipeline.latest_s
+        return SceneState.DISABLED, "disabled: this is the last scene", seen_s
+    changed_s = pipeline.view_changed_s
+    if changed_s is not None:
+        reason = "the camera shows another view now"
+        if pipeline.sweeping is not None:
+            reason = f"{reason}; it is being swept"
+        elif pipeline.analysis_error:
+            reason = f"{reason}; {pipeline.analysis_error}"
+        return SceneState.VIEW_CHANGED, reason, changed_s
+    # A scene is live while a frame that came lately shows its view; that one came is too little.
+    unseen_s = time.monotonic() - seen_s
+    if unseen_s <= SILENT_S:
+        return SceneState.LIVE, "", pipeline.swept_s
+    if pipeline.input_error and camera.silent_s() <= SILENT_S:
+        reason = f"no image can be read for {unseen_s:.0f} s: {pipeline.input_error}"
+        return SceneState.UNREADABLE, reason, seen_s
+    return (
+        SceneState.CAMERA_SILENT, f"no image for {unseen_s:.0f} s: this is the last scene", seen_s,
+    )  # fmt: skip
+
+
+def _without_scene(pipeline: CameraPipeline) -> tuple[str, str, float]:
+    reason, camera, since_s = "no image has been analysed yet", pipeline.camera, pipeline.created_s
+    if pipeline.sweeping is not None:
+        since_s = pipeline.sweeping.since_s
+        reason = f"{reason}; the first is being swept for {time.monotonic() - since_s:.1f} s"
+    elif pipeline.analysis_error or pipeline.input_error:
+        reason = f"{reason}; {pipeline.analysis_error or pipeline.input_error}"
+    elif camera is not None and camera.received == 0:
+        reason = f"{reason}; {camera.explain_silence()}"
+    return SceneState.NO_SCENE, reason, since_s

@@ -50,7 +50,7 @@ class LiveScene(Generic[Tag]):
 class LiveCamera(Generic[Tag]):
     """Sweeps the keyframes of one camera, and has their regions described.
 
-    ``process`` and ``update`` are called in the thread of the analysis; ``on_region`` and
+    ``sweep``, ``finish`` and ``update`` are called in the thread of the analysis; ``on_region`` and
     ``on_scene`` are called in that thread and in those of the queue, one call at a time.
     """
 
@@ -97,7 +97,7 @@ class LiveCamera(Generic[Tag]):
         """Ask the questions through a queue from now on."""
         self._queue = questions
 
-    def process(
+    def sweep(
         self,
         analyzer: Analyzer,
         frame: SelectedFrame,
@@ -105,9 +105,9 @@ class LiveCamera(Generic[Tag]):
         callbacks: Callbacks,
         tag: Tag,
     ) -> LiveScene[Tag]:
-        """Sweep a keyframe and hand over its scene. Raises what ``Stream.sweep`` raises.
+        """Sweep a keyframe: its scene is the newest one. Raises what ``Stream.sweep`` raises.
 
-        The regions that need one get their descriptions later, unless the describer is instant.
+        The regions that need a description are asked about. ``finish`` is to be called next.
         """
 
         def on_reused(region: Region) -> None:
@@ -129,14 +129,20 @@ class LiveCamera(Generic[Tag]):
             self._handed_over_s, self._has_changed = None, True
             self._again, self._again_limit = set(), settings.describer.describe_again
             self._show(latest, analyzer, self._questions(scene, analyzer))
+        return latest
+
+    def finish(self, analyzer: Analyzer, is_cancelled: Callable[[], bool]) -> None:
+        """Hand over the scene of ``sweep``, with its descriptions if the describer is instant.
+
+        Raises Cancelled, and then there is no newest scene.
+        """
         if describes_instantly(analyzer.models.describer):
-            self._queue.wait(self._name, callbacks.is_cancelled, CHECK_EVERY_S)
-        if callbacks.is_cancelled():
+            self._queue.wait(self._name, is_cancelled, CHECK_EVERY_S)
+        if is_cancelled():
             self.forget()
             raise Cancelled
         with self._lock:
             self._hand_over()
-        return latest
 
     def update(self, analyzer: Analyzer) -> None:
         """Hand over a scene that has changed, and ask what can be asked now.

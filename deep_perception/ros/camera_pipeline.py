@@ -167,7 +167,11 @@ class CameraPipeline:
         )
         self._output = settings.output
         with self._sweeping(keyframe.reason):
-            latest = self.live.process(analyzer, selected, settings, callbacks, keyframe)
+            latest = self.live.sweep(analyzer, selected, settings, callbacks, keyframe)
+            self.latest_s, self.swept_s = frame.received_s, latest.swept_s
+            self.confirmed_s = max(self.confirmed_s, frame.received_s)
+        self.analysis_error = ""
+        self.live.finish(analyzer, callbacks.is_cancelled)
         if not self.counts["analysed"]:
             scene = latest.scene
             self._inform(
@@ -175,11 +179,7 @@ class CameraPipeline:
                 f"regions of a {scene.size.width}x{scene.size.height} image in "
                 f"{scene.timings.total_s:.2f} s"
             )
-        self.latest_s, self.swept_s = frame.received_s, latest.swept_s
-        self.confirmed_s = max(self.confirmed_s, frame.received_s)
         self.counts["analysed"] += 1
-        self.analysis_error = ""
-        self.on_state(self)
         return not selected.is_unchanged
 
     @contextmanager
@@ -208,8 +208,7 @@ class CameraPipeline:
 
     def _publish_scene(self, latest: LiveScene[Keyframe]) -> None:
         self._publishers.publish_scene(latest.scene, latest.image, latest.tag, self._output)
-        if self.sweeping is None:  # Otherwise the state changes when the sweep ends.
-            self.on_state(self)
+        self.on_state(self)
 
     # -- whether the latest scene shows what is in view -------------------------------------------
 

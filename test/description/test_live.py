@@ -112,9 +112,10 @@ class Camera:
         selected = self.live.stream.select(
             second * SECOND, lambda: image, self.analyzer.settings.keyframes
         )
-        self.live.process(
+        self.live.sweep(
             self.analyzer, selected, self.analyzer.settings, Callbacks(), f"frame {second}"
         )
+        self.live.finish(self.analyzer, lambda: False)
         return self.scenes[-1].scene
 
     def until(self, condition):

@@ -103,14 +103,11 @@ def test_the_boxes_of_a_view_are_there_while_a_slow_server_describes(
 def test_an_old_scene_is_not_called_live(graph, camera, gate, scenes):
     gate.set()
     states = graph.listen(SceneState, f"{NODE}/scene_state", LATCHED)
-    count = scenes[-1].keyframe if scenes else 0
-    show_until(graph, camera, view(20), lambda: scenes and scenes[-1].keyframe > count, "a scene")
+    scene = graph.analysed(camera, scenes, graph.image(view(20)))
+    keyframe, stamp = scene.keyframe, scene.header.stamp
     assert get_scene(graph).state.state == SceneState.LIVE
-    keyframe = scenes[-1].keyframe
 
     # The view is another one within keyframes.min_interval_s, when no frame is a keyframe.
-    stamp = scenes[-1].header.stamp
-
     def too_soon(image):
         message = graph.image(image)
         message.header.stamp.sec = stamp.sec
@@ -154,7 +151,7 @@ def test_an_old_scene_is_not_called_live(graph, camera, gate, scenes):
 
 def test_a_late_subscriber_gets_the_drawn_scene_of_a_still_view(graph, camera, gate, scenes):
     gate.set()
-    show_until(graph, camera, view(20), lambda: scenes and scenes[-1].complete, "a scene")
+    scene = graph.analysed(camera, scenes, graph.image(view(20)))
     drawn = graph.listen(CompressedImage, f"{NODE}/annotated/compressed", 1)
     graph.until(lambda: drawn, "the annotated image")
-    assert drawn[0].header == scenes[-1].header
+    assert drawn[0].header == scene.header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -21,7 +22,7 @@ from deep_perception.settings import OutputSettings
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, SceneState
 
 # A subscription that is new to the publisher may not be ready to receive at once.
-DRAW_AFTER_S = 0.1
+PUBLISH_AFTER_S = 0.1
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -36,11 +37,14 @@ class Publishers:
         self._node = node
         base = f"~/{name}" if name else "~"
         create = node.create_publisher
-        self._detections = create(Detection2DArray, f"{base}/detections", LATCHED)
         self._regions = create(DescribedRegionArray, f"{base}/regions", LATCHED)
         self._updates = create(DescribedRegion, f"{base}/region_updates", 200)
         self._states = create(SceneState, f"{base}/scene_state", LATCHED)
-        drawn = PublisherEventCallbacks(matched=self._on_matched)
+        again = PublisherEventCallbacks(matched=self._publish_detections_again)
+        self._detections = create(
+            Detection2DArray, f"{base}/detections", LATCHED, event_callbacks=again
+        )
+        drawn = PublisherEventCallbacks(matched=self._draw_again)
         self._annotated = create(Image, f"{base}/annotated", 1, event_callbacks=drawn)
         self._compressed = create(
             CompressedImage, f"{base}/annotated/compressed", 1, event_callbacks=drawn
@@ -86,18 +90,35 @@ class Publishers:
         self._latest = scene, image, keyframe, settings
         self._draw(*self._latest)
 
-    def _on_matched(self, event: Any) -> None:
+    def _publish_detections_again(self, event: Any) -> None:
+        """Publish the latest scene for a subscription that came after it and is not latched."""
+
+        def publish() -> None:
+            if self._latest is not None:
+                scene, _, keyframe, _ = self._latest
+                self._detections.publish(messages.to_detections(scene, keyframe))
+
+        self._call_later(event, publish)
+
+    def _draw_again(self, event: Any) -> None:
         """Draw the latest scene for a subscription that came after it."""
-        if event.current_count_change <= 0:
-            return
 
         def draw() -> None:
-            self._node.destroy_timer(timer)
             if self._latest is not None:
                 self._draw(*self._latest)
 
+        self._call_later(event, draw)
+
+    def _call_later(self, event: Any, action: Callable[[], None]) -> None:
+        if event.current_count_change <= 0:
+            return
+
+        def call() -> None:
+            self._node.destroy_timer(timer)
+            action()
+
         timer = self._node.create_timer(
-            DRAW_AFTER_S, draw, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            PUBLISH_AFTER_S, call, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
     def _draw(

@@ -12,7 +12,8 @@ import numpy as np
 
 from deep_perception import images, masks
 from deep_perception.backends import BackendUnavailable
-from deep_perception.description import DescriptionRun, RegionHistory, regions_to_describe
+from deep_perception.description import RegionHistory, regions_to_describe
+from deep_perception.description.run import DescriptionRun, SweptRegions
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import unify_spelling
 from deep_perception.models import Models
@@ -101,6 +102,32 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
         sweep is complete is returned as it is; its other regions are pending. Raises ValueError
         for any other array, and Cancelled.
         """
+        return self._analyze(image, settings, callbacks, previous, describe=True)
+
+    def sweep(
+        self,
+        image: BgrImage,
+        *,
+        settings: Settings | None = None,
+        callbacks: Callbacks | None = None,
+        previous: Previous | None = None,
+    ) -> Scene:
+        """Return the scene of an image without describing it: the first stage of ``analyze``.
+
+        Regions are pending, or have the description of their track that still holds. The arguments
+        and exceptions are those of ``analyze``.
+        """
+        return self._analyze(image, settings, callbacks, previous, describe=False)
+
+    def _analyze(
+        self,
+        image: BgrImage,
+        settings: Settings | None,
+        callbacks: Callbacks | None,
+        previous: Previous | None,
+        *,
+        describe: bool,
+    ) -> Scene:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(
                 f"expected an image of HxWx3 uint8 BGR pixels, got {image.shape} {image.dtype}"
@@ -128,13 +155,17 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
 
         while True:
             try:
-                with DescriptionRun(
-                    self.models.describer,
-                    image,
-                    callbacks.on_region,
-                    history=previous.history(working) if previous.history else None,
-                    describe_again=settings.describer.describe_again,
-                ) as run:
+                history = previous.history(working) if previous.history else None
+                run: DescriptionRun | SweptRegions = SweptRegions(callbacks.on_region, history)
+                if describe:
+                    run = DescriptionRun(
+                        self.models.describer,
+                        image,
+                        callbacks.on_region,
+                        history=history,
+                        describe_again=settings.describer.describe_again,
+                    )
+                with run:
                     embedding = self.models.segmenter.embed(working)
                     embedded_s = time.perf_counter()
                     sweep = Sweep(

@@ -141,6 +141,11 @@ class Timings:
     describe_s: float = 0.0
     total_s: float = 0.0
 
+    def with_descriptions(self, seconds: float) -> Timings:
+        """Return the timings of a scene whose descriptions took this long after the sweep."""
+        total_s = self.total_s - self.describe_s + seconds
+        return dataclasses.replace(self, describe_s=seconds, total_s=total_s)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scene:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +20,7 @@ from deep_perception.images import BgrImage, IntensityRange
 from deep_perception.keyframes import Decision, Keyframes
 from deep_perception.keyframes.changes import Tiles
 from deep_perception.masks import Mask, Size
-from deep_perception.regions import PENDING, Region, Scene
+from deep_perception.regions import PENDING, Description, Region, Scene
 from deep_perception.settings import KeyframeSettings, PointSettings, Settings, SweepSettings
 from deep_perception.tracking.association import KeyframeAssociation
 from deep_perception.tracking.tracker import Tracker
@@ -50,11 +51,15 @@ class _LastKeyframe:
 
 
 class Stream:
-    """One camera. Only ``keyframes.request`` may be called from a second thread."""
+    """One camera.
+
+    Only ``keyframes.request`` and ``keyframes.change_since_last`` may be called from a second
+    thread, and, with the lock of ``sweep``, what descriptions need.
+    """
 
     def __init__(self) -> None:
         self.keyframes = Keyframes()
-        # Decodes the frames for ``select`` and ``would_select``, with one mapping to 8 bits.
+        # Decodes the frames for ``select``, with one mapping to 8 bits.
         self.decoder = FrameDecoder()
         self._tracker = Tracker()
         self._last: _LastKeyframe | None = None
@@ -75,14 +80,6 @@ class Stream:
             return None
         return SelectedFrame(image, decision, self.decoder.intensity_range)
 
-    def would_select(
-        self, stamp_ns: int, decode: Callable[[], BgrImage], settings: KeyframeSettings
-    ) -> bool:
-        """Return whether ``select`` would return the frame; the state does not change."""
-        if not self.keyframes.due(stamp_ns, settings):
-            return False
-        return self.keyframes.preview(decode(), stamp_ns, settings) is not None
-
     def analyze(
         self,
         analyzer: Analyzer,
@@ -94,14 +91,37 @@ class Stream:
 
         If the changed tiles are known, regions outside of them are not swept again.
         """
+        previous = self._previous(frame, settings, nullcontext())
+        return self._run(analyzer.analyze, frame, settings, callbacks, previous)
+
+    def sweep(
+        self,
+        analyzer: Analyzer,
+        frame: SelectedFrame,
+        settings: Settings,
+        callbacks: Callbacks | None = None,
+        *,
+        lock: AbstractContextManager[object],
+    ) -> Scene:
+        """Return the scene of a keyframe without new descriptions. Raises what ``analyze`` raises.
+
+        ``lock`` is held while the tracks change: the caller holds it for ``ask``, ``is_asked`` and
+        ``answer``, which another thread may call during a sweep.
+        """
+        previous = self._previous(frame, settings, lock)
+        return self._run(analyzer.sweep, frame, settings, callbacks, previous)
+
+    def _run(
+        self,
+        analyze: Callable[..., Scene],
+        frame: SelectedFrame,
+        settings: Settings,
+        callbacks: Callbacks | None,
+        previous: Previous,
+    ) -> Scene:
         callbacks = callbacks or Callbacks()
         try:
-            scene = analyzer.analyze(
-                frame.image,
-                settings=settings,
-                callbacks=callbacks,
-                previous=self._previous(frame, settings),
-            )
+            scene = analyze(frame.image, settings=settings, callbacks=callbacks, previous=previous)
             scene = dataclasses.replace(scene, intensity_range=frame.intensity_range)
             callbacks.raise_if_cancelled()
         except BaseException:
@@ -112,33 +132,30 @@ class Stream:
         )
         return scene
 
-    def describe_again(
-        self,
-        analyzer: Analyzer,
-        image: BgrImage,
-        regions: Sequence[Region],
-        callbacks: Callbacks | None = None,
-    ) -> Scene:
-        """Return the last scene, of this image, with new descriptions of some of its regions."""
-        last = self._last
-        if last is None:
-            raise ValueError("there is no scene yet")
-        scene = analyzer.describe_again(
-            image,
-            last.scene,
-            regions,
-            callbacks=callbacks,
-            remember=lambda region: self._tracker.store_description(region, last.stamp_ns),
-        )
-        self._last = dataclasses.replace(last, scene=scene)
-        return scene
+    def ask(self, region: Region) -> None:
+        """Note that a description of a region of the last scene was requested."""
+        if self._last is not None:
+            self._tracker.ask(region, self._last.stamp_ns)
 
-    def _previous(self, frame: SelectedFrame, settings: Settings) -> Previous:
+    def is_asked(self, track_id: str, stamp_ns: int) -> bool:
+        """Whether a description that was requested for a keyframe still fits its track."""
+        return self._tracker.is_asked(track_id, stamp_ns)
+
+    def answer(self, track_id: str, stamp_ns: int, description: Description) -> int | None:
+        """Store a description that was requested for the keyframe of a stamp.
+
+        Returns the revision of the track's description, None if ``is_asked`` is False.
+        """
+        return self._tracker.answer(track_id, stamp_ns, description)
+
+    def _previous(
+        self, frame: SelectedFrame, settings: Settings, lock: AbstractContextManager[object]
+    ) -> Previous:
         last, decision = self._last, frame.decision
 
         def history(working: BgrImage) -> _TrackerHistory:
             association = self._tracker.associate(working, decision.stamp_ns, settings.identity)
-            return _TrackerHistory(self._tracker, association, decision.stamp_ns)
+            return _TrackerHistory(self._tracker, association, decision.stamp_ns, lock)
 
         if last is None:
             return Previous(history=history)
@@ -160,11 +177,23 @@ def _to_keep(scene: Scene, settings: Settings) -> Scene:
 class _TrackerHistory:
     """The regions of one keyframe in the light of the known tracks."""
 
-    def __init__(self, tracker: Tracker, association: KeyframeAssociation, stamp_ns: int) -> None:
+    def __init__(
+        self,
+        tracker: Tracker,
+        association: KeyframeAssociation,
+        stamp_ns: int,
+        lock: AbstractContextManager[object],
+    ) -> None:
         self._tracker = tracker
+        self._association = association
         self._stamp_ns = stamp_ns
+        self._lock = lock
         self.may_reuse = association.may_reuse
-        self.finish = association.finish
+
+    def finish(self, regions: Sequence[Region]) -> list[Region]:
+        """Return the regions with their tracks."""
+        with self._lock:
+            return self._association.finish(regions)
 
     def described(self, region: Region) -> Region:
         """Remember a new description of a region, and return the region as its track knows it."""

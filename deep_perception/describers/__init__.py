@@ -67,6 +67,39 @@ def is_available(describer: Describer) -> bool:
 
 
 @runtime_checkable
+class SupportsConcurrentImages(Protocol):
+    """A describer that can describe several images at once, each in a thread of its own.
+
+    A live node then asks about a new view while answers about the one before are on their way.
+    """
+
+    concurrent_images: bool
+    """Whether ``describe`` may be called while an earlier iterator of it is not at its end."""
+
+
+def describes_concurrently(describer: Describer) -> bool:
+    """Return whether a describer can describe several images at once."""
+    return isinstance(describer, SupportsConcurrentImages) and describer.concurrent_images
+
+
+@runtime_checkable
+class SupportsInstantDescriptions(Protocol):
+    """A describer that is so quick that a live node waits for it before it publishes a scene.
+
+    The scenes of any other describer are published as soon as they are swept, and again with the
+    descriptions.
+    """
+
+    instant: bool
+    """Whether the descriptions of a scene take no longer than its sweep."""
+
+
+def describes_instantly(describer: Describer) -> bool:
+    """Return whether a live node waits for the descriptions before it publishes a scene."""
+    return isinstance(describer, SupportsInstantDescriptions) and describer.instant
+
+
+@runtime_checkable
 class SupportsLoading(Protocol):
     """A describer whose model is loaded in the background, for example by a server."""
 

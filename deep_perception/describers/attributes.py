@@ -44,6 +44,7 @@ class Attributes:
 
     name = "attributes"
     model = ""
+    instant = True
 
     def describe(
         self, image: BgrImage, regions: Iterable[Region]

@@ -45,7 +45,7 @@ class Decision:
 
 
 class Keyframes:
-    """Decides frame by frame for one camera. Only ``request`` is thread-safe.
+    """Decides frame by frame for one camera. ``request`` and ``change_since_last`` are thread-safe.
 
     ``due`` tells from the stamp alone whether a frame is worth decoding, ``preview`` and ``decide``
     compare its pixels with the last keyframe. ``decide`` makes the frame the last keyframe;
@@ -97,6 +97,21 @@ class Keyframes:
             self._preview = self._decision(found, stamp_ns, thumbnail) if found else None
         return self._preview
 
+    def change_since_last(
+        self, image: BgrImage, settings: KeyframeSettings
+    ) -> Literal["scene", "view", ""]:
+        """How an HxWx3 uint8 BGR image differs from the last keyframe as a whole. Thread-safe.
+
+        Local changes do not count, because one frame with them is no sign of a change.
+        """
+        last = self._last
+        if last is None:
+            return ""
+        thumbnail = FrameThumbnail.of(image)
+        if thumbnail.size != last.thumbnail.size:
+            return "scene"
+        return _whole_change(changes.compare(last.thumbnail, thumbnail), settings)
+
     def decide(self, image: BgrImage, stamp_ns: int, settings: KeyframeSettings) -> Decision | None:
         """Decide whether an HxWx3 uint8 BGR image is a keyframe; None if it is not."""
         decision = self.preview(image, stamp_ns, settings)
@@ -142,10 +157,9 @@ class Keyframes:
         if thumbnail.size != self._last.thumbnail.size:
             return "scene", None
         change = changes.compare(self._last.thumbnail, thumbnail)
-        if change.share > CUT_SHARE and change.colors > CUT_COLORS:
-            return "scene", None
-        if change.share > settings.view_share:
-            return "view", None
+        whole = _whole_change(change, settings)
+        if whole:
+            return whole, None
         if settings.local_tiles:
             local = _connected(change, settings.local_tiles)
             twice, self._changing = self._changing and local.any(), bool(local.any())
@@ -156,6 +170,12 @@ class Keyframes:
         if settings.max_interval_s and elapsed_ns >= settings.max_interval_s * NANOSECONDS:
             return "heartbeat", change.tiles
         return None
+
+
+def _whole_change(change: Change, settings: KeyframeSettings) -> Literal["scene", "view", ""]:
+    if change.share > CUT_SHARE and change.colors > CUT_COLORS:
+        return "scene"
+    return "view" if change.share > settings.view_share else ""
 
 
 def _connected(change: Change, tiles: int) -> Tiles:

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
+from deep_perception.description.live import LiveCamera, LiveScene
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
-from deep_perception.regions import Region, Scene
+from deep_perception.regions import Scene
 from deep_perception.reports.messages import Keyframe
 from deep_perception.ros.image_input import ImageInput, ReceivedFrame, look_period_s
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.publishers import Publishers
-from deep_perception.settings import Settings
+from deep_perception.settings import OutputSettings, Settings
 from deep_perception.stamps import OVERTAKING_NS
-from deep_perception.stream import Stream
+from deep_perception_msgs.msg import SceneState
+
+# Keyframes of these reasons show another view than the latest scene.
+NEW_VIEW = ("first", "scene", "view")
+
+
+@dataclass(frozen=True)
+class Sweeping:
+    """The sweep that is under way.
+
+    Times are in seconds of time.monotonic: when it began, and since when the view has been another
+    one than that of the latest scene, None if the sweep is no sign of that.
+    """
+
+    since_s: float
+    view_changed_s: float | None
 
 
 class CameraPipeline:
@@ -37,21 +55,36 @@ class CameraPipeline:
         self._frames: Latest[ReceivedFrame] = Latest()
         self._warn = warn
         self._inform = inform
-        self.stream = Stream()
-        self.latest: tuple[Scene, Keyframe] | None = None
-        # When the frame of the latest scene arrived, in seconds of time.monotonic.
-        self.latest_s = 0.0
-        self._latest_ns = 0
+        self.live: LiveCamera[Keyframe] = LiveCamera(
+            name=name, on_region=publishers.publish_region, on_scene=self._publish_scene
+        )
+        self.stream = self.live.stream
+        self._output = OutputSettings()
+        # Called when the state of the scene may have changed.
+        self.on_state: Callable[[CameraPipeline], None] = _ignore
+        # Times in seconds of time.monotonic: of this object, of the arrival of the latest scene's
+        # frame, of the end of its sweep, of the arrival of the newest frame that shows its view,
+        # and since when the view has differed from that of the last keyframe, which may still be
+        # swept.
+        self.created_s = time.monotonic()
+        self.latest_s = self.swept_s = self.confirmed_s = self.created_s
+        self._newer_view_s: float | None = None
+        self.sweeping: Sweeping | None = None
         self.counts = Counter(analysed=0, between_keyframes=0, disabled=0, failed=0, outdated=0)
         self.input_error = self.analysis_error = ""
-        # The waiting frame that has_newer looked at last, and whether it is a keyframe.
-        self._peeked: ReceivedFrame | None = None
-        self._peeked_is_keyframe = False
-        # The image of the latest scene, and how many of its regions may still be described again.
-        self._latest_image: BgrImage | None = None
-        self._describe_again_left = 0
+        # The newest frame that the worker took, and the newest one that was compared with the view
+        # of the last keyframe, and when.
+        self._newest: ReceivedFrame | None = None
+        self._compared: ReceivedFrame | None = None
+        self._compared_s = 0.0
         # The time that the clock was set back to while a frame was being analysed.
         self._set_back_ns: int | None = None
+
+    @property
+    def latest(self) -> tuple[Scene, Keyframe] | None:
+        """The latest scene with the descriptions that have arrived, and its keyframe."""
+        latest = self.live.latest
+        return None if latest is None else (latest.scene, latest.tag)
 
     @property
     def topic(self) -> str:
@@ -101,13 +134,21 @@ class CameraPipeline:
         is_cancelled: Callable[[], bool],
     ) -> bool:
         header = frame.header
+        self._newest = frame
         if not settings.ros.enabled:
             self.counts["disabled"] += 1
             return False
         stamp_ns = frame.stamp_ns
-        selected = self.stream.select(
-            stamp_ns, lambda: self._decode(frame, settings), settings.keyframes
-        )
+        is_compared = False
+
+        def decode() -> BgrImage:
+            nonlocal is_compared
+            is_compared = True
+            return self._decode(frame, settings)
+
+        selected = self.stream.select(stamp_ns, decode, settings.keyframes)
+        if is_compared and (selected is None or selected.is_unchanged):
+            self._note_view(frame, is_new=False)
         # For a view without a change it is not worth loading the models again.
         if selected is None or (selected.is_unchanged and not analyzer.models.loaded):
             self.counts["between_keyframes"] += 1
@@ -115,116 +156,107 @@ class CameraPipeline:
         keyframe = Keyframe(
             header, self.counts["analysed"] + 1, selected.decision.reason, self.name
         )
-        callbacks = self._callbacks(
-            stamp_ns,
-            is_cancelled,
-            is_superseded=lambda: (
-                settings.describer.new_keyframe == "cancel" and self.has_newer(settings)
-            ),
-            on_region=lambda region: self._publishers.publish_region(region, keyframe),
+        self._set_back_ns = None
+        callbacks = Callbacks(
+            is_cancelled=lambda: is_cancelled() or self._is_outdated(stamp_ns),
         )
-        scene = self.stream.analyze(analyzer, selected, settings, callbacks)
-        callbacks.raise_if_cancelled()
+        self._output = settings.output
+        with self._sweeping(keyframe.reason):
+            latest = self.live.sweep(analyzer, selected, settings, callbacks, keyframe)
+            self.latest_s, self.swept_s = frame.received_s, latest.swept_s
+            self.confirmed_s = max(self.confirmed_s, frame.received_s)
+        self.analysis_error = ""
+        self.live.finish(analyzer, callbacks.is_cancelled)
         if not self.counts["analysed"]:
+            scene = latest.scene
             self._inform(
                 f"first scene{f' of {self.name}' if self.name else ''}: {len(scene.regions)} "
                 f"regions of a {scene.size.width}x{scene.size.height} image in "
                 f"{scene.timings.total_s:.2f} s"
             )
-        self.latest, self.latest_s = (scene, keyframe), frame.received_s
-        self._latest_ns = stamp_ns
-        self._latest_image = selected.image
-        self._describe_again_left = settings.describer.describe_again
         self.counts["analysed"] += 1
-        self.analysis_error = ""
-        self._publishers.publish_scene(scene, selected.image, keyframe, settings.output)
         return not selected.is_unchanged
+
+    @contextmanager
+    def _sweeping(self, reason: str) -> Iterator[None]:
+        now_s = time.monotonic()
+        view_changed_s = (self._newer_view_s or now_s) if reason in NEW_VIEW else None
+        self.sweeping, self._newer_view_s = Sweeping(now_s, view_changed_s), None
+        self.on_state(self)
+        try:
+            yield
+        except BaseException:
+            self._newer_view_s = view_changed_s
+            raise
+        finally:
+            self.sweeping = None
 
     def _decode(self, frame: ReceivedFrame, settings: Settings) -> BgrImage:
         self._frames.rest(look_period_s(settings.keyframes), self.name)
         image = self.stream.decoder.decode(frame.message)
         self.input_error = ""
+        self._compared, self._compared_s = frame, time.monotonic()
         return image
 
-    def _callbacks(
-        self,
-        stamp_ns: int,
-        is_cancelled: Callable[[], bool],
-        *,
-        is_superseded: Callable[[], bool],
-        on_region: Callable[[Region], None],
-    ) -> Callbacks:
-        self._set_back_ns = None
-        return Callbacks(
-            on_region=on_region,
-            is_cancelled=lambda: is_cancelled() or self._is_outdated(stamp_ns),
-            is_superseded=is_superseded,
-        )
+    def publish_state(self, state: SceneState) -> None:
+        """Publish whether the latest scene is the present one."""
+        self._publishers.publish_state(state)
 
-    def has_newer(self, settings: Settings) -> bool:
-        """Return whether a waiting frame is a keyframe."""
-        frame = self._frames.waiting(self.name)
-        if frame is None or not settings.ros.enabled:
-            return False
-        if frame is not self._peeked:
-            self._peeked, self._peeked_is_keyframe = frame, False
-            # An image that cannot be decoded is reported when its turn comes.
-            with suppress(EncodingError):
-                self._peeked_is_keyframe = self.stream.would_select(
-                    frame.stamp_ns,
-                    lambda: self.stream.decoder.preview(frame.message),
-                    settings.keyframes,
-                )
-        return self._peeked_is_keyframe
+    def _publish_scene(self, latest: LiveScene[Keyframe]) -> None:
+        self._publishers.publish_scene(latest.scene, latest.image, latest.tag, self._output)
+        self.on_state(self)
 
-    def describe_again(
-        self,
-        analyzer: Analyzer,
-        settings: Settings,
-        is_cancelled: Callable[[], bool],
-        is_superseded: Callable[[], bool],
-    ) -> None:
-        """Describe regions that are pending or that the fallback described, between keyframes."""
-        if self.latest is None or self._latest_image is None or not settings.ros.enabled:
+    # -- whether the latest scene shows what is in view -------------------------------------------
+
+    def compare_view(self, settings: Settings, *, at_most_every_s: float) -> None:
+        """Compare the newest frame with the last keyframe, unless that was done. Thread-safe.
+
+        The worker does so itself while it is idle, and not during a sweep or within
+        ``keyframes.min_interval_s``.
+        """
+        frame = self._frames.waiting(self.name) or self._newest
+        if frame is None or frame is self._compared or not settings.ros.enabled:
             return
-        scene, keyframe = self.latest
-        with self._reporting(is_cancelled):
-            regions = analyzer.undescribed_regions(scene, self._describe_again_left)
-            if not regions:
-                return
-            attempts = {r.index for r in regions if r.description.status != "pending"}
-            self._describe_again_left -= len(attempts)
-            published: set[int] = set()
+        if time.monotonic() - self._compared_s < at_most_every_s:
+            return
+        self._compared, self._compared_s = frame, time.monotonic()
+        # An image that cannot be decoded is reported when its turn comes.
+        with suppress(EncodingError):
+            image = self.stream.decoder.preview(frame.message)
+            keyframes = self.stream.keyframes
+            change = keyframes.change_since_last(image, settings.keyframes)
+            self._note_view(frame, is_new=bool(change))
 
-            def publish(region: Region) -> None:
-                published.add(region.index)
-                self._publishers.publish_region(region, keyframe)
+    @property
+    def view_changed_s(self) -> float | None:
+        """Since when the view has been another one than that of the latest scene, or None."""
+        sweeping = self.sweeping
+        if sweeping is not None and sweeping.view_changed_s is not None:
+            return sweeping.view_changed_s
+        return self._newer_view_s
 
-            callbacks = self._callbacks(
-                self._latest_ns,
-                is_cancelled,
-                is_superseded=is_superseded,
-                on_region=publish,
-            )
-            updated = self.stream.describe_again(analyzer, self._latest_image, regions, callbacks)
-            callbacks.raise_if_cancelled()
-            if is_superseded() or not analyzer.models.describes:
-                # A newer frame came, or the server is unavailable again: these attempts do not
-                # count, and the regions may have their turn later.
-                self._describe_again_left += len(attempts - published)
-            if published:
-                self.latest = updated, keyframe
-                self._publishers.publish_scene(
-                    updated, self._latest_image, keyframe, settings.output
-                )
+    def _note_view(self, frame: ReceivedFrame, *, is_new: bool) -> None:
+        if not is_new:
+            self._newer_view_s = None
+            self.confirmed_s = max(self.confirmed_s, frame.received_s)
+        elif self._newer_view_s is None:
+            self._newer_view_s = time.monotonic()
+
+    def update(self, analyzer: Analyzer, settings: Settings) -> None:
+        """Between keyframes: publish what has changed, and describe what can be described now."""
+        if not settings.ros.enabled:
+            self.live.pause()
+            return
+        with self._reporting(lambda: False):
+            self.live.update(analyzer)
 
     def time_went_back(self, now_ns: int) -> None:
         """Withdraw what is newer than the time that the clock was set back to. Thread-safe."""
         self._set_back_ns = now_ns
-        latest = self.latest
-        if latest is not None and self._latest_ns > now_ns:
-            self.latest = None
-            self._publishers.forget(latest[1], now_ns)
+        latest = self.live.latest
+        if latest is not None and latest.stamp_ns > now_ns:
+            self.live.forget()
+            self._publishers.forget(latest.tag, now_ns)
 
     def _is_outdated(self, stamp_ns: int) -> bool:
         """Return whether time went back since a frame of this stamp came: a bag starts anew."""
@@ -240,6 +272,7 @@ class CameraPipeline:
 
     def disconnect(self) -> None:
         """Take no more frames; the latest scene stays."""
+        self._newest = None
         if self.camera is not None:
             self.camera.close()
             self.camera = None
@@ -248,3 +281,8 @@ class CameraPipeline:
         """Take no more frames, and destroy the publishers."""
         self.disconnect()
         self._publishers.close()
+
+
+def _ignore(pipeline: CameraPipeline) -> None:
+    pass
+

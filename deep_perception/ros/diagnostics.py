@@ -106,11 +106,11 @@ def analysis_status(
         }
         if scene.undescribed:
             level, message = WARN, scene.undescribed
-        elif statuses["pending"] and not (statuses["described"] or statuses["reused"]):
+        elif statuses["pending"] and (waiting_s := time.monotonic() - pipeline.swept_s) > LONG_S:
             level = WARN
             message = (
-                f"none of {len(scene.regions)} regions is described yet: the describer is slower "
-                "than describer.scene_deadline_s or describer.new_keyframe allow"
+                f"{statuses['pending']} of {len(scene.regions)} regions of the view have waited "
+                f"for their description for {waiting_s:.0f} s: the describer is slow"
             )
     if analyzer.models.warnings:
         level, message = WARN, "; ".join(analyzer.models.warnings)

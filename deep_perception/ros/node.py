@@ -23,6 +23,7 @@ from deep_perception.ros.latest import Latest
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.publishers import Publishers
+from deep_perception.ros.scene_state import status_of, to_message
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
 from deep_perception.ros.state import NodeState
@@ -136,6 +137,7 @@ class AnalyzerNode(LifecycleNode):
                     warn=self._diagnostics.error,
                     inform=self.get_logger().info,
                 )
+                self._state.pipelines[name].on_state = self._publish_state
         except Exception:
             self._free()
             raise
@@ -205,6 +207,13 @@ class AnalyzerNode(LifecycleNode):
         for pipeline in self._state.pipelines.values():
             if pipeline.camera is not None:
                 pipeline.camera.watch()
+            pipeline.compare_view(self._state.settings, at_most_every_s=CHECK_INPUT_PERIOD_S)
+            self._publish_state(pipeline)
+
+    def _publish_state(self, pipeline: CameraPipeline) -> None:
+        status = status_of(pipeline, is_enabled=self._state.settings.ros.enabled)
+        now_ns = self.get_clock().now().nanoseconds
+        pipeline.publish_state(to_message(status, pipeline.name, pipeline.latest, now_ns))
 
     def _publish_diagnostics(self) -> None:
         # A camera that can be found now is not reported as missing.

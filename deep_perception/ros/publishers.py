@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
@@ -13,9 +19,15 @@ from deep_perception.regions import Region, Scene
 from deep_perception.reports.messages import Keyframe
 from deep_perception.ros import messages
 from deep_perception.settings import OutputSettings
-from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, SceneState
 
+# A subscription that is new to the publisher may not be ready to receive at once.
+PUBLISH_AFTER_S = 0.1
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _without_times(state: SceneState) -> tuple[object, ...]:
+    return state.keyframe, state.state, state.activity, state.pending, state.header.stamp
 
 
 class Publishers:
@@ -25,16 +37,27 @@ class Publishers:
         self._node = node
         base = f"~/{name}" if name else "~"
         create = node.create_publisher
-        self._detections = create(Detection2DArray, f"{base}/detections", 10)
         self._regions = create(DescribedRegionArray, f"{base}/regions", LATCHED)
         self._updates = create(DescribedRegion, f"{base}/region_updates", 200)
-        self._annotated = create(Image, f"{base}/annotated", 1)
-        self._compressed = create(CompressedImage, f"{base}/annotated/compressed", 1)
+        self._states = create(SceneState, f"{base}/scene_state", LATCHED)
+        again = PublisherEventCallbacks(matched=self._publish_detections_again)
+        self._detections = create(
+            Detection2DArray, f"{base}/detections", LATCHED, event_callbacks=again
+        )
+        drawn = PublisherEventCallbacks(matched=self._draw_again)
+        self._annotated = create(Image, f"{base}/annotated", 1, event_callbacks=drawn)
+        self._compressed = create(
+            CompressedImage, f"{base}/annotated/compressed", 1, event_callbacks=drawn
+        )
+        self._lock = threading.Lock()
+        self._latest: tuple[Scene, BgrImage, Keyframe, OutputSettings] | None = None
+        self._state: SceneState | None = None
 
     def close(self) -> None:
         """Destroy the publishers."""
         for publisher in (
-            self._detections, self._regions, self._updates, self._annotated, self._compressed
+            self._detections, self._regions, self._updates, self._states, self._annotated,
+            self._compressed,
         ):  # fmt: skip
             self._node.destroy_publisher(publisher)
 
@@ -42,12 +65,21 @@ class Publishers:
         """Publish one region, as soon as it is described."""
         self._updates.publish(messages.to_region(region, keyframe))
 
+    def publish_state(self, state: SceneState) -> None:
+        """Publish whether the latest scene is the present one, if that has changed."""
+        with self._lock:
+            previous, self._state = self._state, state
+        if previous is None or _without_times(previous) != _without_times(state):
+            self._states.publish(state)
+
     def forget(self, keyframe: Keyframe, now_ns: int) -> None:
         """Replace the latched scene by an empty one of this time, for later subscriptions."""
+        self._latest = None
         empty = DescribedRegionArray(camera=keyframe.camera, keyframe=keyframe.number)
         empty.header.frame_id = keyframe.header.frame_id
         empty.header.stamp = messages.to_time(now_ns)
         self._regions.publish(empty)
+        self._detections.publish(Detection2DArray(header=empty.header))
 
     def publish_scene(
         self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
@@ -55,6 +87,43 @@ class Publishers:
         """Publish the whole scene; images are drawn only while they have a subscription."""
         self._detections.publish(messages.to_detections(scene, keyframe))
         self._regions.publish(messages.to_regions(scene, keyframe))
+        self._latest = scene, image, keyframe, settings
+        self._draw(*self._latest)
+
+    def _publish_detections_again(self, event: Any) -> None:
+        """Publish the latest scene for a subscription that came after it and is not latched."""
+
+        def publish() -> None:
+            if self._latest is not None:
+                scene, _, keyframe, _ = self._latest
+                self._detections.publish(messages.to_detections(scene, keyframe))
+
+        self._call_later(event, publish)
+
+    def _draw_again(self, event: Any) -> None:
+        """Draw the latest scene for a subscription that came after it."""
+
+        def draw() -> None:
+            if self._latest is not None:
+                self._draw(*self._latest)
+
+        self._call_later(event, draw)
+
+    def _call_later(self, event: Any, action: Callable[[], None]) -> None:
+        if event.current_count_change <= 0:
+            return
+
+        def call() -> None:
+            self._node.destroy_timer(timer)
+            action()
+
+        timer = self._node.create_timer(
+            PUBLISH_AFTER_S, call, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    def _draw(
+        self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
+    ) -> None:
         wants_raw = self._annotated.get_subscription_count() > 0
         wants_jpeg = self._compressed.get_subscription_count() > 0
         if not (wants_raw or wants_jpeg):

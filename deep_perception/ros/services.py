@@ -11,11 +11,12 @@ from std_srvs.srv import SetBool, Trigger
 
 from deep_perception.ros import messages
 from deep_perception.ros.camera_pipeline import CameraPipeline
+from deep_perception.ros.scene_state import SILENT_S, status_of, to_message
 from deep_perception.ros.state import NodeState
 from deep_perception_msgs.srv import GetScene
 
-# After this long without a frame, the answers say so.
-SILENT_S = 2.0
+# A scene is compared with the newest frame, but not more often than this.
+COMPARE_EVERY_S = 0.1
 
 
 class Services:
@@ -61,12 +62,8 @@ class Services:
     ) -> GetScene.Response:
         pipelines = self._state.pipelines
         pipeline = pipelines.get(request.camera)
-        if pipeline is not None and pipeline.latest is not None:
+        if pipeline is not None:
             self._fill(response, pipeline, include_masks=request.include_masks)
-        elif pipeline is not None:
-            response.message = "no image has been analysed yet"
-            if pipeline.camera and pipeline.camera.received == 0:
-                response.message += f"; {pipeline.camera.explain_silence()}"
         elif pipelines:
             known = ", ".join(pipelines) or "leave the name empty"
             response.message = f"there is no camera {request.camera!r}; there is {known}"
@@ -77,26 +74,31 @@ class Services:
     def _fill(
         self, response: GetScene.Response, pipeline: CameraPipeline, *, include_masks: bool
     ) -> None:
-        assert pipeline.latest is not None
-        scene, keyframe = pipeline.latest
+        settings = self._state.settings
+        pipeline.compare_view(settings, at_most_every_s=COMPARE_EVERY_S)
+        status = status_of(pipeline, is_enabled=settings.ros.enabled)
+        latest = pipeline.latest
+        now_ns = self._node.get_clock().now().nanoseconds
+        response.state = to_message(status, pipeline.name, latest, now_ns)
+        if latest is None:
+            response.message = status.reason
+            return
+        scene, keyframe = latest
         response.scene = messages.to_regions(scene, keyframe)
         if not include_masks:
             for region in response.scene.regions:
                 region.mask.counts = ""
+        now_s = time.monotonic()
         content = {
             # Without new frames, the latest scene is not the present one.
-            "state": self._describe_state(pipeline),
-            "age_s": round(time.monotonic() - pipeline.latest_s, 3),
+            "state": status.state,
+            "state_reason": status.reason,
+            "state_for_s": round(now_s - status.since_s, 3),
+            "activity": status.activity,
+            "activity_for_s": round(now_s - status.activity_since_s, 3),
+            "pending": status.pending,
+            "age_s": round(now_s - pipeline.latest_s, 3),
             **messages.to_json_dict(scene, keyframe),
         }
         response.json = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         response.success = True
-
-    def _describe_state(self, pipeline: CameraPipeline) -> str:
-        if pipeline.camera is None:
-            return "not active: this is the last scene"
-        if not self._state.settings.ros.enabled:
-            return "disabled: this is the last scene"
-        if pipeline.camera.silent_s() > SILENT_S:
-            return f"no image for {pipeline.camera.silent_s():.0f} s: this is the last scene"
-        return "live"

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 import rclpy
 
 from deep_perception.analyzer import Analyzer, Cancelled
+from deep_perception.description.queue import DescriptionQueue
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.latest import Latest
 from deep_perception.settings import Settings
 
-# Seconds between two attempts to describe regions between keyframes.
+# Seconds between two looks at what can be described between keyframes.
 IDLE_S = 1.0
 # A managed node is expected to change its state within 2 s, whatever it was doing.
 STOP_WITHIN_S = 1.5
@@ -42,6 +43,7 @@ class Worker:
         self._analyzer = analyzer
         self._settings = settings
         self._previous = previous
+        self._questions = DescriptionQueue()
         self._stopping = threading.Event()
         self._busy_since_s: float | None = None
         self._last_work_s = time.monotonic()
@@ -91,10 +93,13 @@ class Worker:
                 if self._stopping.wait(0.05):
                     return
             self._previous = None
+            for pipeline in self._pipelines.values():
+                pipeline.live.connect(self._questions)
             self._work()
         except Cancelled:
             pass
         finally:
+            self._questions.close(STOP_WITHIN_S)
             with self._lock:
                 self._has_ended = True
             for action in self._actions_at_end:
@@ -132,13 +137,8 @@ class Worker:
 
     def _work_between_keyframes(self, settings: Settings) -> None:
         for pipeline in self._pipelines.values():
-            pipeline.describe_again(
-                self._analyzer,
-                settings,
-                self._is_cancelled,
-                lambda: any(other.has_newer(settings) for other in self._pipelines.values()),
-            )
-        if self._analyzer.models.loading:
+            pipeline.update(self._analyzer, settings)
+        if self._analyzer.models.loading or self._questions.is_busy():
             # Otherwise a model that takes longer to load than idle_unload_s would never be ready.
             self._last_work_s = time.monotonic()
         unload_s = settings.models.idle_unload_s

@@ -264,16 +264,11 @@ class DescriberSettings(_ServerSettings):
     )
     scene_deadline_s: float = _setting(
         0.0,
-        "time after the start of the analysis when a swept scene is published; regions without a "
-        "description are then pending; 0 means when all regions are described",
+        "time after the start of the analysis of an image file when its scene is returned; regions "
+        "without a description are then pending; 0 means when all regions are described; the node "
+        "publishes every scene as soon as it is swept, and does not use this",
         unit="s", at_least=0.0, at_most=86400.0,
     )  # fmt: skip
-    new_keyframe: Literal["finish", "cancel"] = _setting(
-        "finish",
-        "treatment of regions that are being described when the next keyframe arrives: finish "
-        "them, or cancel them so that they stay pending",
-        changes_scenes=False,
-    )
     describe_again: int = _setting(
         16,
         "maximum number of regions per scene that were described by the fallback and are described "

@@ -19,7 +19,6 @@ from deep_perception.tracking.track import (
     Track,
     TrackMemory,
     Viewpoint,
-    content_changed,
 )
 
 
@@ -102,9 +101,7 @@ class KeyframeAssociation:
             return track.apply_to(region, None), track
         track = self._tracks[match.known]
         stored = self._valid_description(match, appearance)
-        if content_changed(match):
-            # The next frame is compared with this content only, so older descriptions are dropped.
-            track.descriptions = []
+        track.forget_outdated(match, appearance, share)
         track.appearance, track.seen_ns, track.share = appearance, self._stamp_ns, share
         return track.apply_to(region, stored), track
 

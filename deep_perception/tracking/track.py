@@ -50,6 +50,10 @@ class StoredDescription:
         """Whether the description is still valid for a region of this appearance at that time."""
         if stamp_ns - self.stamp_ns >= settings.words_ttl_s * NANOSECONDS:
             return False
+        return self.shows_the_same(match, appearance, share)
+
+    def shows_the_same(self, match: Match, appearance: Appearance, share: float) -> bool:
+        """Whether a region of this appearance looks like the one that was described."""
         if abs(share - self.share) >= MAX_AREA_CHANGE * self.share:
             return False
         in_place = match.iou >= IN_PLACE_IOU and match.agreement >= MOST_AGREEING
@@ -63,6 +67,8 @@ class Track:
 
     ``share`` is its area as a share of the image, because the camera's resolution may change.
     ``published`` is the description that was published last, and ``revision`` counts its changes.
+    ``question`` is a description that was requested and has not arrived: it is pending, with the
+    frame and the appearance that it was requested for.
     """
 
     id: str
@@ -73,6 +79,7 @@ class Track:
     descriptions: list[StoredDescription] = field(default_factory=list)
     published: Description | None = None
     revision: int = 0
+    question: StoredDescription | None = None
 
     def valid_description(
         self,
@@ -94,6 +101,29 @@ class Track:
         """Keep a new description of the track's present appearance."""
         newest = StoredDescription(description, stamp_ns, self.appearance.quantiles, self.share)
         self.descriptions = [newest, *self.descriptions][:MAX_DESCRIPTIONS]
+
+    def ask(self, stamp_ns: int) -> None:
+        """Note that a description of the track's present appearance was requested."""
+        self.question = StoredDescription(PENDING, stamp_ns, self.appearance.quantiles, self.share)
+
+    def answer(self, description: Description) -> None:
+        """Keep the description that was requested."""
+        question, self.question = self.question, None
+        if question is None or description.status != "described":
+            return
+        self.publish(description)
+        if description.reusable:
+            stored = dataclasses.replace(question, description=description)
+            self.descriptions = [stored, *self.descriptions][:MAX_DESCRIPTIONS]
+
+    def forget_outdated(self, match: Match, appearance: Appearance, share: float) -> None:
+        """Drop what was said or asked of another content than the track has in a new frame."""
+        if content_changed(match):
+            # The next frame is compared with this content only, so older descriptions are dropped.
+            self.descriptions = []
+            self.question = None
+        elif self.question and not self.question.shows_the_same(match, appearance, share):
+            self.question = None
 
     def publish(self, description: Description) -> None:
         """Count a revision if the description differs from the one published last."""

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from deep_perception.images import BgrImage
-from deep_perception.regions import Region
+from deep_perception.regions import Description, Region
 from deep_perception.settings import IdentitySettings
 from deep_perception.tracking.association import KeyframeAssociation
 from deep_perception.tracking.track import TrackMemory
@@ -75,3 +75,29 @@ class Tracker:
             if track.seen_ns == stamp_ns and region.description.reusable:
                 track.store(region.description, stamp_ns)
         return dataclasses.replace(region, last_described_ns=stamp_ns, revision=revision)
+
+    def ask(self, region: Region, stamp_ns: int) -> None:
+        """Note that a description of a region of the frame of this stamp was requested."""
+        track = self._memory.find(region.track_id)
+        if track is not None:
+            track.ask(stamp_ns)
+
+    def is_asked(self, track_id: str, stamp_ns: int) -> bool:
+        """Whether a description that was requested for a frame still fits the track.
+
+        It does not if the region has changed since then, or if its track was forgotten.
+        """
+        track = self._memory.find(track_id)
+        question = track.question if track is not None else None
+        return question is not None and question.stamp_ns == stamp_ns
+
+    def answer(self, track_id: str, stamp_ns: int, description: Description) -> int | None:
+        """Store a description that was requested for the frame of a stamp.
+
+        Returns the revision of the track's description, None if ``is_asked`` is False.
+        """
+        track = self._memory.find(track_id)
+        if track is None or not self.is_asked(track_id, stamp_ns):
+            return None
+        track.answer(description)
+        return track.revision

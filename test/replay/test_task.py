@@ -16,7 +16,7 @@ NOT_IN_SCENES = {
     "describer.dam.api_key_env", "describer.dam.device", "describer.dam.environment",
     "describer.dam.manage_server", "describer.dam.max_batch", "describer.dam.max_queue",
     "describer.dam.url", "describer.load_model", "describer.load_timeout_s",
-    "describer.max_concurrency", "describer.new_keyframe", "describer.region_timeout_s",
+    "describer.max_concurrency", "describer.region_timeout_s",
     "describer.ttl_s", "describer.url",
 }  # fmt: skip
 GROUPS_NOT_IN_SCENES = ("models.", "output.", "ros.")

@@ -1,11 +1,14 @@
 """Regions of one camera are described again between keyframes."""
 
+import time
+
 import numpy as np
 import pytest
 from std_msgs.msg import Header
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.describers.attributes import Attributes
+from deep_perception.description.queue import DescriptionQueue
 from deep_perception.regions import Description
 from deep_perception.ros import messages
 from deep_perception.ros.camera_pipeline import CameraPipeline
@@ -21,7 +24,7 @@ AGAIN = 2
 class Unable(Attributes):
     """Unavailable at first, so that the fallback describes; then available, but failing."""
 
-    name = "unable"
+    name, instant = "unable", False
     available = False
     asked = 0
 
@@ -62,8 +65,19 @@ def view(graph):
         warn=pytest.fail,
         inform=lambda message: None,
     )
+    questions = DescriptionQueue()
+    made.live.connect(questions)
     yield made
+    questions.close(60)
     made.close()
+
+
+def settled(pipeline):
+    """Wait until no description of the camera is on its way."""
+    ends_s = time.monotonic() + 60
+    while pipeline.live.is_describing and time.monotonic() < ends_s:
+        time.sleep(0.005)
+    assert not pipeline.live.is_describing
 
 
 def never():
@@ -84,21 +98,22 @@ def test_words_that_cannot_be_had_are_asked_for_once_a_keyframe_and_nothing_is_r
     with Analyzer(settings) as analyzer:
         for second in (1, 3):
             assert view.process(frame(second), analyzer, settings, never)
+            settled(view)
         scene, _ = view.latest
         assert {region.description.status for region in scene.regions} == {"reused"}
         assert len(scene.regions) > AGAIN
-        graph.until(lambda: len(scenes) == 2, "both scenes")
+        # The first scene is published as it is swept, and again when it is described.
+        graph.until(lambda: [s.complete for s in scenes] == [False, True, True], "both scenes")
         Unable.available = True
-        for _ in range(4):  # a keyframe waits: nothing is done, and nothing is lost
-            view.describe_again(analyzer, settings, never, lambda: True)
         asked = Unable.asked
         for _ in range(4):
-            view.describe_again(analyzer, settings, never, never)
+            view.update(analyzer, settings)
+            settled(view)
         assert Unable.asked - asked == AGAIN
         # No scene was published between the second keyframe and this one.
         assert view.process(frame(5), analyzer, settings, never)
         graph.until(lambda: scenes[-1].header.stamp.sec == 5, "the third scene")
-        assert [scene.header.stamp.sec for scene in scenes] == [1, 3, 5]
+        assert [scene.header.stamp.sec for scene in scenes[:4]] == [1, 1, 3, 5]
 
 
 def test_an_attempt_that_the_fallback_answered_is_no_attempt(graph, view, monkeypatch):
@@ -113,6 +128,7 @@ def test_an_attempt_that_the_fallback_answered_is_no_attempt(graph, view, monkey
     )
     with Analyzer(settings) as analyzer:
         assert view.process(frame(1), analyzer, settings, never)
+        settled(view)
         for _ in range(4):
             monkeypatch.setattr(Unable, "available", True)
 
@@ -121,10 +137,12 @@ def test_an_attempt_that_the_fallback_answered_is_no_attempt(graph, view, monkey
                 yield from Unable.describe(analyzer.models.describer, image, regions)
 
             monkeypatch.setattr(analyzer.models.describer, "describe", goes_away, raising=False)
-            view.describe_again(analyzer, settings, never, never)
+            view.update(analyzer, settings)
+            settled(view)
             assert not Unable.available
         monkeypatch.undo()
         monkeypatch.setattr(Unable, "available", True)
         asked = Unable.asked
-        view.describe_again(analyzer, settings, never, never)
+        view.update(analyzer, settings)
+        settled(view)
         assert Unable.asked - asked == AGAIN

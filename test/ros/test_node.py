@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
-from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
+from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, SceneState
 from deep_perception_msgs.srv import GetScene
 from support.graph import LATCHED, UNWATCHED, Diagnostics
 
@@ -252,6 +252,8 @@ def test_get_scene_and_set_enabled(graph, camera, detections, diagnostics):
         region.label for region in answer.scene.regions
     ]
     assert "segmentation" not in content["regions"][0]
+    assert content["state"] == answer.state.state == SceneState.LIVE
+    assert answer.state.header == sent.header
     full = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request(include_masks=True))
     assert all(region.mask.counts for region in full.scene.regions)
     wrong = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request(camera="rear"))
@@ -269,7 +271,7 @@ def test_get_scene_and_set_enabled(graph, camera, detections, diagnostics):
     assert unseen.header not in [found.header for found in detections]
     # The answer tells an old scene from a live one.
     answer = graph.call(GetScene, "/analyzer/get_scene", GetScene.Request())
-    assert json.loads(answer.json)["state"] == "disabled: this is the last scene"
+    assert json.loads(answer.json)["state"] == answer.state.state == SceneState.DISABLED
     asked = graph.call(Trigger, "/analyzer/request_keyframe", Trigger.Request())
     assert not asked.success
     assert asked.message.startswith("disabled")

@@ -17,6 +17,7 @@ from deep_perception.describers import (
     SupportsLoading,
     SupportsPromptId,
     SupportsWarnings,
+    describes_instantly,
     is_available,
 )
 from deep_perception.describers.cache.file import DescriptionFile, SharedDescriptionFile
@@ -75,6 +76,11 @@ class CachedDescriber(Describer):
     def available(self) -> bool:
         """See ``SupportsAvailability``."""
         return is_available(self._describer)
+
+    @property
+    def instant(self) -> bool:
+        """See ``SupportsInstantDescriptions``."""
+        return describes_instantly(self._describer)
 
     @property
     def loading(self) -> bool:

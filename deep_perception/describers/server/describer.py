@@ -36,6 +36,7 @@ class ServerDescriber:
     """Describes with a server; while that cannot be used, with the fallback and a warning."""
 
     name = ""
+    concurrent_images = True
 
     def __init__(
         self, settings: Settings, client: Client, requests: RequestBuilder, model: str

@@ -12,6 +12,8 @@ from deep_perception.describers.server.client import Client, ServerUnavailable
 from deep_perception.describers.server.listing import ChosenModel
 
 DEFAULT_CONCURRENCY = 4
+# Regions whose requests are prepared while all slots of the server are in use.
+PREPARED_REGIONS = 1
 # Shortest time between two checks of a lost server; the breaker may ask for a longer one.
 RECHECK_S = 0.5
 
@@ -44,6 +46,7 @@ class Readiness:
         self._last_problem = ""
         self._unanswered_s = 0.0
         self._slots: tuple[int, asyncio.Semaphore] | None = None
+        self._intake: tuple[int, asyncio.Semaphore] | None = None
 
     @property
     def model(self) -> str:
@@ -101,6 +104,17 @@ class Readiness:
         if self._slots is None or self._slots[0] != count:
             self._slots = count, asyncio.Semaphore(count)
         return self._slots[1]
+
+    @property
+    def intake(self) -> asyncio.Semaphore:
+        """Limits the regions that are taken from all images: ``concurrency()`` and a prepared one.
+
+        A region that is taken later can be a more important one.
+        """
+        count = self.concurrency() + PREPARED_REGIONS
+        if self._intake is None or self._intake[0] != count:
+            self._intake = count, asyncio.Semaphore(count)
+        return self._intake[1]
 
     async def prepare(self) -> None:
         """Choose the model unless that was done, or choose it again if the server was lost."""

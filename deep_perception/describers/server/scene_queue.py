@@ -27,10 +27,6 @@ Describe = Callable[[Region, bool], Awaitable["Description | NotDescribed"]]
 """Describes one region; the flag says that the region probes a server that was lost."""
 
 
-# Regions whose requests are prepared while all slots of the server are in use.
-PREPARED_REGIONS = 1
-
-
 class SceneQueue:
     """Describes regions in an event loop and puts each result, and None at the end, into a queue.
 
@@ -52,6 +48,7 @@ class SceneQueue:
         self._regions = regions
         self._results = results
         self._loop = loop
+        # One for each region that the reader may take.
         self._slots = threading.Semaphore(0)
         self._stopped = False
         self._ended = threading.Event()
@@ -111,10 +108,11 @@ class SceneQueue:
                 if first is None:
                     return
                 await self._put_result(first, probe=True)
-            self._slots.release(self._readiness.concurrency() + PREPARED_REGIONS)
-            while (region := await self._waiting.get()) is not None:
+            # Other images may be described at the same time: all share the server's slots.
+            intake = self._readiness.intake
+            while (region := await self._take(intake)) is not None:
                 task = asyncio.ensure_future(self._put_result(region))
-                task.add_done_callback(lambda _: self._slots.release())
+                task.add_done_callback(lambda _: intake.release())
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
             await asyncio.gather(*tasks)
@@ -122,6 +120,17 @@ class SceneQueue:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take(self, intake: asyncio.Semaphore) -> Region | None:
+        await intake.acquire()
+        region = None
+        try:
+            self._slots.release()
+            region = await self._waiting.get()
+            return region
+        finally:
+            if region is None:
+                intake.release()
 
     async def _put_result(self, region: Region, probe: bool = False) -> None:
         self._results.put((region, await self._describe(region, probe)))

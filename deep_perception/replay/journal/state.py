@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = "deep_perception.replay/2"
+SCHEMA = "deep_perception.replay/3"
 OLD_SCHEMA = "deep_perception.replay/1"
 
 

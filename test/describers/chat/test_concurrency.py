@@ -6,7 +6,7 @@ import time
 import pytest
 
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
-from deep_perception.description import PendingRegions
+from deep_perception.description.run import PendingRegions
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from
 from support.chat_scene import (

@@ -1,4 +1,4 @@
-"""The descriptions of one image's regions, made in a thread of their own during the sweep."""
+"""The descriptions of one image's regions in step with its sweep: for files and recordings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 from deep_perception.describers import Describer, is_available
+from deep_perception.description import RegionHistory, regions_to_describe
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import LabelSpelling, unify_spelling
 from deep_perception.redaction import scrub
@@ -66,32 +66,38 @@ class PendingRegions:
             return heapq.heappop(self._heap)[2]
 
 
-def regions_to_describe(regions: Iterable[Region], describer: str, limit: int) -> list[Region]:
-    """Return the regions that a describer should describe: pending ones, the largest first.
+class SweptRegions:
+    """Collects the regions of a sweep without describing them: they stay pending, or are reused."""
 
-    They are followed by the largest ``limit`` regions that another describer (the fallback)
-    described.
-    """
-    largest_first = sorted(regions, key=lambda region: (-region.area, region.index))
-    pending = [r for r in largest_first if r.description.status == "pending"]
-    by_others = [r for r in largest_first if r.description.describer not in ("", describer)]
-    return [*pending, *[r for r in by_others if r.description.status != "failed"][:limit]]
+    def __init__(self, on_region: Callable[[Region], None], history: RegionHistory | None) -> None:
+        """``on_region`` gets each region whose description is reused, after the sweep."""
+        self._on_region = on_region
+        self._history = history
+        self._regions: list[Region] = []
 
+    def __enter__(self) -> SweptRegions:
+        return self
 
-class RegionHistory(Protocol):
-    """What is known of the regions of an image from earlier images."""
+    def __exit__(self, *_: object) -> None:
+        pass
 
-    def may_reuse(self, region: Region) -> bool:
-        """Return False if no earlier description can hold for the region."""
-        ...
+    def add(self, region: Region) -> None:
+        """Add a region of the sweep."""
+        self._regions.append(region)
 
-    def finish(self, regions: Sequence[Region]) -> list[Region]:
-        """Return the regions of a complete sweep with track ids and reused descriptions."""
-        ...
+    def wait(self, is_enough: Callable[[], bool]) -> None:
+        """End the sweep."""
+        is_enough()
+        if self._history is not None:
+            self._regions = self._history.finish(self._regions)
+        for region in self.regions:
+            if region.description.status == "reused":
+                self._on_region(region)
 
-    def described(self, region: Region) -> Region:
-        """Remember a new description of a region, and return the region as its track knows it."""
-        ...
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions in the order of the sweep."""
+        return unify_spelling(self._regions)
 
 
 class DescriptionRun(contextlib.AbstractContextManager["DescriptionRun"]):

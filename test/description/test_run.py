@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deep_perception import masks
 from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.describers.attributes import Attributes
-from deep_perception.description import PendingRegions
+from deep_perception.description.run import PendingRegions
 from deep_perception.label_spelling import unify_spelling
 from deep_perception.points import Point
 from deep_perception.regions import Description, Region

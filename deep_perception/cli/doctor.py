@@ -39,9 +39,7 @@ def add_doctor_command(commands: Any) -> argparse.ArgumentParser:
 def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print all findings, and return 1 if something is wrong."""
     findings = [
-        dataclasses.replace(
-            each, what=scrub(each.what), remedy=scrub(each.remedy)
-        )
+        dataclasses.replace(each, what=scrub(each.what), remedy=scrub(each.remedy))
         for each in examine(settings)
     ]
     wrong = sum(each.level == "wrong" for each in findings)

@@ -285,4 +285,3 @@ class CameraPipeline:
 
 def _ignore(pipeline: CameraPipeline) -> None:
     pass
-

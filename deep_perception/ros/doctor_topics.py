@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy
 
 from deep_perception.doctor import Finding
 from deep_perception.encodings import ENCODINGS
-from deep_perception.ros.image_input import COMPRESSED, RAW
+from deep_perception.ros.silence import COMPRESSED, RAW
 
 MIDDLEWARE, TOPICS = "ROS", "Image topics"
 

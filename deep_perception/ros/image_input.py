@@ -36,6 +36,8 @@ DEPTH = 5
 # Looking at a frame of 1920x1080 pixels takes several milliseconds, and nothing that stays in view
 # for less than two looks is described.
 LOOK_PERIOD_S = 0.1
+# A node may be heard of later than its publishers.
+NAMES_WITHIN_S = 5.0
 # Without a frame for this long, the subscription is compared with what is published.
 SILENT_S = 1.0
 
@@ -148,6 +150,7 @@ class ImageInput:
                     break
             self._match_durability()
         self._publishers = self._matching_infos()
+        self._report_stamps()
 
     def problem(self) -> str:
         """What is wrong with the images that arrive, and what to do; "" if nothing is."""
@@ -210,6 +213,7 @@ class ImageInput:
         self._started_s = time.monotonic()
         self._stamps, self._losses = FrameStamps(), Losses()
         self._stamp_fault = ""
+        self._unreported_since_s: float | None = None
         # When the newest frame was sent, by the clock of its publisher.
         self._newest_sent_ns = 0
         self._subscribe(DurabilityPolicy.VOLATILE)
@@ -275,6 +279,7 @@ class ImageInput:
             several_senders=len(self._publishers) > 1,
         )
         if self._stamps.problem and _kind(self._stamps.problem) != _kind(before):
+            self._stamp_fault, self._unreported_since_s = "", received_s
             self._report_stamps()
         middleware_ns = info.get("received_timestamp") or now_ns
         self._losses.add(
@@ -287,8 +292,15 @@ class ImageInput:
         self._frames.put(frame, self.name)
 
     def _report_stamps(self) -> None:
+        """Report stamps that are of no use, once it is known which nodes publish them."""
+        since_s = self._unreported_since_s
+        if since_s is None or not self._stamps.problem:
+            return
         self._publishers = self._matching_infos()
         names = self.publishers
+        if silence.UNKNOWN_NODE in names and time.monotonic() - since_s < NAMES_WITHIN_S:
+            return
+        self._unreported_since_s = None
         several = "; let only one of them publish it" if len(names) > 1 else ""
         self._stamp_fault = (
             f"the images of {self.topic}{silence.published_by(names)} {self._stamps.problem}; "

@@ -14,6 +14,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 # What rcl calls a node that it has not heard of yet.
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
+UNKNOWN_NODE = "a node whose name is unknown"
 # An explanation names at most this many topics.
 _MAX_NAMES = 5
 
@@ -21,7 +22,7 @@ _MAX_NAMES = 5
 def node_name(info: TopicEndpointInfo) -> str:
     """The full name of the node of a publisher."""
     if info.node_name == _UNKNOWN:
-        return "a node whose name is unknown"
+        return UNKNOWN_NODE
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 

@@ -8,10 +8,9 @@ import pytest
 
 from deep_perception import drawing
 from deep_perception.analyzer import Analyzer
-from deep_perception.description import Description
 from deep_perception.masks import Size
 from deep_perception.points import Point
-from deep_perception.regions import Region, Scene
+from deep_perception.regions import Description, Region, Scene
 
 
 def shapes(width=320, height=240):

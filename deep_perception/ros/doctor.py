@@ -82,8 +82,10 @@ class _Look:
                     section=NODES,
                     level="note",
                     what="no analyzer node is running here",
-                    remedy="ros2 launch deep_perception analyzer.launch.py image:=TOPIC; a node "
-                    "that runs has another ROS_DOMAIN_ID, RMW_IMPLEMENTATION or discovery range",
+                    remedy="ros2 launch deep_perception analyzer.launch.py image:=TOPIC, or in a "
+                    "checkout: tools/with_ros python -m deep_perception.ros --ros-args "
+                    "-r image:=TOPIC; a node that runs has another ROS_DOMAIN_ID, "
+                    "RMW_IMPLEMENTATION or discovery range",
                 )
             )
         return found, [each for each in parameters if each]

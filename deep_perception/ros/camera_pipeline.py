@@ -69,6 +69,8 @@ class CameraPipeline:
         self.created_s = time.monotonic()
         self.latest_s = self.swept_s = self.confirmed_s = self.created_s
         self._newer_view_s: float | None = None
+        # The state of the scene as it was asked for last, and since when.
+        self._state_since = ("", 0.0)
         self.sweeping: Sweeping | None = None
         self.counts = Counter(analysed=0, between_keyframes=0, disabled=0, failed=0, outdated=0)
         self.input_error = self.analysis_error = ""
@@ -226,6 +228,13 @@ class CameraPipeline:
             keyframes = self.stream.keyframes
             change = keyframes.change_since_last(image, settings.keyframes)
             self._note_view(frame, is_new=bool(change))
+
+    def state_since(self, state: str, began_s: float) -> float:
+        """Return since when the scene has been in a state; one that is new began at ``began_s``."""
+        since = self._state_since
+        if since[0] != state:
+            self._state_since = since = (state, began_s)
+        return since[1]
 
     @property
     def view_changed_s(self) -> float | None:

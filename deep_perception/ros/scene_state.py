@@ -35,7 +35,7 @@ class Status:
 
 def status_of(pipeline: CameraPipeline, *, is_enabled: bool) -> Status:
     """Return the status of a camera's latest scene. It does not look at an image."""
-    state, reason, since_s = _state(pipeline, is_enabled=is_enabled)
+    state, reason, began_s = _state(pipeline, is_enabled=is_enabled)
     latest = pipeline.latest
     pending = 0
     if latest is not None:
@@ -48,7 +48,7 @@ def status_of(pipeline: CameraPipeline, *, is_enabled: bool) -> Status:
     return Status(
         state=state,
         reason=reason,
-        since_s=since_s,
+        since_s=pipeline.state_since(state, began_s),
         activity=activity,
         activity_since_s=activity_since_s,
         pending=pending,
@@ -100,7 +100,7 @@ def _state(pipeline: CameraPipeline, *, is_enabled: bool) -> tuple[str, str, flo
     # A scene is live while a frame that came lately shows its view; that one came is too little.
     unseen_s = time.monotonic() - seen_s
     if unseen_s <= SILENT_S:
-        return SceneState.LIVE, "", pipeline.swept_s
+        return SceneState.LIVE, "", max(pipeline.swept_s, seen_s)
     if pipeline.input_error and camera.silent_s() <= SILENT_S:
         reason = f"no image can be read for {unseen_s:.0f} s: {pipeline.input_error}"
         return SceneState.UNREADABLE, reason, seen_s

@@ -70,6 +70,10 @@ def get_scene(graph):
     return answer
 
 
+def time_of(stamp):
+    return stamp.sec, stamp.nanosec
+
+
 def show_until(graph, camera, image, condition, what):
     """A camera of ten images a second."""
     return graph.publish_until(camera, lambda: graph.image(image), condition, what)
@@ -142,10 +146,12 @@ def test_an_old_scene_is_not_called_live(graph, camera, gate, scenes):
     assert graph.call(SetBool, f"{NODE}/set_enabled", SetBool.Request(data=False)).success
     assert get_scene(graph).state.state == SceneState.DISABLED
     assert graph.call(SetBool, f"{NODE}/set_enabled", SetBool.Request(data=True)).success
-    assert get_scene(graph).state.state == SceneState.CAMERA_SILENT
+    silent = get_scene(graph).state
+    assert silent.state == SceneState.CAMERA_SILENT
     show_until(
         graph, camera, view(20), lambda: states[-1].state == SceneState.LIVE, "the live scene"
     )
+    assert time_of(states[-1].since) > time_of(silent.since)
     assert SceneState.UNREADABLE in {state.state for state in states}
 
 

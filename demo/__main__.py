@@ -23,7 +23,7 @@ from demo.receive import IDLE_WITHIN_S, Findings
 
 ROOT = Path(__file__).parents[1]
 OUTPUT = ROOT / "demo_output"
-# Keyframes at even intervals, for the overview picks one image of each photograph by its number.
+# Keyframes at even intervals, so that the overview has one of each photograph.
 KEYFRAMES = ("-p", "keyframes.min_interval_s:=0.5", "-p", "keyframes.mode:=interval")
 NODE_ARGUMENTS = ("--ros-args", "-r", f"image:={recording.TOPIC}", *KEYFRAMES)
 
@@ -51,7 +51,7 @@ def main() -> int:
         findings = _stop(receiver)
         node_rc = _stop_node(node)
     _print("[3/3] checking what came out")
-    _overview(sorted((OUTPUT / "images").glob("keyframe_*.png")), len(photographs))
+    _overview(findings["times_s"], len(photographs))
     total_s = time.monotonic() - started
     problems = _problems(findings, node_rc)
     _report(findings, problems, frames, recorded_s, total_s)
@@ -96,12 +96,16 @@ def _problems(findings: dict[str, Any], node_rc: int) -> list[str]:
     return problems
 
 
-def _overview(paths: Sequence[Path], photographs: int) -> None:
+def _overview(times_s: Sequence[float], photographs: int) -> None:
     """Write one annotated image of each photograph, side by side."""
+    paths = sorted((OUTPUT / "images").glob("keyframe_*.png"))
     if not paths:
         return
-    step = len(paths) / photographs
-    chosen = [paths[int((number + 0.5) * step)] for number in range(photographs)]
+    middles_s = [(number + 0.5) * recording.SECONDS_PER_PHOTOGRAPH for number in range(photographs)]
+    chosen = [
+        min(zip(times_s, paths, strict=True), key=lambda image: abs(image[0] - middle_s))[1]
+        for middle_s in middles_s
+    ]
     tiles = [images.shrink(images.load(path), 720, 540) for path in chosen]
     rows = [np.hstack(tiles[first : first + 2]) for first in range(0, len(tiles) - 1, 2)]
     cv2.imwrite(str(OUTPUT / "overview.png"), np.vstack(rows))

@@ -31,8 +31,9 @@ from vision_msgs.msg import Detection2DArray
 from deep_perception import encodings, images, masks
 from deep_perception.reports import write_reports
 from deep_perception.ros import messages
+from deep_perception.stamps import NANOSECONDS
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
-from demo.recording import TOPIC
+from demo.recording import START_NS, TOPIC
 
 NODE = "/analyzer"
 # A node that has not become idle this long after SIGINT is reported.
@@ -52,6 +53,8 @@ class Findings:
     described: int = 0
     latencies_s: list[float] = field(default_factory=list)
     coverages: list[float] = field(default_factory=list)
+    # Of each annotated image, in seconds from the start of the recording.
+    times_s: list[float] = field(default_factory=list)
     largest: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -180,6 +183,8 @@ class Receiver(Node):
     def _on_annotated(self, message: Image) -> None:
         self.findings.annotated += 1
         self._source(message.header, "annotated")
+        stamp_ns = messages.stamp_ns(message.header.stamp)
+        self.findings.times_s.append((stamp_ns - START_NS) / NANOSECONDS)
         path = self._folder / "images" / f"keyframe_{self.findings.annotated:02d}_annotated.png"
         images.save_png(path, encodings.message_to_bgr(message))
 

@@ -1,12 +1,12 @@
-// The words of the region that is pointed at, and the list of a keyframe's regions.
+// The description of the region that is pointed at, and the list of a keyframe's regions.
 
 function showWords() {
   const region = state.block && state.block.regions[active()];
   if (!region) {
     const hint = matchMedia("(pointer: coarse)").matches
-      ? "Tap a region to read its words."
-      : "Point at a region or click it to read its words. Tab and the arrow keys go there too.";
-    $("words").replaceChildren(element("h2", { text: "Words" }), element("p", { class: "quiet", text: hint }));
+      ? "Tap a region to read its description."
+      : "Point at a region or click it to read its description. Tab and the arrow keys go there too.";
+    $("words").replaceChildren(element("h2", { text: "Description" }), element("p", { class: "quiet", text: hint }));
     return;
   }
   const words = wordsOf(region);
@@ -20,7 +20,7 @@ function showWords() {
   }
   if (words && words.text) parts.push(foreign(words.text, "p", "text"));
   if (words && words.truncated) {
-    parts.push(element("p", { class: "quiet", text: "The words end here because of the length limit." }));
+    parts.push(element("p", { class: "quiet", text: "The description ends here because of the length limit." }));
   }
   if (words && Object.keys(words.attributes).length) {
     parts.push(facts("attributes", Object.entries(words.attributes).map(([key, value]) => [foreign(key), foreign(value)])));
@@ -38,7 +38,7 @@ function factsOf(region, words) {
   if (region.first_seen_s !== null) rows.push(["First seen", after(region.first_seen_s)]);
   if (region.words_age_s !== null) {
     const age = region.words_age_s;
-    rows.push(["Words from", age ? duration(age) + " before this picture" : "this picture"]);
+    rows.push(["Description from", age ? duration(age) + " before this picture" : "this picture"]);
   }
   if (words && words.describer) {
     rows.push(["Described by", foreign(words.describer + (words.model ? ` (${words.model})` : ""))]);

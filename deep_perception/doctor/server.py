@@ -83,10 +83,11 @@ async def _show_an_image(client: Client, model: str) -> Finding:
     except ServerUnavailable as error:
         return Finding(section=SECTION, level="wrong", what=f"{model}: {error}")
     except TransientError as error:
+        seconds = time.monotonic() - started_s
         return Finding(
             section=SECTION,
             level="wrong",
-            what=f"{model} gave no answer to a small image within {PATIENCE_S:.0f} s: {error}",
+            what=f"{model} gave no answer to a small image ({seconds:.1f} s): {error}",
             remedy="see the server's own log; a model that is being loaded takes minutes",
         )
     seconds = time.monotonic() - started_s

@@ -1,7 +1,7 @@
 """What the benchmarks of descriptions share: a chat server in a process of its own, and regions.
 
-``python -m benchmarks.words SLOTS`` starts the server, which prints its port and answers SLOTS
-requests at once, each after ANSWER_S.
+``python -m benchmarks.words SLOTS SECONDS`` starts the server, which prints its port and answers
+SLOTS requests at once, each after SECONDS.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ def ask(client: Any, image: BgrImage, region: Region) -> str:
 
 
 @contextmanager
-def chat_server(slots: int) -> Iterator[str]:
+def chat_server(slots: int, answer_s: float = ANSWER_S) -> Iterator[str]:
     """Run a server in a process of its own, and yield its address."""
-    command = [sys.executable, "-m", "benchmarks.words", str(slots)]
+    command = [sys.executable, "-m", "benchmarks.words", str(slots), str(answer_s)]
     folder = Path(__file__).parents[1]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -179,6 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     slots: threading.Semaphore
     parallel = 0
+    answer_s = ANSWER_S
 
     def do_GET(self) -> None:
         instances = [{"id": MODEL, "config": {"parallel": self.parallel}}]
@@ -189,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         with self.slots:
-            time.sleep(ANSWER_S)
+            time.sleep(self.answer_s)
         message = {"role": "assistant", "content": json.dumps(WORDS)}
         self._reply({
             "id": "1", "object": "chat.completion", "created": 1, "model": MODEL,
@@ -213,8 +214,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-def _serve(slots: int) -> None:
+def _serve(slots: int, answer_s: float) -> None:
     _Handler.slots, _Handler.parallel = threading.Semaphore(slots), slots
+    _Handler.answer_s = answer_s
     server = _Server(("127.0.0.1", 0), _Handler)
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
@@ -222,4 +224,4 @@ def _serve(slots: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve(int(sys.argv[1]), float(sys.argv[2]))

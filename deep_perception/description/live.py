@@ -93,6 +93,11 @@ class LiveCamera(Generic[Tag]):
         """Whether a description is on its way."""
         return self._queue.is_busy(self._name)
 
+    @property
+    def unanswered_s(self) -> float:
+        """How long the describer has answered no question of any camera, 0 without a question."""
+        return self._queue.unanswered_s()
+
     def connect(self, questions: DescriptionQueue) -> None:
         """Ask the questions through a queue from now on."""
         self._queue = questions

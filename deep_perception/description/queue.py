@@ -100,6 +100,12 @@ class DescriptionQueue:
         with self._changed:
             return self._is_busy(camera)
 
+    def unanswered_s(self) -> float:
+        """How long the describer has answered none of the questions on their way, 0 without one."""
+        with self._changed:
+            since_s = [run.last_answer_s for run in self._runs if run.unanswered]
+        return time.monotonic() - min(since_s) if since_s else 0.0
+
     def wait(self, camera: str, is_enough: Callable[[], bool], check_every_s: float) -> None:
         """Wait until the camera has no question, or until ``is_enough``."""
         with self._changed:
@@ -141,6 +147,7 @@ class DescriptionQueue:
             if run.is_stopped or region.track_id not in run.unanswered:
                 return
             run.answered.add(region.track_id)
+            run.last_answer_s = time.monotonic()
         run.view.on_answer(region.track_id, run.view.stamp_ns, description)
         with self._changed:
             self._changed.notify_all()
@@ -216,7 +223,7 @@ class _Run:
         self.taken: dict[str, Region] = {}
         self.answered: set[str] = set()
         self.is_stopped = self.is_exhausted = False
-        self.started_s = time.monotonic()
+        self.started_s = self.last_answer_s = time.monotonic()
         self.thread = threading.Thread(target=self._describe, name="describer", daemon=True)
         self._questions = questions
 

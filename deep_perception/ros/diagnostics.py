@@ -106,11 +106,11 @@ def analysis_status(
         }
         if scene.undescribed:
             level, message = WARN, scene.undescribed
-        elif statuses["pending"] and (waiting_s := time.monotonic() - pipeline.swept_s) > LONG_S:
+        elif statuses["pending"] and (waiting_s := pipeline.live.unanswered_s) > LONG_S:
             level = WARN
             message = (
-                f"{statuses['pending']} of {len(scene.regions)} regions of the view have waited "
-                f"for their description for {waiting_s:.0f} s: the describer is slow"
+                f"{statuses['pending']} of {len(scene.regions)} regions wait for a description: "
+                f"the describer has given no answer for {waiting_s:.0f} s"
             )
     if analyzer.models.warnings:
         level, message = WARN, "; ".join(analyzer.models.warnings)

@@ -272,3 +272,13 @@ def test_a_paused_camera_asks_again_when_it_is_updated(camera, gate):
     while not camera.latest.complete and time.monotonic() < ends_s:
         camera.live.update(camera.analyzer)
     assert camera.latest.complete
+
+
+def test_how_long_the_describer_is_silent_is_known(camera, gate):
+    assert camera.live.unanswered_s == 0
+    camera.show(room(), 1)
+    until_asked(lambda: Gated.asked)
+    assert camera.live.unanswered_s > 0
+    gate.release(10_000)
+    camera.until(lambda: camera.scenes[-1].scene.complete)
+    assert camera.live.unanswered_s == 0

@@ -19,6 +19,9 @@ OVERTAKING_NS = NANOSECONDS
 # Stamps stand still if they advance by less than this share of the time in which frames arrive: a
 # recording is played more slowly by a factor of ten, but not of 200.
 STILL_SHARE = 1 / 200
+# Frames that waited together arrive within no time, so a smaller step is none whatever the arrival:
+# no camera sends a thousand images a second.
+MIN_STEP_NS = NANOSECONDS // 1000
 # Some clocks have whole seconds only, so that stamps stand still for a second.
 STILL_AFTER_NS, STILL_FRAMES = 2 * NANOSECONDS, 3
 # Two clocks are one if they differ by less: frames are late by some hundredths of a second.
@@ -73,7 +76,7 @@ class _Standstill:
         # One frame that advances is enough: after a pause of the player, the first one does not.
         step_ns = stamp_ns - newest_ns
         self.newest_ns = max(stamp_ns, newest_ns)
-        if step_ns > 0 and step_ns >= (arrival_ns - last_ns) * STILL_SHARE:
+        if step_ns >= max(MIN_STEP_NS, (arrival_ns - last_ns) * STILL_SHARE):
             self.since_ns, self.frames = arrival_ns, 0
             return ""
         self.frames += 1

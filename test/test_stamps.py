@@ -87,6 +87,13 @@ def test_stamps_that_are_of_use_stay(stamps_s):
     assert effective == pytest.approx([stamp_s - NOW for stamp_s in stamps_s], abs=1e-4)
 
 
+def test_a_clock_that_hardly_moves_is_found_though_frames_arrive_in_bursts():
+    arrivals_s = [NOW + number // 3 * 3 / RATE_HZ + number % 3 * 1e-5 for number in range(100)]
+    _, _, last = run(frames(rate=1e-3), arrivals_s)
+    assert "stand still" in last
+    assert not run(frames(), arrivals_s)[1]
+
+
 def test_frames_that_arrive_late_are_no_second_clock():
     late = [number / RATE_HZ + (3.0 if number % 40 > 30 else 0.0) for number in range(100)]
     assert run(frames(), [max(late[: number + 1]) for number in range(100)])[1] == []

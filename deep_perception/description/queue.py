@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from deep_perception.describers import Describer, describes_concurrently
 from deep_perception.images import BgrImage
+from deep_perception.redaction import scrub
 from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)
@@ -162,17 +163,23 @@ class DescriptionQueue:
                 failed = list(run.unanswered)
                 view.waiting.clear()
         describer = run.view.describer
-        for track_id in failed:
-            self.answer(
-                run,
-                run.taken[track_id],
-                Description(
-                    status="failed", describer=describer.name, model=describer.model, error=error
-                ),
-            )
-        with self._changed:
-            self._runs.remove(run)
-            self._start_runs()
+        try:
+            for track_id in failed:
+                self.answer(
+                    run,
+                    run.taken[track_id],
+                    Description(
+                        status="failed",
+                        describer=describer.name,
+                        model=describer.model,
+                        error=error,
+                    ),
+                )
+        finally:
+            # Whatever the receiver of the answers raises, the next run must start.
+            with self._changed:
+                self._runs.remove(run)
+                self._start_runs()
         run.view.on_end()
         with self._changed:
             self._changed.notify_all()
@@ -248,7 +255,7 @@ class _Run:
             # Each region carries the error, and so do the diagnostics; a log line for every
             # keyframe would flood the log.
             log.debug("describer %s failed", self.view.describer.name, exc_info=True)
-            error = f"{type(failure).__name__}: {failure}"
+            error = scrub(f"{type(failure).__name__}: {failure}")
         finally:
             self._close(results)
             self._questions.end(self, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def read(path: Path) -> LoadedImage:
     try:
         data = _bytes_of(path)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ImageError(f"{path}: cannot be read ({error.strerror}){_hint(path)}") from None
     if not data:
         raise ImageError(f"{path}: is empty (0 bytes)")
     try:
@@ -104,6 +105,14 @@ def decode(data: bytes) -> LoadedImage:
         return _from_opencv(data)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def _hint(path: Path) -> str:
+    if re.match(r"https?:/", str(path)):
+        return "; an image on the web has to be downloaded first"
+    if not path.exists() and any(character in path.name for character in "*?["):
+        return "; no file matches this pattern"
+    return ""
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -45,8 +45,10 @@ TINY = 1e-30
 # A smaller share of negative values is noise around 0 in an image of what cannot be negative.
 FEW = 0.005
 # A measurement that is this many times larger than the largest other one, of which there are at
-# least ENOUGH, stands for "nothing in reach", as the far plane of a simulator does.
+# least ENOUGH, stands for "nothing in reach", as the far plane of a simulator does. A lower factor
+# is enough for a value that at least this share of the pixels have: measurements have noise.
 BEYOND_REACH, ENOUGH = 100.0, 0.2
+ONE_VALUE_BEYOND, ONE_VALUE = 8.0, 0.01
 # A stream takes a new range at once if more than MANY of the values lie outside of the old one,
 # which happens at cuts. If fewer do for OUTSIDE_FRAMES frames, or if less than NARROW of the range
 # was used for NARROW_FRAMES, its ends move by STEP of its span, four grey levels, at each frame.
@@ -188,9 +190,15 @@ def _measure(deep: Deep) -> _Measured | None:
 
 
 def _within_reach(values: Values) -> Values:
-    lower = np.percentile(values, 100 * ENOUGH)
-    if lower <= 0 or values.max() < BEYOND_REACH * lower:
+    lower, largest = np.percentile(values, 100 * ENOUGH), values.max()
+    if lower <= 0 or largest < ONE_VALUE_BEYOND * lower:
         return values
+    others = values[values < largest]
+    if (
+        ENOUGH <= len(others) / len(values) <= 1 - ONE_VALUE
+        and largest >= ONE_VALUE_BEYOND * others.max()
+    ):
+        return others
     ascending = np.sort(values)
     begin = int(ENOUGH * len(values))
     rises = ascending[begin + 1 :] > BEYOND_REACH * ascending[begin:-1]

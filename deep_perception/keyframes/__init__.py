@@ -97,6 +97,11 @@ class Keyframes:
             self._preview = self._decision(found, stamp_ns, thumbnail) if found else None
         return self._preview
 
+    @property
+    def last(self) -> Decision | None:
+        """The last keyframe, which ``change_since_last`` compares with. It is thread-safe."""
+        return self._last
+
     def change_since_last(
         self, image: BgrImage, settings: KeyframeSettings
     ) -> Literal["scene", "view", ""]:

@@ -226,8 +226,11 @@ class CameraPipeline:
         with suppress(EncodingError):
             image = self.stream.decoder.preview(frame.message)
             keyframes = self.stream.keyframes
+            last = keyframes.last
             change = keyframes.change_since_last(image, settings.keyframes)
-            self._note_view(frame, is_new=bool(change))
+            # Meanwhile the worker may have made the same frame a keyframe.
+            if keyframes.last is last:
+                self._note_view(frame, is_new=bool(change))
 
     def state_since(self, state: str, began_s: float) -> float:
         """Return since when the scene has been in a state; one that is new began at ``began_s``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,9 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def _without_times(state: SceneState) -> tuple[object, ...]:
-    return state.keyframe, state.state, state.activity, state.pending, state.header.stamp
+    # A reason says for how long, or how many bytes an image has; what it says must not be outdated.
+    reason = re.sub(r"[0-9.]+", "#", state.reason)
+    return state.keyframe, state.state, reason, state.activity, state.pending, state.header.stamp
 
 
 class Publishers:

@@ -271,6 +271,8 @@ def test_a_preset_reports_the_backends_that_are_missing(tmp_path):
         (["--points.inside", "maybe"], "'maybe': expected true or false"),
         (["--preset", "fast"], "invalid choice: 'fast'"),
         (["--settings", "none.yaml"], "none.yaml: cannot be read"),
+        (["https://example.org/x.jpg"], "has to be downloaded first"),
+        (["none*.png"], "no file matches this pattern"),
     ],
 )
 def test_bad_options_are_refused_with_what_is_allowed(arguments, message):

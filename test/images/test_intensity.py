@@ -72,6 +72,9 @@ def holes(values, value, share=0.3):
         pytest.param(holes(layers(1.2, 2.5, 4, dtype=np.float32), np.inf), id="+inf"),
         pytest.param(holes(layers(1.2, 2.5, 4, dtype=np.float32), -np.inf), id="-inf"),
         pytest.param(holes(layers(1.2, 2.5, 4, dtype=np.float32), 10_000), id="far plane"),
+        pytest.param(
+            holes(layers(900, 1500, 4000, noise=3, dtype=np.float32), 65536), id="65536.0 in depth"
+        ),
         pytest.param(holes(layers(20, 24, 31, dtype=np.float32), -9999), id="-9999"),
         pytest.param(holes(layers(20, 24, 31, dtype=np.float32), -3.4e38), id="largest float"),
         pytest.param(holes(layers(1.2, 2.5, 4, dtype=np.float32), -1), id="-1 in depth"),

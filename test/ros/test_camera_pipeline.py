@@ -1,4 +1,4 @@
-"""Regions of one camera are described again between keyframes."""
+"""Regions of one camera are described again between keyframes, and its view is compared."""
 
 import time
 
@@ -11,7 +11,7 @@ from deep_perception.describers.attributes import Attributes
 from deep_perception.description.queue import DescriptionQueue
 from deep_perception.regions import Description
 from deep_perception.ros import messages
-from deep_perception.ros.camera_pipeline import CameraPipeline
+from deep_perception.ros.camera_pipeline import NEW_VIEW, CameraPipeline
 from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.publishers import Publishers
 from deep_perception.settings.options import settings_from
@@ -146,3 +146,28 @@ def test_an_attempt_that_the_fallback_answered_is_no_attempt(graph, view, monkey
         view.update(analyzer, settings)
         settled(view)
         assert Unable.asked - asked == AGAIN
+
+
+def test_a_frame_that_becomes_a_keyframe_during_a_comparison_is_no_newer_view(view, monkeypatch):
+    def cut(second):
+        other = frame(second)
+        other.message.data = bytes(reversed(other.message.data))
+        return other
+
+    settings, keyframes = settings_from({}), view.stream.keyframes
+    compare = keyframes.change_since_last
+    with Analyzer(settings) as analyzer:
+        assert view.process(frame(1), analyzer, settings, never)
+        # Within min_interval_s of the keyframe, the worker does not look at it.
+        assert not view.process(cut(1), analyzer, settings, never)
+
+        def change_since_last(image, settings_):
+            change = compare(image, settings_)
+            assert view.process(cut(9), analyzer, settings, never)
+            return change
+
+        monkeypatch.setattr(keyframes, "change_since_last", change_since_last)
+        view.compare_view(settings, at_most_every_s=0)
+    assert view.latest[1].reason in NEW_VIEW
+    # Of a camera that sends no other frame nothing would correct it.
+    assert view.view_changed_s is None

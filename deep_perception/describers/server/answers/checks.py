@@ -35,7 +35,7 @@ ERROR = re.compile(
     r"exception) (?:has )?(?:occurred|"
     r"happened|while|during|in (?:processing|generating))\b|"
     r"network error\b.{0,40}(?:traffic|refresh|regenerate|timeout)|"
-    r"traceback \(most recent|[\w.]+(?:Error|Exception)\b\s*[:(]|(?:cuda |gpu )?out of memory\b|"
+    r"traceback \(most recent|\w[\w.]*(?:Error|Exception)\b\s*[:(]|(?:cuda |gpu )?out of memory\b|"
     r"something went wrong|(?:http |status(?: code)? )[45]\d\d\b|<?!?doctype html|<html|"
     r"(?:rate limit|quota|context (?:length|window|size)|token limit)\w* (?:was |is |has been )?"
     r"(?:exceeded|reached|full)|service (?:temporarily )?unavailable|bad (?:gateway|request)\W*$|"

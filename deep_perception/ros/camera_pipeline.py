@@ -12,6 +12,7 @@ from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.description.live import LiveCamera, LiveScene
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
+from deep_perception.redaction import scrub
 from deep_perception.regions import Scene
 from deep_perception.reports.messages import Keyframe
 from deep_perception.ros.image_input import ImageInput, ReceivedFrame, look_period_s
@@ -123,7 +124,9 @@ class CameraPipeline:
             if is_cancelled():
                 raise Cancelled from None
             self.counts["failed"] += 1
-            self.analysis_error = f"a frame could not be analysed: {type(error).__name__}: {error}"
+            self.analysis_error = scrub(
+                f"a frame could not be analysed: {type(error).__name__}: {error}"
+            )
             self._warn(self.analysis_error)
 
     def _process(

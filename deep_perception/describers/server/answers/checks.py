@@ -22,7 +22,7 @@ ERROR = re.compile(
     r"^[^\w\"'“”„«»「『‘’<]*(?:"
     r"(?:(?:fatal|internal|server|api|runtime|generation|inference|model|engine|cuda|unexpected|"
     r"unknown|system|network|http|value|type|key|index|request|stream|the|an?)[ _-]?)*"
-    r"(?:error|exception|failure)\b(?: code)?[ \])]*(?:\(?\d{3}\)?|\([^)]{1,40}\))?\s*(?:[:：]|"
+    r"(?:error|exception|failure)\b(?: code)?[ \])]{0,8}(?:\(?\d{3}\)?|\([^)]{1,40}\))?\s{0,8}(?:[:：]|"
     r"[-–—] |$|\]|\()|"
     r"(?:\w+ ){0,3}?(?:generation|inference|request|processing|decoding|prediction|completion|"
     r"tokeni[sz]ation|prefill|worker|engine|server|backend|upstream|provider|model) (?:has |call )?"

@@ -162,8 +162,8 @@ def _lattices(
     # A lattice over a large thing need not be finer than a fraction of it.
     across, down = (max(step, side // 48) for side in (box.width, box.height))
     yield (
-        np.arange(box.x1 - reach - width, box.x2 + reach, across, np.int64),
-        np.arange(box.y1 - reach - height, box.y2 + reach, down, np.int64),
+        np.arange(box.x1 - reach - width, box.x2 + reach, across, dtype=np.int64),
+        np.arange(box.y1 - reach - height, box.y2 + reach, down, dtype=np.int64),
     )
 
 

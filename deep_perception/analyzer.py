@@ -16,8 +16,9 @@ from deep_perception.description import RegionHistory, regions_to_describe
 from deep_perception.description.run import DescriptionRun, SweptRegions
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import unify_spelling
+from deep_perception.masks import Size
 from deep_perception.models import Models
-from deep_perception.points import find_contours, propose, to_source
+from deep_perception.points import Contour, Point, find_contours, propose, to_source
 from deep_perception.points.priorities import prioritize
 from deep_perception.regions import Region, Scene, Timings
 from deep_perception.settings import Settings
@@ -75,6 +76,34 @@ class Previous:
     history: Callable[[BgrImage], RegionHistory] | None = None
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Proposal:
+    """The working image, its contours and the points to sweep in their order."""
+
+    working: BgrImage
+    contours: Sequence[Contour]
+    points: Sequence[Point]
+
+
+def _propose(image: BgrImage, settings: Settings, previous: Previous) -> _Proposal:
+    working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
+    contours = find_contours(working)
+    points = prioritize(
+        propose(working, settings.points, contours),
+        working,
+        previous.working_image,
+        settings.points,
+    )
+    return _Proposal(working=working, contours=contours, points=points)
+
+
+def _check_pixels(image: BgrImage) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(
+            f"expected an image of HxWx3 uint8 BGR pixels, got {image.shape} {image.dtype}"
+        )
+
+
 class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
     """Holds the models; ``analyze`` is one pass over one image."""
 
@@ -128,23 +157,14 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
         *,
         describe: bool,
     ) -> Scene:
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError(
-                f"expected an image of HxWx3 uint8 BGR pixels, got {image.shape} {image.dtype}"
-            )
+        _check_pixels(image)
         started_s = time.perf_counter()
         settings = settings or self.settings
         callbacks = callbacks or Callbacks()
         previous = previous or Previous()
         self.models.load(settings)
-        working = images.shrink(image, settings.sweep.max_width, settings.sweep.max_height)
-        contours = find_contours(working)
-        points = prioritize(
-            propose(working, settings.points, contours),
-            working,
-            previous.working_image,
-            settings.points,
-        )
+        found = _propose(image, settings, previous)
+        working, points = found.working, found.points
         proposed_s = time.perf_counter()
         deadline_s = settings.describer.scene_deadline_s
 
@@ -189,29 +209,38 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
             except BackendUnavailable as error:
                 self.models.replace_segmenter(error, settings)
         finished_s = time.perf_counter()
+        timings = Timings(
+            points_s=proposed_s - started_s,
+            embed_s=embedded_s - proposed_s,
+            sweep_s=swept_s - embedded_s,
+            describe_s=finished_s - swept_s,
+            total_s=finished_s - started_s,
+        )
+        return self._to_scene(masks.size_of(image), found, sweep, run.regions, timings)
+
+    def _to_scene(
+        self,
+        size: Size,
+        found: _Proposal,
+        sweep: Sweep,
+        regions: tuple[Region, ...],
+        timings: Timings,
+    ) -> Scene:
+        working_size = masks.size_of(found.working)
         return Scene(
-            size=masks.size_of(image),
-            working_size=masks.size_of(working),
-            regions=run.regions,
+            size=size,
+            working_size=working_size,
+            regions=regions,
             coverage=float(sweep.claimed.mean()),
-            skipped_points=tuple(
-                to_source(point, masks.size_of(working), masks.size_of(image))
-                for point in sweep.left_out
-            ),
-            proposed_points=len(points),
+            skipped_points=tuple(to_source(point, working_size, size) for point in sweep.left_out),
+            proposed_points=len(found.points),
             segmenter=self.models.segmenter.name,
             segmenter_model=self.models.segmenter.model,
             warnings=self.models.warnings,
-            timings=Timings(
-                points_s=proposed_s - started_s,
-                embed_s=embedded_s - proposed_s,
-                sweep_s=swept_s - embedded_s,
-                describe_s=finished_s - swept_s,
-                total_s=finished_s - started_s,
-            ),
-            working_image=working,
-            contours=tuple(contours),
-            points=tuple(points),
+            timings=timings,
+            working_image=found.working,
+            contours=tuple(found.contours),
+            points=tuple(found.points),
         )
 
     def undescribed_regions(self, scene: Scene, limit: int) -> list[Region]:

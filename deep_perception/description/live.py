@@ -69,6 +69,9 @@ class LiveCamera(Generic[Tag]):
         self._queue = DescriptionQueue()
         self._lock = threading.RLock()
         self._latest: LiveScene[Tag] | None = None
+        # The scene that was last spelled, and the same with one spelling for each label. It is
+        # asked for several times a second.
+        self._spelled: tuple[LiveScene[Tag] | None, LiveScene[Tag] | None] = (None, None)
         self._spelling = LabelSpelling()
         self._analyzer: Analyzer | None = None
         # Whether the latest scene was handed over, when, and whether it has changed since then.
@@ -82,11 +85,16 @@ class LiveCamera(Generic[Tag]):
     def latest(self) -> LiveScene[Tag] | None:
         """The newest scene with the descriptions that have arrived, None if there is none."""
         with self._lock:
-            latest = self._latest
-        if latest is None:
-            return None
-        regions = unify_spelling(latest.scene.regions)
-        return dataclasses.replace(latest, scene=dataclasses.replace(latest.scene, regions=regions))
+            latest, (known, spelled) = self._latest, self._spelled
+        if latest is not known:
+            if latest is not None:
+                regions = unify_spelling(latest.scene.regions)
+                scene = dataclasses.replace(latest.scene, regions=regions)
+                spelled = dataclasses.replace(latest, scene=scene)
+            else:
+                spelled = None
+            self._spelled = latest, spelled
+        return spelled
 
     @property
     def is_describing(self) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,58 +59,79 @@ class Layout:
 
     def place(self, thing: Thing, label: Size, gap: int) -> Box | None:
         """Find the place of a label: the one with the least cost, or None if there is no room."""
-        x2, y2 = self.canvas.width - label.width, self.canvas.height - label.height
-        if x2 < 0 or y2 < 0:
-            return None
         reach = round(min(FARTHEST * label.height, FARTHEST_SIDES * max(self.canvas)))
-        corners = _candidates(thing.box, label, gap, reach)
-        xs, ys = corners.T
-        inside = (xs >= 0) & (ys >= 0) & (xs <= x2) & (ys <= y2)
-        corners = corners[inside]
-        corners = corners[_free(corners, label, self.placed)]
-        if not len(corners):
+        field = _DistanceField(thing, self.canvas, reach)
+        covered = cv2.integral(thing.mask.astype(np.uint8))
+        least, best, away = np.inf, (0, 0), np.inf
+        for lattice in _lattices(thing.box, label, gap, reach):
+            xs, ys = (
+                places[(places >= 0) & (places <= side - of_label)]
+                for places, side, of_label in zip(lattice, self.canvas, label, strict=True)
+            )
+            if not (len(xs) and len(ys)):
+                continue
+            distances = field.of(xs, ys, label)
+            costs = self._costs(xs, ys, thing, covered, label) + distances / label.height
+            costs[_overlaps(xs, ys, label, self.placed)] = np.inf
+            row, column = np.unravel_index(costs.argmin(), costs.shape)
+            # At the same cost, an earlier lattice has priority.
+            if costs[row, column] < least:
+                least, away = costs[row, column], distances[row, column]
+                best = int(xs[column]), int(ys[row])
+        if away > reach:
             return None
-        away = self._distances(corners, thing, label, reach)
-        best = int((self._costs(corners, thing, label) + away / label.height).argmin())
-        if away[best] > reach:
-            return None
-        x, y = (int(each) for each in corners[best])
+        x, y = best
         self.placed.append(Box(x, y, x + label.width, y + label.height))
         return self.placed[-1]
 
-    def _costs(self, corners: NDArray[np.int64], thing: Thing, label: Size) -> NDArray[np.float64]:
-        own = cv2.integral(thing.mask.astype(np.uint8))
-        area = max(1, int(own[-1, -1]))
-        covered = _sums(own, corners - [thing.box.x1, thing.box.y1], label) / area
+    def _costs(
+        self,
+        xs: NDArray[np.int64],
+        ys: NDArray[np.int64],
+        thing: Thing,
+        covered: NDArray[Any],
+        label: Size,
+    ) -> NDArray[np.float64]:
+        """The cost of each place without its distance; ``covered`` is the integral of the mask."""
+        area = max(1, int(covered[-1, -1]))
+        share = _sums(covered, xs - thing.box.x1, ys - thing.box.y1, label) / area
         small = area < SMALL_LABELS * label.width * label.height
         per_share = (COVERS_SMALL if small else COVERS_ITS_OWN) - COVERS_ANOTHER
         x, y = thing.point
-        to_point = _distance(corners, label, Box(x, y, x + 1, y + 1))
+        across = np.maximum(np.maximum(x - (xs + label.width), xs - (x + 1)), 0)
+        down = np.maximum(np.maximum(y - (ys + label.height), ys - (y + 1)), 0)
+        to_point = np.hypot(across[None, :], down[:, None])
         return np.asarray(
-            _sums(self._weights, corners, label)
-            + per_share * covered
-            + 0.25 * to_point / label.height
+            _sums(self._weights, xs, ys, label) + per_share * share + 0.25 * to_point / label.height
         )
 
-    def _distances(
-        self, corners: NDArray[np.int64], thing: Thing, label: Size, reach: int
-    ) -> NDArray[np.float64]:
-        """About how far each label is from the mask."""
-        left, top = max(0, thing.box.x1 - reach), max(0, thing.box.y1 - reach)
-        right = min(self.canvas.width, thing.box.x2 + reach)
-        bottom = min(self.canvas.height, thing.box.y2 + reach)
-        outside = np.ones((bottom - top, right - left), np.uint8)
-        part = np.s_[thing.box.y1 - top : thing.box.y2 - top, thing.box.x1 - left :]
-        outside[part][:, : thing.box.width] -= thing.mask
-        if not thing.mask.any():
-            return np.zeros(len(corners))
-        field = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
-        y = np.clip(corners[:, 1] + label.height // 2 - top, 0, bottom - top - 1)
-        found = [
-            field[y, np.clip(corners[:, 0] + round(at * label.width) - left, 0, right - left - 1)]
-            for at in SAMPLES
-        ]
-        return np.maximum(np.min(found, axis=0).astype(np.float64) - label.height / 2, 0)
+
+class _DistanceField:
+    """How far the places around a thing are from its mask, in px of the canvas."""
+
+    def __init__(self, thing: Thing, canvas: Size, reach: int) -> None:
+        box = thing.box
+        self._left, self._top = max(0, box.x1 - reach), max(0, box.y1 - reach)
+        right, bottom = min(canvas.width, box.x2 + reach), min(canvas.height, box.y2 + reach)
+        outside = np.ones((bottom - self._top, right - self._left), np.uint8)
+        part = np.s_[box.y1 - self._top : box.y2 - self._top, box.x1 - self._left :]
+        outside[part][:, : box.width] -= thing.mask
+        # An empty mask is near to everything.
+        self._field = (
+            cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+            if thing.mask.any()
+            else np.zeros(outside.shape, np.float32)
+        )
+
+    def of(self, xs: NDArray[np.int64], ys: NDArray[np.int64], label: Size) -> NDArray[np.float64]:
+        """Return about how far a label at each place of a lattice is from the mask."""
+        height, width = self._field.shape
+        rows = self._field[_within(ys + label.height // 2 - self._top, height - 1)]
+        samples = (xs + round(at * label.width) - self._left for at in SAMPLES)
+        found = [rows[:, _within(columns, width - 1)] for columns in samples]
+        return np.maximum(
+            functools.reduce(np.minimum, found).astype(np.float64) - label.height / 2, 0
+        )
 
 
 def most(labels: Sequence[Size], areas: Sequence[int], canvas: Size) -> list[int]:
@@ -124,46 +146,50 @@ def most(labels: Sequence[Size], areas: Sequence[int], canvas: Size) -> list[int
     return chosen
 
 
-def _candidates(box: Box, label: Size, gap: int, reach: int) -> NDArray[np.int64]:
-    """The upper left corners to try: flush with the box at every side, and a lattice around it."""
+def _lattices(
+    box: Box, label: Size, gap: int, reach: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the upper left corners to try, as their columns and rows.
+
+    First come the corners flush with the box at every side, then a lattice around it.
+    """
     width, height = label
     middle = (box.x1 + box.x2 - width) // 2, (box.y1 + box.y2 - height) // 2
     xs = [box.x2 + gap, box.x1 - gap - width, middle[0], box.x1, box.x2 - width]
     ys = [middle[1], box.y1 - gap - height, box.y2 + gap, box.y1, box.y2 - height]
+    yield np.array(xs, np.int64), np.array(ys, np.int64)
     step = max(1, height // 2)
     # A lattice over a large thing need not be finer than a fraction of it.
-    steps = [max(step, side // 48) for side in (box.width, box.height)]
-    lattice_x = np.arange(box.x1 - reach - width, box.x2 + reach, steps[0])
-    lattice_y = np.arange(box.y1 - reach - height, box.y2 + reach, steps[1])
-    return np.concatenate(
-        [
-            np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.int64)
-            for x, y in ((xs, ys), (lattice_x, lattice_y))
-        ]
+    across, down = (max(step, side // 48) for side in (box.width, box.height))
+    yield (
+        np.arange(box.x1 - reach - width, box.x2 + reach, across, dtype=np.int64),
+        np.arange(box.y1 - reach - height, box.y2 + reach, down, dtype=np.int64),
     )
 
 
-def _free(corners: NDArray[np.int64], label: Size, placed: Sequence[Box]) -> NDArray[np.bool_]:
-    free = np.ones(len(corners), np.bool_)
-    x1, y1 = corners[:, 0], corners[:, 1]
-    x2, y2 = x1 + label.width, y1 + label.height
-    for other in placed:
-        # One pixel between two labels, so that they are read as two.
-        free &= (x2 < other.x1) | (x1 > other.x2) | (y2 < other.y1) | (y1 > other.y2)
-    return free
+def _overlaps(
+    xs: NDArray[np.int64], ys: NDArray[np.int64], label: Size, placed: Sequence[Box]
+) -> NDArray[np.bool_]:
+    """Return for each place whether a label there overlaps or touches one that is placed."""
+    x1, y1, x2, y2 = np.array(placed, np.int64).reshape(-1, 4, 1).swapaxes(0, 1)
+    # One pixel between two labels, so that they are read as two.
+    columns = (xs + label.width >= x1) & (xs <= x2)
+    rows = (ys + label.height >= y1) & (ys <= y2)
+    # The product counts the labels that a place overlaps both in its column and in its row.
+    return rows.T.astype(np.float32) @ columns.astype(np.float32) > 0
 
 
-def _distance(corners: NDArray[np.int64], label: Size, box: Box) -> NDArray[np.float64]:
-    """The distances of labels to a box; 0 where they touch it."""
-    x1, y1 = corners[:, 0], corners[:, 1]
-    across = np.maximum(np.maximum(box.x1 - (x1 + label.width), x1 - box.x2), 0)
-    down = np.maximum(np.maximum(box.y1 - (y1 + label.height), y1 - box.y2), 0)
-    return np.hypot(across, down)
-
-
-def _sums(integral: NDArray[Any], corners: NDArray[Any], label: Size) -> NDArray[np.float64]:
-    """Sum under each label, from the integral image of what is outside of it 0."""
+def _sums(
+    integral: NDArray[Any], xs: NDArray[np.int64], ys: NDArray[np.int64], label: Size
+) -> NDArray[np.float64]:
+    """Sum under a label at each place, from the integral image of what is outside of it 0."""
     height, width = integral.shape[0] - 1, integral.shape[1] - 1
-    x1, x2 = (np.clip(corners[:, 0] + side, 0, width) for side in (0, label.width))
-    y1, y2 = (np.clip(corners[:, 1] + side, 0, height) for side in (0, label.height))
-    return np.asarray(integral[y2, x2] - integral[y1, x2] - integral[y2, x1] + integral[y1, x1])
+    left, right = (_within(xs + side, width) for side in (0, label.width))
+    top, bottom = (_within(ys + side, height) for side in (0, label.height))
+    above, below = integral[top], integral[bottom]
+    return np.asarray(below[:, right] - above[:, right] - below[:, left] + above[:, left])
+
+
+def _within(places: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    # np.clip takes several times as long for arrays as short as these.
+    return np.minimum(np.maximum(places, 0), most)

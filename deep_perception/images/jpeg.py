@@ -137,7 +137,8 @@ class _Structure:
                 return len(data)
             if data[position] != 0xFF:
                 # Some cameras put a stray byte in front of a marker.
-                position = data.find(b"\xff", position) if b"\xff" in data[position:] else len(data)
+                found = data.find(b"\xff", position)
+                position = found if found >= 0 else len(data)
                 continue
             if marker == _EOI:
                 self.is_ended = True

@@ -22,7 +22,7 @@ __all__ = ["MARK", "forget_all", "register", "scrub", "scrub_content"]
 # In a URL: the name and password in front of the host. A password may hold "/", "?" and "#", which
 # are an error there; then the part behind the colon is no port.
 _USERINFO = re.compile(
-    r"""((?:\\*/){2})(?:[^\s/?#"'<>\\]{0,512}|"""
+    r"""((?<!\\)(?:\\*/){2})(?:[^\s/?#"'<>\\]{0,512}|"""
     r"""[^\s/?#:@"'<>\\]{0,256}:(?!\d{1,5}(?:[/?#]|$))[^\s"'<>]{0,256})@"""
 )
 _PARAMETER = re.compile(

@@ -69,20 +69,24 @@ def remove_fragments(text: str, secrets: Sequence[str]) -> str:
 
     Servers quote a refused token so, and a text that was too long ends so.
     """
-    gaps = list(_GAP.finditer(text))
-    for gap in reversed(gaps):
+    both = [(secret, secret[::-1]) for secret in map(str.strip, secrets)]
+    parts, position = [], 0
+    for gap in _GAP.finditer(text):
         begin, end = gap.span()
-        for secret in (secret.strip() for secret in secrets):
-            begin -= _shared(secret, text[max(0, begin - len(secret)) : begin])
+        for secret, reverse in both:
+            begin -= _shared(secret, text[max(position, begin - len(secret)) : begin])
             # The same from behind.
-            end += _shared(secret[::-1], text[end : end + len(secret)][::-1])
-        if (begin, end) != gap.span():
-            text = f"{text[:begin]}{MARK}{text[end:]}"
-    return text
+            end += _shared(reverse, text[end : end + len(secret)][::-1])
+        if (begin, end) != gap.span() and end > position:
+            parts += [text[position:begin], MARK]
+            position = end
+    return "".join([*parts, text[position:]])
 
 
 def _shared(secret: str, before: str) -> int:
     """Return how many characters of the secret's begin stand at the end of a text, 0 for few."""
+    if before[-1:] not in secret:
+        return 0
     return next(
         (
             length

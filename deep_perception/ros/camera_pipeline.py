@@ -12,15 +12,20 @@ from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.description.live import LiveCamera, LiveScene
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
+from deep_perception.redaction import scrub
 from deep_perception.regions import Scene
 from deep_perception.reports.messages import Keyframe
-from deep_perception.ros.image_input import ImageInput, ReceivedFrame, look_period_s
+from deep_perception.ros.image_input import ImageInput
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.publishers import Publishers
+from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.settings import OutputSettings, Settings
 from deep_perception.stamps import OVERTAKING_NS
 from deep_perception_msgs.msg import SceneState
 
+# Looking at a frame of 1920x1080 pixels takes several milliseconds, and nothing that stays in view
+# for less than two looks is described.
+LOOK_PERIOD_S = 0.1
 # Keyframes of these reasons show another view than the latest scene.
 NEW_VIEW = ("first", "scene", "view")
 
@@ -125,7 +130,9 @@ class CameraPipeline:
             if is_cancelled():
                 raise Cancelled from None
             self.counts["failed"] += 1
-            self.analysis_error = f"a frame could not be analysed: {type(error).__name__}: {error}"
+            self.analysis_error = scrub(
+                f"a frame could not be analysed: {type(error).__name__}: {error}"
+            )
             self._warn(self.analysis_error)
 
     def _process(
@@ -194,7 +201,8 @@ class CameraPipeline:
             self.sweeping = None
 
     def _decode(self, frame: ReceivedFrame, settings: Settings) -> BgrImage:
-        self._frames.rest(look_period_s(settings.keyframes), self.name)
+        # The rest never holds up a keyframe that the settings allow.
+        self._frames.rest(min(LOOK_PERIOD_S, settings.keyframes.min_interval_s), self.name)
         image = self.stream.decoder.decode(frame.message)
         self.input_error = ""
         self._compared, self._compared_s = frame, time.monotonic()

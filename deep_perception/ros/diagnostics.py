@@ -157,7 +157,7 @@ class Diagnostics:
     def warning(self, message: str) -> None:
         """Log a warning, unless it was logged lately."""
         if self._is_new(message):
-            self._node.get_logger().warning(message)
+            self._node.get_logger().warning(scrub(message))
 
     def error(self, message: str) -> None:
         """Log an error, unless it was logged lately."""

@@ -16,14 +16,12 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from deep_perception.ros import silence
 from deep_perception.ros.latest import Latest
-from deep_perception.ros.losses import Loss, Losses
+from deep_perception.ros.losses import Losses
 from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.silence import COMPRESSED, RAW
-from deep_perception.settings import KeyframeSettings, RosSettings
+from deep_perception.settings import RosSettings
 from deep_perception.settings.options import SettingsError
 from deep_perception.stamps import NANOSECONDS, FrameStamps, header_of
-
-__all__ = ["ImageInput", "ReceivedFrame", "camera_names", "look_period_s"]
 
 TYPES = {RAW: Image, COMPRESSED: CompressedImage}
 
@@ -33,9 +31,6 @@ RATE_FRAMES = 50
 # Only the newest frame is used. The others show whether frames got lost on the way, or because
 # this process did not take them for a moment.
 DEPTH = 5
-# Looking at a frame of 1920x1080 pixels takes several milliseconds, and nothing that stays in view
-# for less than two looks is described.
-LOOK_PERIOD_S = 0.1
 # A node may be heard of later than its publishers.
 NAMES_WITHIN_S = 5.0
 # Without a frame for this long, the subscription is compared with what is published.
@@ -54,14 +49,6 @@ def camera_names(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise SettingsError(f"ros.cameras: {text!r} names a camera twice")
     return names
-
-
-def look_period_s(settings: KeyframeSettings) -> float:
-    """The time after a look at a frame in which no other frame of the camera is looked at.
-
-    It never holds up a keyframe that ``keyframes.min_interval_s`` allows.
-    """
-    return min(LOOK_PERIOD_S, settings.min_interval_s)
 
 
 class ImageInput:
@@ -168,7 +155,7 @@ class ImageInput:
                 else ""
             )
         loss = self._losses.loss(now_s)
-        return self._explain_loss(loss) if loss else ""
+        return silence.explain_loss(loss, self.topic, self.type) if loss else ""
 
     def explain_silence(self) -> str:
         """Why no image arrives and what to do about it, found out from the ROS graph."""
@@ -307,18 +294,6 @@ class ImageInput:
             f"arrival time is used{several}"
         )
         self._warn(self._stamp_fault)
-
-    def _explain_loss(self, loss: Loss) -> str:
-        rates = f"{loss.arriving_hz:.1f} of {loss.sent_hz:.1f} images a second arrive"
-        if loss.is_counted:
-            return (
-                f"{rates} on {self.topic}, the others are lost on the way: "
-                f"{silence.transport_advice(self.type)}"
-            )
-        return (
-            f"{rates} on {self.topic}, by the gaps between their stamps: the camera driver loses "
-            f"the others, or they are lost on the way: {silence.transport_advice(self.type)}"
-        )
 
 
 def _kind(problem: str) -> str:

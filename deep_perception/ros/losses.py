@@ -90,7 +90,9 @@ class Losses:
 
     def loss(self, now_s: float) -> Loss | None:
         """Return what is lost lately, or None if it is little."""
-        recent = [each for each in self._buckets if now_s - WINDOW_S - 1 <= each.second < now_s - 1]
+        recent = [
+            each for each in tuple(self._buckets) if now_s - WINDOW_S - 1 <= each.second < now_s - 1
+        ]
         received, lost = sum(b.received for b in recent), sum(b.lost for b in recent)
         if not received:
             return None

@@ -18,11 +18,12 @@ from deep_perception.redaction import scrub
 from deep_perception.redaction.output import scrub_uncaught
 from deep_perception.ros import diagnostics, parameters, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
-from deep_perception.ros.image_input import ImageInput, ReceivedFrame, camera_names
+from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.publishers import Publishers
+from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime

@@ -1,4 +1,4 @@
-"""Why no image arrives, found out from the ROS graph, and what to do about it."""
+"""Why images do not arrive, found out from the ROS graph, and what to do about it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
+
+from deep_perception.ros.losses import Loss
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 # What rcl calls a node that it has not heard of yet.
@@ -75,6 +77,18 @@ def transport_advice(type_name: str) -> str:
     else:
         advice = "large images need larger socket buffers (net.core.rmem_max) on both sides"
     return advice if type_name == COMPRESSED else f"{advice}, or ros.transport: compressed"
+
+
+def explain_loss(loss: Loss, topic: str, type_name: str) -> str:
+    """How many images of a topic arrive, and what to do about the others."""
+    rates = f"{loss.arriving_hz:.1f} of {loss.sent_hz:.1f} images a second arrive on {topic}"
+    where = (
+        "the others are lost on the way"
+        if loss.is_counted
+        else "by the gaps between their stamps: the camera driver loses the others, or they are "
+        "lost on the way"
+    )
+    return f"{rates}, {where}: {transport_advice(type_name)}"
 
 
 def explain(

@@ -11,8 +11,8 @@ import rclpy
 from deep_perception.analyzer import Analyzer, Cancelled
 from deep_perception.description.queue import DescriptionQueue
 from deep_perception.ros.camera_pipeline import CameraPipeline
-from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.latest import Latest
+from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.settings import Settings
 
 # Seconds between two looks at what can be described between keyframes.

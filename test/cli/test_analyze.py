@@ -1,4 +1,7 @@
-"""The command line as a user runs it, in a process of its own."""
+"""The command line as a user runs it, in a process of its own.
+
+This file is longer than 300 lines because its tests share the images and the helpers that run it.
+"""
 
 import json
 import re

@@ -12,8 +12,8 @@ from deep_perception.description.queue import DescriptionQueue
 from deep_perception.regions import Description
 from deep_perception.ros import messages
 from deep_perception.ros.camera_pipeline import NEW_VIEW, CameraPipeline
-from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.publishers import Publishers
+from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.settings.options import settings_from
 from deep_perception_msgs.msg import DescribedRegionArray
 

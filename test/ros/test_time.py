@@ -1,4 +1,7 @@
-"""Time that jumps, stands still and runs at another speed: by the stamps, and by /clock."""
+"""Time that jumps, stands still and runs at another speed: by the stamps, and by /clock.
+
+This file is longer than 300 lines because its tests share the player of recordings and its clocks.
+"""
 
 import time
 

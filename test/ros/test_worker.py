@@ -10,9 +10,9 @@ from std_msgs.msg import Header
 from deep_perception.analyzer import Analyzer
 from deep_perception.ros import messages
 from deep_perception.ros.camera_pipeline import CameraPipeline
-from deep_perception.ros.image_input import ReceivedFrame
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.publishers import Publishers
+from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.worker import Worker
 from deep_perception.segmenters.superpixels import Superpixels
 from deep_perception.settings.options import settings_from

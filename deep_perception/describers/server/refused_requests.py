@@ -84,10 +84,13 @@ CONTEXT = re.compile(
     r"prompt is too long|input is too long",
     re.IGNORECASE,
 )
+# The characters of an error that are read; the messages of this package have fewer.
+LONGEST = 2000
 
 
 def takes_no_images(text: str) -> bool:
     """Return whether an error says that the model, or the server, takes no images at all."""
+    text = text[:LONGEST]
     if ONLY_TEXT_CONTENT.search(text):
         return True
     text = (

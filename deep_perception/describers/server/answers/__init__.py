@@ -38,6 +38,10 @@ from deep_perception.describers.server.answers.text import clean, error_text
 
 __all__ = ["SCHEMA", "Answer", "BadAnswer", "ErrorInAnswer", "clean", "error_text", "parse_answer"]
 
+# The characters of an answer without the thought. Descriptions are a hundredth of it, and the
+# steps that follow take time for each.
+LONGEST = 10_000
+
 
 @dataclasses.dataclass(frozen=True)
 class _Reading:
@@ -73,7 +77,8 @@ def _answer_of(completion: Completion) -> str:
     Raises BadAnswer if nothing is left.
     """
     parts = _split(completion.content)
-    answer = cut_at_end(parts.answer, _places(parts.answer))
+    answer = _shortened(parts.answer)
+    answer = cut_at_end(answer, _places(answer))
     # Some servers send a thought as the answer, too.
     is_thought = answer.strip() == completion.reasoning.strip()
     if re.search(r"\w", without_tokens(answer)) and not is_thought:
@@ -92,6 +97,19 @@ def _answer_of(completion: Completion) -> str:
     if parts.thought or completion.reasoning:
         raise BadAnswer("the answer is empty, the model only thinks: turn its thinking off")
     raise BadAnswer("the answer is empty")
+
+
+def _shortened(text: str) -> str:
+    """Return a text of LONGEST characters at most: of a longer one, the object that is its answer.
+
+    Raises BadAnswer for a longer one that is no JSON.
+    """
+    if len(text) <= LONGEST:
+        return text
+    for one in answers_in(text, find_objects(text)):
+        if one.end - one.start <= LONGEST and _is_description(one):
+            return text[one.start : one.end]
+    raise BadAnswer(f"the answer has {len(text)} characters, which is no description")
 
 
 def _split(text: str) -> thinking.Parts:

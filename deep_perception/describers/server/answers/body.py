@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,13 +118,8 @@ def _raise_failed(finish_reason: str, content: str) -> None:
 
 
 def _from_string(body: str) -> object:
-    """Return the object in a body that came as text: JSON of another type, or a stream of events.
-
-    Raises BadAnswer.
-    """
+    """Return the object in a body that is a JSON string with JSON in it. Raises BadAnswer."""
     text = body.lstrip("\ufeff \r\n\t")
-    if text.startswith(("data:", "event:", ":")):
-        return _joined(_events(text))
     if text.startswith(("{", "[")):
         try:
             return json.loads(text)
@@ -132,39 +127,6 @@ def _from_string(body: str) -> object:
             raise BadAnswer("the answer's JSON breaks off") from None
     page = "a web page" if "<html" in text[:500].lower() else "no JSON"
     raise BadAnswer(f"the server answered with {page}; is describer.url right?")
-
-
-def _events(text: str) -> Iterator[Mapping[str, Any]]:
-    for line in text.splitlines():
-        if line.startswith("data:") and "[DONE]" not in line:
-            try:
-                event = json.loads(line[len("data:") :])
-            except ValueError:
-                raise BadAnswer("the answer's JSON breaks off") from None
-            if isinstance(event, Mapping):
-                yield event
-
-
-def _joined(events: Iterator[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return one completion from the events of a stream, which some servers send unasked."""
-    message: dict[str, str] = {}
-    body: dict[str, Any] = {}
-    # A stream without a reason for its end was cut off.
-    finish_reason: object = "no end of the stream"
-    for event in events:
-        body.update(event)
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, Mapping):
-            continue
-        finish_reason = choice.get("finish_reason") or finish_reason
-        part = choice.get("delta") or choice.get("message")
-        for name, value in part.items() if isinstance(part, Mapping) else ():
-            if name != "role":
-                message[name] = message.get(name, "") + _text(value)
-    if message:
-        body["choices"] = [{"message": message, "finish_reason": finish_reason}]
-    return body
 
 
 def _name(reason: object) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from deep_perception.describers.server.answers import thinking
 from deep_perception.describers.server.answers.answer import Answer, BadAnswer
 from deep_perception.describers.server.answers.labels import given_label, label_of
-from deep_perception.describers.server.answers.layouts import EMPHASIS, NAMED, unquoted
+from deep_perception.describers.server.answers.layouts import NAMED, unquoted, without_emphasis
 from deep_perception.describers.server.answers.objects import loose_object
 from deep_perception.describers.server.answers.refusals import refuses
 from deep_perception.describers.server.answers.repetition import repeats
@@ -79,7 +79,7 @@ def _without_frames(label: str, text: str) -> tuple[str, str]:
         label = named["value"]
     if (named := NAMED.match(text)) and named["text"] and named["value"]:
         text = named["value"]
-    return unquoted(EMPHASIS.sub(r"\2", label)), unquoted(EMPHASIS.sub(r"\2", text))
+    return unquoted(without_emphasis(label)), unquoted(without_emphasis(text))
 
 
 def _inner(names: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -18,7 +18,7 @@ from deep_perception.describers.server.answers.sentences import ends_sentence
 from deep_perception.describers.server.answers.text import clean
 
 TOOL_CALL = re.compile(
-    r"<\W*(?:dsml\W*)?(?:tool[_▁ ]?calls?|function(?:[_▁ ]?calls?|=)|invoke)(?![a-z])|"
+    r"<\W{0,8}(?:dsml\W{0,8})?(?:tool[_▁ ]?calls?|function(?:[_▁ ]?calls?|=)|invoke)(?![a-z])|"
     r"^\W*functions?\.\w+|\[TOOL_CALLS\]",
     re.IGNORECASE,
 )
@@ -54,28 +54,29 @@ LOOSELY_NAMED = re.compile(
     rf"^(?:(?P<label>{LABEL_NAME})|(?P<text>{TEXT_NAME}))(?:$|\s+[-–—>|]+\s+(?P<value>\S.*))$",
     re.IGNORECASE,
 )
-BOXED = re.compile(r"\$*\\boxed\{(?:\\text\{)?([^{}]*)\}?\}\$*")
+BOXED = re.compile(r"\${0,2}\\boxed\{(?:\\text\{)?([^{}]*)\}?\}\${0,2}")
 ELEMENT = re.compile(
-    r"<(label|name|noun_phrase|object|title|caption|description|sentence|text)>\s*(.*?)\s*</\1>",
+    r"<(label|name|noun_phrase|object|title|caption|description|sentence|text)>(.{0,1000}?)</\1>",
     re.IGNORECASE | re.DOTALL,
 )
 MARKUP = re.compile(
-    r"<(b|i|em|strong|u|code|span|div|p|h[1-6]|ul|ol|li)(?:\s[^<>]*)?>(.*?)</\1>", re.I | re.DOTALL
+    r"<(b|i|em|strong|u|code|span|div|p|h[1-6]|ul|ol|li)(?:\s[^<>]{0,200})?>(.{0,1000}?)</\1>",
+    re.I | re.DOTALL,
 )
-EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*\n]*?\w[^*\n]*?)(?<=\S)\1")
+EMPHASIS = re.compile(r"(\*\*|__)(?=\S)([^*\n]{1,300}?)(?<=\S)\1")
 MARKER = re.compile(
     r"^\s*(?:>+\s*)*(?:[-*+•·▪◦●○■□►–—]\s+|#{1,6}\s+|(?P<number>\(?\d{1,2}(?:[.):、．]|\s?[-–]\s)|"
     r"[①-⑳]|[⑴-⒇]|\d\ufe0f?\u20e3|\[\d\]\s|[一二][、．.]|\(?(?:[a-b]|i{1,2})[.)]\s))?\s*",
     re.IGNORECASE,
 )
-SECOND = re.compile(r"^\W*2\W|②", re.MULTILINE)
+SECOND = re.compile(r"^[^\w\n]*2\W|②", re.MULTILINE)
 AGREE = (
     r"sure(?: thing)?|certainly|of course|okay|ok|alright|all right|absolutely|great|got it|gladly|"
     r"no problem|yes|here (?:you go|you are|it is|they are)|好的|当然|當然|はい|わかりました|"
     r"承知しました|もちろん|"
     r"네|물론(?:입니다|이죠)?|natürlich|gerne?|klar|selbstverständlich|bien sûr|d'accord|voici|"
     r"claro(?: que sí)?|"
-    r"por supuesto|certo|certamente|claro|com certeza|конечно|хорошо|بالطبع|بالتأكيد|ज़रूर|"
+    r"por supuesto|certo|certamente|com certeza|конечно|хорошо|بالطبع|بالتأكيد|ज़रूर|"
     r"बिल्कुल|tabii(?: ki)?|"
     r"tentu(?: saja)?|chắc chắn rồi|natuurlijk|oczywiście"
 )
@@ -109,7 +110,7 @@ def from_text(content: str) -> tuple[Answer, bool]:
 
     All parts of the answer are "" if there is no text.
     """
-    elements = {name.lower(): value for name, value in ELEMENT.findall(content)}
+    elements = {name.lower(): value.strip() for name, value in ELEMENT.findall(content)}
     if elements:
         content = "\n".join(
             f"{name.replace('_', ' ')}: {value}" for name, value in elements.items()
@@ -160,7 +161,7 @@ def _lines(content: str) -> Iterator[str]:
     """Yield the lines without list markers, emphasis and the frame of a table."""
     numbers = 0
     for raw in _rows(content.splitlines()):
-        line = EMPHASIS.sub(r"\2", raw)
+        line = without_emphasis(raw)
         marker = MARKER.match(line)
         if marker and marker["number"]:
             # A number is a marker where it counts the lines: in "24. Dezember" and "1. FC Köln" it
@@ -225,6 +226,11 @@ def _named(lines: list[str], names: re.Pattern[str]) -> Iterator[tuple[str, str]
             value = lines[number + 1]
         if re.search(r"\w", value):
             yield "label" if match["label"] else "text", unquoted(value)
+
+
+def without_emphasis(text: str) -> str:
+    """Return a text without the marks of Markdown around words."""
+    return EMPHASIS.sub(lambda match: match[2] if re.search(r"\w", match[2]) else match[0], text)
 
 
 def unquoted(text: str) -> str:

@@ -10,7 +10,10 @@ from typing import Any, NamedTuple
 
 # strict=False: many models write the end of a line into a string as it is.
 DECODER = json.JSONDecoder(strict=False)
-FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*[ \t]*$|```", re.MULTILINE)
+FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w-]*[ \t]*$|```", re.MULTILINE)
+OBJECT = re.compile(r"\{\s*[\"}]")
+# A text with this many objects that break off is no JSON. Each costs the time to read all of it.
+MOST_BROKEN = 100
 SEPARATORS = re.compile(r"[\s,;\[\]]*")
 STRINGS = ("label", "caption", "color", "category", "material")
 
@@ -29,15 +32,18 @@ def find_objects(text: str) -> list[Found]:
     Of a list, each object is one of its own.
     """
     found: list[Found] = []
-    position = text.find("{")
-    while position >= 0:
-        end = position + 1
+    broken = 0
+    start = OBJECT.search(text)
+    while start and broken < MOST_BROKEN:
+        end = start.start() + 1
         try:
-            content, end = DECODER.raw_decode(text, position)
-            found.append(Found(position, end, content))
-        except (ValueError, RecursionError):
-            pass
-        position = text.find("{", end)
+            content, end = DECODER.raw_decode(text, start.start())
+            found.append(Found(start.start(), end, content))
+        except ValueError:
+            broken += 1
+        except RecursionError:
+            break
+        start = OBJECT.search(text, end)
     return found
 
 
@@ -86,9 +92,9 @@ def loose_object(text: str) -> Mapping[str, Any] | None:
         return None
     text = text[start:end]
     plain = re.sub(r"[“”„‟″＂]", '"', text)
-    plain = re.sub(r"^\s*//.*$|/\*.*?\*/", "", plain, flags=re.MULTILINE)
+    plain = re.sub(r"^[^\S\n]*//.*$|/\*.{0,500}?\*/", "", plain, flags=re.MULTILINE)
     plain = re.sub(r",(\s*[}\]])", r"\1", plain)
-    plain = re.sub(r'(?<=["\]\d])\s*;?\s*("\w+"\s*:)', r",\1", plain)
+    plain = re.sub(r'(?<=["\]\d])\s*(?:;\s*)?("\w+"\s*:)', r",\1", plain)
     plain = re.sub(r"(?<=[{,])\s*,", "", plain)
     bare = re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', plain)
     for attempt in (text, plain, bare):

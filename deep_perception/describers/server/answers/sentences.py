@@ -20,6 +20,8 @@ CLOSED = rf"[{CLOSING}]*(?:[ \u00a0\u202f]»)?"
 END = re.compile(
     rf"[{re.escape(LATIN)}]+{CLOSED}(?=\s|$)|[{OTHERS}]+{CLOSED}|(?<=[\u2e80-\uffef])…+{CLOSED}"
 )
+# Whether a text ends with a sentence is to be seen in this number of characters.
+LAST = 200
 # A full stop after the number of a list is no end, and one within a text after a single letter or
 # an abbreviation is none.
 NUMBER = re.compile(r"(?:^|\n)\W*\d{1,3}\.$")
@@ -33,8 +35,8 @@ ABBREVIATION = re.compile(
 def complete_sentences(text: str) -> str:
     """Return the text up to the end of its last complete sentence, "" if it has none."""
     text = text.strip()
-    ends = (match.end() for match in END.finditer(text) if _is_end(text, match.end()))
-    return text[: max(ends, default=0)].strip()
+    ends = [match.end() for match in END.finditer(text)]
+    return text[: next((end for end in reversed(ends) if _is_end(text, end)), 0)].strip()
 
 
 def ends_sentence(text: str) -> bool:
@@ -45,9 +47,10 @@ def ends_sentence(text: str) -> bool:
 def is_answer(text: str) -> bool:
     """Return whether a text is more than the first part of an answer: lines, a sentence, JSON."""
     said = text.strip()
-    return "\n" in said or said.endswith(("}", "```")) or ends_sentence(said)
+    return "\n" in said or said.endswith(("}", "```")) or ends_sentence(said[-LAST:])
 
 
 def _is_end(text: str, end: int) -> bool:
-    before = text[:end]
+    # The number of a list stands at the begin of a line.
+    before = text[max(text.rfind("\n", 0, end), end - 100, 0) : end]
     return not NUMBER.search(before) and (end == len(text) or not ABBREVIATION.search(before[-12:]))

@@ -5,6 +5,7 @@ A token that ends a turn ends the answer: what follows is a turn that the model 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -61,6 +62,8 @@ TOKEN = re.compile(
 # How two kinds of tokenizers write a space and the end of a line, if they leak. In Maltese, "Ġ" is
 # a letter: it stands at the start of a word or among capitals.
 BYTE_LEVEL = re.compile(r"\S[ĠĊ](?![A-ZĠĦŻ])|[a-z.,][ĠĊ]")
+# A text has an answer before this number of ends, or none: a model may write ends without an end.
+MOST_ENDS = 30
 # What follows a token if another turn begins.
 TURN = re.compile(rf"(?:{TOKEN.pattern}|\s)*(?:user|human|system)\b", re.IGNORECASE)
 CHAT = re.compile(
@@ -76,7 +79,7 @@ def cut_at_end(text: str, whole: Sequence[tuple[int, int]] = ()) -> str:
     A token behind a single phrase ends that line only. ``whole``: start and end of the parts that
     are no text: tokens in them end nothing.
     """
-    for match in END_OF_TURN.finditer(text):
+    for match in itertools.islice(END_OF_TURN.finditer(text), MOST_ENDS):
         if any(first <= match.start() < last for first, last in whole):
             continue
         before = text[: match.start()]

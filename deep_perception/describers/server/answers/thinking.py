@@ -10,6 +10,7 @@ something behind it as well.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -33,7 +34,7 @@ HEADING = (
     r"(?:思考|推理)(?:过程|過程)?|사고 과정"
 )
 REPLY = r"(?:final[ _-]?)?(?:answer|response|output|solution|conclusion|result|reply)|final"
-LEFT, RIGHT = r"(?:<|＜|&lt;|◁|⟨)\s*[|｜]?", r"[|｜]?\s*(?:>|＞|&gt;|▷|⟩)"
+LEFT, RIGHT = r"(?:<|＜|&lt;|◁|⟨)\s*[|｜]?", r"(?:[|｜]\s*)?(?:>|＞|&gt;|▷|⟩)"
 BEGIN_OF, END_OF = r"(?:begin|start)[_▁ -]?(?:of[_▁ -]?)?", r"(?:/|end[_▁ -]?(?:of[_▁ -]?)?)"
 
 
@@ -48,11 +49,11 @@ def _tag(names: str, *, closes: bool) -> str:
 
 # A channel of gpt-oss ("harmony"), with what may stand between its name and its text.
 CHANNEL = (
-    r"(?:<\|start\|>\s*\w*\s*)?<\|channel\|>\s*{name}"
+    r"(?:<\|start\|>\s*(?:\w+\s*)?)?<\|channel\|>\s*{name}"
     r"(?:[^<]{{0,80}}(?:<\|constrain\|>[^<]{{0,40}})?<\|message\|>)?"
 )
 INTERNAL = r"(?:analysis|commentary|thoughts?|thinking|reasoning|justification|scratchpad|critic)\b"
-LINE, LINE_END = r"(?:^|(?<=\n))[ \t>]*[#*_\[]*[ \t]*", r"[ \t]*[\]*_]*[ \t]*"
+LINE, LINE_END = r"(?:^|(?<=\n))[ \t>]*(?:[#*_\[]+[ \t]*)?", r"[ \t]*(?:[\]*_]+[ \t]*)?"
 FINAL = (
     r"final (?:answer|response|output|description|result)|(?:begin )?final response|"
     r"最终(?:的)?(?:答案|回答)|最終(?:的な)?(?:回答|答え)|최종 (?:답변|답)|endgültige antwort|"
@@ -81,9 +82,9 @@ MARKS = tuple(
         # Open WebUI's form, and Apertus' and Kimi's.
         (
             OPEN,
-            r"<details\b[^<>]*\b(?:reasoning|thinking|"
-            r"thought)[^<>]*>(?:\s*<summary>[^<]*</summary>)?|"
-            r"<details>\s*<summary>[^<]*(?:thought|thinking|reasoning)[^<]*</summary>",
+            r"<details\b[^<>]{0,200}\b(?:reasoning|thinking|"
+            r"thought)[^<>]{0,200}>(?:\s*<summary>[^<]{0,200}</summary>)?|"
+            r"<details>\s*<summary>[^<]{0,200}(?:thought|thinking|reasoning)[^<]{0,200}</summary>",
         ),
         (CLOSE, r"</details>"),
         (OPEN, r"<\|inner_prefix\|>"),
@@ -179,8 +180,10 @@ def _marks(text: str, whole: Sequence[tuple[int, int]], headings: bool) -> Itera
     )
     marks = []
     position = 0
+    starts = [first for first, _ in whole]
     for start, _, end, kind in found:
-        if start >= position and not any(first <= start < last for first, last in whole):
+        before = bisect.bisect(starts, start) - 1
+        if start >= position and (before < 0 or start >= whole[before][1]):
             position = end
             marks.append(_Mark(start, end, kind))
     for number, mark in enumerate(marks):
@@ -226,7 +229,7 @@ ALOUD: tuple[str, ...] = (
     r"(?:so |thus |therefore,? )?the (?:final )?(?:answer|label) (?:should|would|could|must) be|"
     r"on second thought|scratch that)",
     # The same in languages that models are known to think in.
-    r"^\W*(?:(?:好的?|嗯+|首先|那么|现在|所以)[，,、。]?\s*)*(?:(?:这个)?用户(?:希望|想|要|让|"
+    r"^\W*(?:(?:好的?|嗯|首先|那么|现在|所以)[，,、。]?\s*)*(?:(?:这个)?用户(?:希望|想|要|让|"
     r"需要|问|请求|给|的(?:问题|请求))|"
     r"我(?:们)?(?:需要|应该|得|来|先|要|将|必须)|让我(?:们)?|看看|題目|题目)|(?:^|"
     r"[。！？]\s*)(?:等等|不对|等一下|嗯)[，,。…]",

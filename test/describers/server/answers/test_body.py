@@ -37,18 +37,11 @@ def test_an_error_or_a_filter_is_no_end(reason):
         assert isinstance(read(content, reason), str)
 
 
-def event(content, reason=None):
-    choice = {"index": 0, "delta": {"content": content}, "finish_reason": reason}
-    return f"data: {json.dumps({'choices': [choice]})}\n\n"
-
-
 @pytest.mark.parametrize(
     ("body", "found"),
     [
         (json.dumps(completion(RIGHT)), WHOLE),
         ("\ufeff" + json.dumps(completion(RIGHT)), WHOLE),
-        (event("red cup\nA red") + event(" cup.", "stop") + "data: [DONE]\n\n", WHOLE),
-        (event("red cup\nA red cup. It"), CUT),
         ({"choices": [{"message": {"content": {"type": "text", "text": RIGHT}}}]}, WHOLE),
         (completion(None, tool_calls=[{"function": {"name": "x", "arguments": RIGHT}}]), WHOLE),
         ({**completion("A red cup. It", reason=None), "status": "incomplete"}, CUT),

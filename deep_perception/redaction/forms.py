@@ -16,6 +16,13 @@ SHORT = 8
 # What a server or a log shows of a secret: "sk-abc...wxyz", "sk-abc***".
 _GAP = re.compile(r"\.{3,}|…|\*{2,}|•{2,}")
 _FRAGMENT = 3
+# Several characters in a row that are escaped although they need not be.
+_ENCODED = re.compile(
+    r"(?:%(?:25)*[0-9a-f]{2}|(?<!\\)\\+(?:x[0-9a-f]{2}|u[0-9a-f]{4}|[0-7]{3})|&(?:amp;)*#x?[0-9a-f]{1,6};){4}",
+    re.IGNORECASE,
+)
+# So many characters of a secret in a row are no chance.
+LONG_PART = 12
 
 # A word begins behind an escape, too: \nsecret, %3Asecret.
 _BEGIN = (
@@ -39,7 +46,17 @@ class Secret:
 
     def remove_from(self, text: str) -> str:
         """Return the text with MARK in place of the secret."""
-        return self._pattern.sub(MARK, text) if self._pattern else text
+        if self._pattern is None:
+            return text
+        text = self._pattern.sub(MARK, text)
+        # The second search takes several times as long.
+        if not self.is_short and _ENCODED.search(text):
+            text = self._encoded_pattern.sub(MARK, text)
+        return text
+
+    @cached_property
+    def _encoded_pattern(self) -> re.Pattern[str]:
+        return re.compile(_pattern_of(self.text, all_encoded=True), re.IGNORECASE)
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
@@ -53,22 +70,42 @@ class Secret:
         encoded = {
             base64.b64encode(data).decode().rstrip("="),
             base64.urlsafe_b64encode(data).decode().rstrip("="),
+            base64.b32encode(data).decode().rstrip("="),
             data.hex(),
+            data.hex(":"),
+            *_within_base64(data),
         }
         longest_first = sorted(encoded, key=len, reverse=True)
         return re.compile(
             "|".join(
                 [whole, *(f"{_pattern_of(form)}(?:=|%3D)*" for form in longest_first
                           if len(form) >= SHORT)]
-            )
+            ),
+            0 if self.is_short else re.IGNORECASE,
         )  # fmt: skip
 
 
-def remove_fragments(text: str, secrets: Sequence[str]) -> str:
-    """Return the text with MARK in place of the begin or the end of a secret at an ellipsis.
+def _within_base64(data: bytes) -> Iterator[str]:
+    """Yield what stands for bytes in the base64 of a longer text, such as "user:token".
 
-    Servers quote a refused token so, and a text that was too long ends so.
+    The characters at both ends, which depend on the text around, are left out.
     """
+    for before, shared in ((0, 0), (1, 2), (2, 3)):
+        whole = base64.b64encode(bytes(before) + data).decode()
+        inner = whole.rstrip("=")[shared:]
+        inner = inner[:-1] if whole.endswith("=") else inner
+        if len(inner) >= 2 * SHORT:
+            yield from {inner, inner.replace("+", "-").replace("/", "_")}
+
+
+def remove_fragments(text: str, secrets: Sequence[str]) -> str:
+    """Return the text with MARK in place of long parts of a secret, and of short ones at a gap.
+
+    Servers quote the begin or the end of a refused token, with an ellipsis or without, and a text
+    that was too long ends so.
+    """
+    for secret in secrets:
+        text = _remove_long_parts(text, secret)
     both = [(secret, secret[::-1]) for secret in map(str.strip, secrets)]
     parts, position = [], 0
     for gap in _GAP.finditer(text):
@@ -81,6 +118,23 @@ def remove_fragments(text: str, secrets: Sequence[str]) -> str:
             parts += [text[position:begin], MARK]
             position = end
     return "".join([*parts, text[position:]])
+
+
+def _remove_long_parts(text: str, secret: str) -> str:
+    """Return the text with MARK in place of each part of LONG_PART characters or more."""
+    start = 0
+    while start <= len(secret) - LONG_PART:
+        at = text.find(secret[start : start + LONG_PART])
+        if at < 0:
+            start += 1
+            continue
+        length = LONG_PART
+        while (
+            text[at + length : at + length + 1] == secret[start + length : start + length + 1] != ""
+        ):
+            length += 1
+        text = f"{text[:at]}{MARK}{text[at + length :]}"
+    return text
 
 
 def _shared(secret: str, before: str) -> int:
@@ -97,8 +151,10 @@ def _shared(secret: str, before: str) -> int:
     )
 
 
-def _pattern_of(text: str) -> str:
+def _pattern_of(text: str, *, all_encoded: bool = False) -> str:
     """Return a regular expression for a text whose characters may be escaped in any way.
+
+    ``all_encoded``: characters that need no escape may be escaped too.
 
     White space at both ends is left out. No part of it can match in so many ways that a text makes
     the search slow: see ``_atomic``.
@@ -121,7 +177,7 @@ def _pattern_of(text: str) -> str:
             parts.append(_atomic(_BACKSLASHES, f"b{number}"))
         else:
             for character in run:
-                parts.append(_pattern_of_character(character, before))
+                parts.append(_pattern_of_character(character, before, all_encoded=all_encoded))
                 before = "solid"
             continue
         before = kind
@@ -129,7 +185,11 @@ def _pattern_of(text: str) -> str:
     return (_BREAK if len(text) >= SHORT else "").join(parts)
 
 
-_BREAK = r"(?:\s|\\+[nrt]){0,3}"
+# Also the end of a line of quoted-printable, and characters without a form.
+_BREAK = (
+    r"(?:=?\s|\\+[nrt]|\\+u(?:200[b-d]|2060|feff|00ad)|"
+    r"[\u200b-\u200d\u2060\ufeff\u00ad]){0,3}"
+)
 # Doubled by every escape, so their number is free.
 _BACKSLASHES = r"(?:\\|%(?:25)*5[Cc]|&#(?:92|[xX]5[Cc]);|&bsol;)+"
 
@@ -152,15 +212,15 @@ def _runs(text: str) -> Iterator[tuple[str, str]]:
         yield name, "".join(run)
 
 
-def _pattern_of_character(character: str, before: str) -> str:
+def _pattern_of_character(character: str, before: str, *, all_encoded: bool) -> str:
     """``before`` tells what is in front of it: "begin", "backslash", "blank" or "solid"."""
-    if character.isascii() and character.isalnum():
-        return character  # No encoding changes these.
+    if character.isascii() and character.isalnum() and not all_encoded:
+        return character  # No encoding has to change these.
     # Behind backslashes, those of the escape are matched already. At the begin, only the first of
     # many backslashes is tried.
     escape = {"backslash": "", "begin": r"(?<!\\)\\+"}.get(before, r"\\+")
     plain = re.escape(character)
-    escaped = f"{escape}{plain}|" if escape else ""
+    escaped = f"{escape}{plain}|" if escape and not character.isalnum() else ""
     return f"(?:{plain}|{escaped}{'|'.join(_forms_of(character, escape=escape))})"
 
 

@@ -11,11 +11,19 @@ from deep_perception.describers.server.refused_requests import allowed_tokens, i
 ANSWERS = ("json_schema", "json", "text")
 # The names of the limit of tokens: the usual one, that of OpenAI's newer models, and none.
 LIMITS = ("max_tokens", "max_completion_tokens", "")
+# What servers call it when they refuse it, whatever its name in the request was.
+ABOUT_LIMIT = re.compile(
+    r"(?<![\w-])(?:max_(?:completion_|new_|output_)?tokens|maxOutputTokens)(?![\w-])", re.IGNORECASE
+)
 # A shorter answer than this describes nothing.
 FEWEST_TOKENS = 32
 ABOUT_ANSWER = re.compile(
     r"response_format|json|schema|grammar|structured|guided|constrain|\bstrict\b|"
     r"additionalProperties|max(?:Length|Items)",
+    re.IGNORECASE,
+)
+ABOUT_PARAMETERS = re.compile(
+    r"param|argument|\bfields?\b|option|propert|unsupported|unknown|unrecogni|extra",
     re.IGNORECASE,
 )
 ABOUT_IMAGES = re.compile(
@@ -60,7 +68,7 @@ class RequestForm(NamedTuple):
             return self._replace(stream=True)
         if _names("stream", refusal) and self.stream is False and not is_about_context(refusal):
             return self._replace(stream=None)
-        if self.limit and (is_about_context(refusal) or _names(self.limit, refusal)):
+        if self.limit and (is_about_context(refusal) or ABOUT_LIMIT.search(refusal)):
             tokens = allowed_tokens(refusal)
             if tokens is not None and FEWEST_TOKENS <= tokens < self.tokens:
                 return self._replace(tokens=tokens)
@@ -90,6 +98,17 @@ class RequestForm(NamedTuple):
         if self.scene:
             return self._replace(answer=ANSWERS[0], scene=False, ttl=False)
         return None
+
+    def bare(self, refusal: str) -> RequestForm | None:
+        """Return the form without all that a server may not know, None if it is without it.
+
+        It is for a server that has accepted nothing yet and refuses a parameter without its name.
+        """
+        if not ABOUT_PARAMETERS.search(refusal) or not (
+            self.temperature or self.limit or self.ttl or self.stream is not None
+        ):
+            return None
+        return self._replace(answer=ANSWERS[0], temperature=False, limit="", ttl=False, stream=None)
 
 
 def _names(parameter: str, refusal: str) -> bool:

@@ -13,7 +13,16 @@ from deep_perception.describers.chat.forms import ANSWERS, RequestForm
 from deep_perception.describers.chat.region_images import Mode, Overview
 from deep_perception.describers.prompts import prompt_id, read_prompt
 from deep_perception.describers.server.answers import SCHEMA, Answer
-from deep_perception.describers.server.client import Client, RequestRefused, ServerUnavailable
+from deep_perception.describers.server.client import (
+    Client,
+    RequestRefused,
+    ServerUnavailable,
+    TransientError,
+)
+from deep_perception.describers.server.refused_requests import (
+    is_about_context,
+    is_about_one_image,
+)
 from deep_perception.describers.server.retry import better_of_two, request_until_answered
 from deep_perception.images import BgrImage
 from deep_perception.regions import Region
@@ -90,8 +99,10 @@ class ChatRequestBuilder:
                 simpler = named
                 if named is None and refusal.simpler_may_work:
                     simpler = form.simpler(str(refusal))
+                if simpler is None and not self._accepted and not refusal.may_be_image:
+                    simpler = form.bare(str(refusal))
                 if simpler is None or simpler in tried:
-                    raise
+                    raise self._final(refusal) from None
                 if named is not None and form == self._form:
                     self._use_form(named, str(refusal))
                 form, refusal_text = simpler, str(refusal)
@@ -102,6 +113,14 @@ class ChatRequestBuilder:
                 self._use_form(form, refusal_text)
             self._accepted.add(form)
             return answer
+
+    def _final(self, refusal: RequestRefused) -> Exception:
+        """Return the exception for a request that is refused in every form."""
+        message = str(refusal)
+        if self._accepted or is_about_one_image(message) or is_about_context(message):
+            return refusal
+        # It accepted nothing yet, so it most likely refuses what is in all requests: an image.
+        return TransientError(message) if refusal.may_be_image else ServerUnavailable(message)
 
     def _use_form(self, form: RequestForm, refusal: str) -> None:
         before, self._form = self._form, form

@@ -22,7 +22,10 @@ from deep_perception.describers.server.bodies import decode_body, decode_text, i
 from deep_perception.describers.server.endpoints import api_paths, root_of
 from deep_perception.describers.server.listing import ChosenModel, NoUsableModel, choose_model
 from deep_perception.describers.server.loading import ModelLoader
-from deep_perception.describers.server.refused_requests import takes_no_images
+from deep_perception.describers.server.refused_requests import (
+    may_be_due_to_image,
+    takes_no_images,
+)
 from deep_perception.describers.server.routing import RoutingError, certificates, proxy_for
 from deep_perception.redaction import register, scrub, scrub_content
 from deep_perception.redaction.addresses import AddressError, parse_address, shown
@@ -105,13 +108,21 @@ class RequestRefused(Exception):
     """The server does not accept this request and would not accept it later.
 
     ``simpler_may_work``: a request with fewer options may be accepted. ``no_vision``: the message
-    says that the model takes no images.
+    says that the model takes no images. ``may_be_image``: it may be about this image only.
     """
 
-    def __init__(self, message: str, *, simpler_may_work: bool, no_vision: bool = False) -> None:
-        """Store the message and the two hints."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        simpler_may_work: bool,
+        no_vision: bool = False,
+        may_be_image: bool = True,
+    ) -> None:
+        """Store the message and the hints."""
         super().__init__(message)
         self.simpler_may_work, self.no_vision = simpler_may_work, no_vision
+        self.may_be_image = may_be_image
 
 
 class _Redirected(Exception):
@@ -417,7 +428,8 @@ class Client:
         )
         if wrong_path and not NOT_LOADED.search(text):
             return WrongPath(message)
-        return self.error_from(text, message, simpler_may_work=status in (400, 415, 422, 500, 501))
+        simpler_may_work = status in (400, 415, 422, 500, 501)
+        return self.error_from(text, message, simpler_may_work=simpler_may_work, status=status)
 
     def _refused_token(self) -> str:
         if self._address.user is not None:
@@ -438,9 +450,12 @@ class Client:
         return f"the server wants an API token; {name} {state}"
 
     def error_from(
-        self, text: str, message: str = "", *, simpler_may_work: bool = True
+        self, text: str, message: str = "", *, simpler_may_work: bool = True, status: int = 0
     ) -> ServerUnavailable | RequestRefused:
-        """Return the exception for an error's text; ``message`` replaces its default message."""
+        """Return the exception for an error's text; ``message`` replaces its default message.
+
+        ``status``: that of HTTP, 0 for an error that came with an answer.
+        """
         text = scrub(text)
         message = message or f"the server says: {text}"
         if takes_no_images(text):
@@ -455,6 +470,8 @@ class Client:
         return RequestRefused(
             message,
             simpler_may_work=simpler_may_work,
+            # A server that fails (5xx) may fail because of one image.
+            may_be_image=not 400 <= status < 500 or may_be_due_to_image(text),
         )
 
     async def close(self) -> None:

@@ -57,6 +57,12 @@ def test_an_unusable_server_causes_a_warning_and_gets_no_more_requests(reply, re
 
 NO_IMAGES = (
     (400, {"error": {"message": "Qwen/Qwen3-8B is not a multimodal model"}}),
+    (400, {"error": {"message": "messages[0]: data did not match any variant of untagged enum "
+                                "ChatCompletionRequestContent"}}),
+    (400, {"error": {"message": "Invalid image. The model does not support vision input."}}),
+    (422, {"detail": [{"loc": ["body", "messages", 0, "content"], "msg": "str type expected"}]}),
+    (400, {"error": {"message": "Unsupported modality: image"}}),
+    (400, {"error": {"message": "messages.content.type 参数非法，取值范围 ['text']"}}),
     (500, {"error": {"message": "missing data required for image input"}}),
     (500, "this model is missing data required for image input"),
     (404, {"error": {"message": "No endpoints found that support image input", "code": 404}}),

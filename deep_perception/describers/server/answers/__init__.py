@@ -18,7 +18,11 @@ import re
 from deep_perception.describers.server.answers import thinking
 from deep_perception.describers.server.answers.answer import Answer, BadAnswer, ErrorInAnswer
 from deep_perception.describers.server.answers.body import Completion, Ending, read_body
-from deep_perception.describers.server.answers.checks import find_problem, is_error
+from deep_perception.describers.server.answers.checks import (
+    find_problem,
+    is_error,
+    is_placeholder,
+)
 from deep_perception.describers.server.answers.fields import from_object
 from deep_perception.describers.server.answers.layouts import TOOL_CALL, from_text
 from deep_perception.describers.server.answers.objects import (
@@ -154,10 +158,10 @@ def _read(text: str, is_cut: bool) -> _Reading:
 
 def _is_description(found: Found) -> bool:
     try:
-        from_object(found.content)
+        answer = from_object(found.content)
     except BadAnswer:
         return False
-    return True
+    return not is_placeholder(answer.label) and not is_placeholder(answer.text)
 
 
 def _salvaged(text: str) -> _Reading:

@@ -35,6 +35,7 @@ WHOLE = frozenset(
         "endofsequence",
         "stopsequence",
         "stopword",
+        "word",
         "stopstring",
         "stopstringfound",
         "stoptoken",
@@ -44,6 +45,14 @@ WHOLE = frozenset(
         "finished",
         "done",
         "success",
+        "stopped",
+        "stopstr",
+        "stoptokenid",
+        "stoptokenids",
+        "eostokenid",
+        "end",
+        "ended",
+        "normal",
         "natural",
         "toolcall",
         "toolcalls",
@@ -51,6 +60,8 @@ WHOLE = frozenset(
         "functioncall",
     ]
 )
+# Before the name: FinishReason.STOP, STOP_REASON_END_TURN.
+PREFIX = re.compile(r"^(?:finish|stop)reason(?=.)")
 LIMIT = re.compile(r"length|max\w*tokens|contextwindow|tokenlimit|^limit$")
 FAILED = re.compile(
     r"error|fail|filter|safety|refus|block|prohibit|moderat|guardrail|recitation|spii|toxic|policy|"
@@ -145,7 +156,7 @@ def _end_of(body: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple[str, En
     if body.get("status") == "incomplete":
         reason = _name(details.get("reason")) if isinstance(details, Mapping) else ""
         return reason or "incomplete", _ending(reason or "incomplete")
-    finish_reason = _name(choice.get("finish_reason"))
+    finish_reason = _name(choice.get("finish_reason")) or _said_elsewhere(body, choice)
     native = _name(choice.get("native_finish_reason"))
     ending = _ending(finish_reason)
     if ending is Ending.WHOLE and _ending(native) in (Ending.LIMIT, Ending.FAILED):
@@ -153,10 +164,24 @@ def _end_of(body: Mapping[str, Any], choice: Mapping[str, Any]) -> tuple[str, En
     return finish_reason, ending
 
 
+def _said_elsewhere(body: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
+    """Return the end of a text where a server has other names for it: llama.cpp, Ollama, Baidu."""
+    for part in (choice, body):
+        if any(part.get(name) is True for name in ("truncated", "is_truncated", "stopped_limit")):
+            return "length"
+        if part.get("done") is False:
+            return "not done"
+        for name in ("done_reason", "stop_type"):
+            if isinstance(part.get(name), str) and part[name]:
+                return str(part[name])
+    return ""
+
+
 def _ending(finish_reason: str) -> Ending:
     """Return how a text ended. An unknown reason counts as a cut; NVIDIA's DAM server has none."""
-    name = re.sub(r"[\W_]+", "", finish_reason).lower()
-    if not name or name in WHOLE:
+    name = PREFIX.sub("", re.sub(r"[\W_]+", "", finish_reason).lower())
+    # A number is the token that ended it.
+    if not name or name in WHOLE or name.isdigit():
         return Ending.WHOLE
     if FAILED.search(name):
         return Ending.FAILED
@@ -178,7 +203,11 @@ def _text(content: object, kinds: tuple[str, ...] = ("", "text", "output_text"))
 def _part(part: object, kinds: tuple[str, ...]) -> str:
     if isinstance(part, str):
         return part if "text" in kinds else ""
-    if not isinstance(part, Mapping) or str(part.get("type") or "") not in kinds:
+    if not isinstance(part, Mapping):
+        return ""
+    # Gemini's parts have no type.
+    kind = "thinking" if part.get("thought") is True else str(part.get("type") or "")
+    if kind not in kinds:
         return ""
     found = next((part[name] for name in ("text", *kinds[1:], *kinds[:1]) if part.get(name)), "")
     if isinstance(found, Mapping):

@@ -58,7 +58,7 @@ def find_problem(label: str, text: str, prompt: str, *, is_prose: bool) -> str:
     """
     if not re.search(r"[^\W_]", label) or not re.search(r"[^\W_]", text):
         return "the answer is empty"
-    if thinks_aloud(text) or thinks_aloud(label):
+    if thinks_aloud(text) or (not is_prose and thinks_aloud(label)):
         return f"the model thinks instead of answering: {text[:80]}"
     if refuses(text) or only_says_sorry(text) or (not is_prose and refuses(label)):
         return f"the model refused: {text[:120]}"
@@ -71,6 +71,13 @@ def find_problem(label: str, text: str, prompt: str, *, is_prose: bool) -> str:
     if _echoes(_words(text), _words(prompt)):
         return f"the answer repeats the question: {text[:80]}"
     return ""
+
+
+def is_placeholder(text: str) -> bool:
+    """Return whether a text stands for a value: ``...``, ``<noun phrase>``, ``string``."""
+    return bool(
+        not re.search(r"[^\W_]", text) or PLACEHOLDER.match(text) or re.fullmatch(r"<[^<>]+>", text)
+    )
 
 
 def is_error(text: str) -> bool:

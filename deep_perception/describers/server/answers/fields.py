@@ -51,7 +51,13 @@ def from_object(found: Mapping[str, Any], depth: int = 0) -> Answer:
         raise BadAnswer("the answer repeats the question: it is the schema")
     if names.keys() & {"arguments", "parameters"}:
         raise BadAnswer("the model calls a function instead of answering")
+    received = label, text
     label, text = _without_frames(_value(label), _value(text))
+    if any(
+        isinstance(raw, str) and len(raw) > 24 and not value
+        for raw, value in zip(received, (label, text), strict=True)
+    ):
+        raise BadAnswer("the answer is empty: nothing but special tokens")
     if repeats(label):
         raise BadAnswer(f"the answer repeats itself: {label[:80]}")
     if refuses(label):

@@ -20,6 +20,7 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"i'?m afraid|i regret|however|thank you|thanks for",
         rf"i (?:still |currently |simply )?(?:can(?:no|')?t|can not|could ?n[o']t|won'?t|will not|"
         rf"would ?n[o']t|am unable to|am not able to|do ?n[o']t feel able to) {DO}|"
+        rf"i (?:won'?t|will not) be able to {DO}|"
         rf"(?:i'?m|i am|we'?re) (?:currently |still )?(?:unable|not able) to\b|"
         r"i (?:must|have to|need to) (?:decline|refuse)|i do ?n[o']t (?:see|understand|know|"
         r"have (?:the|an?y?|access|"
@@ -47,7 +48,8 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"see|"
         r"provide|process|analy[sz]e|view)\b|(?:cannot|can't) (?:be )?(?:identif|determin|recogni|"
         r"describ|"
-        r"discern|assist)|(?:could you |can you )?(?:please )(?:provide|upload|share|attach|send) "
+        r"discern|assist)|(?:this|the|your) (?:request|content|image|prompt) violates|"
+        r"(?:could you |can you )?(?:please )(?:provide|upload|share|attach|send) "
         r"(?:me )?(?:the|an|a|your|more|another)\b|this (?:request|content) (?:violates|"
         r"goes against)",
     ),
@@ -56,8 +58,9 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"es tut mir (?:sehr |wirklich )?leid|tut mir leid|(?:ich )?(?:bitte um )?entschuldig\w*|"
         r"leider|"
         r"verzeihung|sorry|bedaure|ich bedauere?",
-        r"(?:ich (?:kann|könnte|darf|konnte)|(?:kann|darf|konnte) ich)\b.{0,60}?\b(?:nicht|"
-        r"keine?[nm]?)\b|"
+        r"(?:ich (?:kann|könnte|darf|konnte)|(?:(?:dabei|damit|das|dies|hier) )?(?:kann|darf|"
+        r"konnte) ich)\b"
+        r".{0,60}?\b(?:nichts?|keine?[nm]?)\b|"
         r"ich (?:bin nicht|sehe (?:kein|nichts)|habe kein)|bin ich nicht|es (?:ist|"
         r"war) mir (?:leider )?"
         r"nicht|als (?:ki|sprachmodell|künstliche)\b",
@@ -88,7 +91,7 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"(?:mais )?je n(?:e |['’])(?:peux|suis|vois|dispose|ai|parviens|arrive|sais|"
         r"reconnais)\w*|je (?:ne peux|n['’]ai|ne suis|"
         r"ne vois)|"
-        r"en tant qu['’](?:ia|intelligence|assistant|un modèle)|il m['’]est impossible|"
+        r"en tant qu(?:e |['’])(?:ia|intelligence|assistant|(?:un )?modèle)|il m['’]est impossible|"
         r"aucune image n",
     ),
     (
@@ -117,7 +120,8 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
     (
         r"przepraszam|niestety|przykro mi|wybacz(?:cie)?|omlouvám se|(?:je mi (?:to )?)?líto|"
         r"bohužel|"
-        r"promiňte?|ospravedlňujem sa|prepáčte?|ľutujem|žiaľ|žal mi je|oprostite?|opravičujem se|"
+        r"promiňte?|žal|ospravedlňujem sa|prepáčte?|ľutujem|žiaľ|žal mi je|oprostite?|"
+        r"opravičujem se|"
         r"nažalost|"
         r"(?:ž|ne)ao mi je|ispričavam se|izvini(?:te)?|na žalost|oprosti",
         r"(?:ale |ali )?(?:nie (?:mogę|jestem|widzę|mam)|nemohu|nemůžu|nevidím|nejsem|"
@@ -198,14 +202,15 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"分析|判断|显示图)|(?:作为|作為)(?:一个|一個|一名)?(?:ai|人工智能|人工智慧|语言|語言|"
         r"大语言|助手)|"
         r"(?:没有|沒有|未)(?:提供|看到|收到|上传|上傳|检测到)(?:任何)?(?:图|圖|照片)|您(?:没有|還|"
-        r"还))",
+        r"还)|いたし)",
     ),
     (
         r"(?:大変)?(?:申し訳(?:ありません|ございません|ない)|すみません|ごめんなさい|"
         r"恐れ入りますが|残念ながら|失礼)\w*",
         r".{0,60}?(?:(?:説明|特定|識別|判断|判別|確認|手伝い|提供|認識|回答|答え|応え|対応|記述|"
         r"描写|表示|閲覧|処理|分析|"
-        r"解析|見る|読み取る)[^。]{0,8}?(?:でき|出来)(?:ません|かねます|ない|ず)|見えません|(?:わ|"
+        r"解析|見る|読み取る)[^。]{0,8}?(?:(?:でき|出来)(?:ません|かねます|ない|ず)|"
+        r"いたしかねます)|見えません|(?:わ|"
         r"分)かりません|"
         r"画像が(?:提供|見|添付)|aiとして|言語モデル)",
     ),
@@ -222,16 +227,18 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
         r"ဝမ်းနည်း|ခွင့်လွှတ်)",
         r".{0,40}?(?:(?:ฉัน|ผม|ดิฉัน)ไม่สามารถ|ไม่สามารถ(?:ระบุ|อธิบาย|ช่วย|เห็น|มองเห็น|บอก|ให้|"
         r"ตอบ|วิเคราะห์)|มองไม่เห็น|"
-        r"ຂ້ອຍບໍ່ສາມາດ|ខ្ញុំមិនអាច|ကျွန်(?:ုပ်|တော်|မ).{0,40}?(?:မရ|မနိုင်|မတတ်))",
+        r"ຂ້ອຍບໍ່ສາມາດ|ខ្ញុំមិនអាច|ကျွန်(?:ုပ်|တော်|မ).{0,40}?(?:မရ|မနိုင်|မတတ်|မမြင်))",
     ),
     (
         r"(?:tôi (?:rất )?)?(?:xin lỗi|rất tiếc|tiếc là|đáng tiếc)|(?:mohon )?ma['’]?af(?:kan)?|"
         r"sayangnya|"
         r"pasensya(?: na)?|paumanhin|sa kasamaang palad|samahani|pole sana|kwa bahati mbaya|ይቅርታ|"
         r"አዝናለሁ|jammer|"
+        r"уучлаарай|mi bedaŭras|barkatu|síntoo|mae['’]n ddrwg gen i|tá brón orm|"
         r"ongelukkig|ek is jammer|ma binu|yi haƙuri|uxolo|ngiyaxolisa",
         r".{0,30}?(?:tôi (?:\w+ )?(?:không|chưa)|mình không|saya (?:\w+ )?(?:tidak|tak)|aku tidak|"
         r"(?:pero )?hindi ko|hindi ako|(?:lakini )?si(?:wezi|oni)|አልችልም|ማየት አልችል|"
+        r"чадахгүй|mi ne povas|ezin dut|non podo|ni allaf|ní féidir liom|"
         r"ek kan (?:\w+ )?nie|"
         r"kan ek nie|mi o le|ba zan iya|andikwazi|angikwazi)",
     ),
@@ -239,6 +246,38 @@ LANGUAGES: tuple[tuple[str, str], ...] = (
 # What needs no apology before it, where the table above has something that may follow anything; and
 # what a model that sees no image asks for, anywhere in a text.
 ALONE = (
+    r"(?:(?:hi|hello|hey)(?: there)?\W+|(?:您好|你好)\W+)(?:"
+    r"i (?:can(?:no|')?t|do ?n[o']t) (?:\w+ )?(?:any |the |an? |your )?(?:image|picture|photo)|"
+    r"您(?:似乎|好像)?(?:还|還)?(?:没有|沒有|未)|.{0,8}我(?:暂时|目前)?(?:无法|無法|不能))|"
+    rf"i(?:'m|'d| am| would| understand| appreciate)\b[^.\"“]{{0,60}}\bbut,? i (?:can(?:no|')?t|"
+    rf"can not|do ?n[o']t|won't|am (?:unable|not able) to) {DO}|"
+    r"(?:without|to) (?:see(?:ing)?|describe|identify|access|"
+    r"view(?:ing)?) [^.\"“]{0,60},? i (?:cannot|"
+    r"can't|would need|need|am unable)\b|(?:identifying|"
+    r"describing) [^.\"“]{0,40} is something (?:that )?i "
+    r"(?:can|can't|cannot|won't|am)|there (?:does ?n[o']t|do ?n[o']t) (?:appear|"
+    r"seem) to be an? (?:image|"
+    r"picture|photo)|(?:your|the) (?:message|request|prompt) (?:did|does|do)(?: not|"
+    r"n't) (?:include|"
+    r"contain|have) (?:an|any|the) (?:image|picture|photo)|(?:image )?description (?:is )?(?:not |"
+    r"un)"
+    r"(?:available|possible|provided)\W*$|no (?:image )?description (?:is |was )?(?:available|"
+    r"possible|"
+    r"provided)\W*$|"
+    r"es (?:wurde|ist|liegt|gibt) (?:leider )?kein bild|das bild (?:ist|kann|"
+    r"konnte) (?:leider )?nicht|"
+    r"no se (?:ha|puede|pudo) .{0,30}\bimagen|(?:nenhuma|nessuna) (?:imagem|immagine) (?:foi|está|"
+    r"è|"
+    r"fornita)|non (?:è|e) stata (?:fornita|allegata|caricata)|er is geen (?:afbeelding|foto)|"
+    r"изображени[ея] (?:не (?:предоставлен|загруж|прикреп|доступ)|отсутствует)|لا (?:توجد|"
+    r"يوجد) (?:أي )?صور|"
+    r"कोई (?:छवि|चित्र|तस्वीर|फ़ोटो) .{0,20}नहीं|"
+    r"(?:由于|因为|图片|图像|照片|画面|内容|该|此|这)[^“”\"「『]{0,20}(?:无法|無法|不能)(?:识别|"
+    r"識別|描述|"
+    r"回答|辨认|查看|提供|确定|判断)(?!的|出的)|"
+    r"(?:この)?画像(?:を|が|は|に(?:ついて|関して))?[^「『\"]{0,16}(?:でき|見え|出来)ません|"
+    r"(?:저는 |제가 )?(?:이 |해당 |제공된 )?(?:이미지|사진|그림)(?:를|을|은|"
+    r"는)? (?:\S+ ){0,2}?수(?:가|는)? 없|"
     r"(?:your|this|the) (?:request|content|image|prompt|message) (?:was|has been|may|might|is|"
     r"cannot|"
     r"could not|contains|violates)\b.{0,60}(?:polic(?:y|ies)|flagged|filtered|safety|guidelines|"
@@ -252,7 +291,7 @@ ALONE = (
     r"be identified)|"
     r"i (?:need|require) (?:an?|the|more|to see) .{0,20}(?:image|picture|information|context)|"
     r"我是(?:一个|一個)?\w{0,8}(?:模型|助手)|(?:图片|图像|画面|区域)?\w{0,4}(?:无法|無法)(?:识别|"
-    r"識別|辨认|确定|判断|看清|描述)|"
+    r"識別|辨认|确定|判断|看清|描述)(?!的)|"
     r"ich bin (?:nur )?(?:ein|eine) (?:\w+ )?(?:sprachmodell|textmodell|ki)\b|"
     r"je suis un (?:modèle|assistant)|"
     r"soy un (?:modelo|asistente)|sono un (?:modello|assistente)|sou um (?:modelo|assistente)|"

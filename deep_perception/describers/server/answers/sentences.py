@@ -18,7 +18,11 @@ CLOSING = "'\"“”’»›)\\]）」』】》〉〕］"
 CLOSED = rf"[{CLOSING}]*(?:[ \u00a0\u202f]»)?"
 # After a Latin mark a new sentence needs a space: "3.5" is none. In the other scripts it does not.
 END = re.compile(
-    rf"[{re.escape(LATIN)}]+{CLOSED}(?=\s|$)|[{OTHERS}]+{CLOSED}|(?<=[\u2e80-\uffef])…+{CLOSED}"
+    rf"[{re.escape(LATIN)}]+{CLOSED}(?=\s|$)|"
+    # Behind a quotation, a Japanese particle goes on with the sentence that it is in.
+    rf"[{OTHERS}]+(?![{OTHERS}])(?:[{CLOSING}]+(?:[ \u00a0\u202f]»)?(?![{CLOSING}]|[ぁ-ゖ])|"
+    rf"(?![{CLOSING}]))|"
+    rf"(?<=[\u2e80-\uffef])…+{CLOSED}"
 )
 # Whether a text ends with a sentence is to be seen in this number of characters.
 LAST = 200

@@ -31,7 +31,9 @@ END_OF_TURN = re.compile(
     r"<end_of_utterance>|<endoftext>|<end_of_text>|<｜end▁of▁sentence｜>|<\|?eod\|?>|\[eos\]|"
     r"\[e~\[|"
     r"<｜user｜>|<im_end>|<\|im_start\|>\s*(?:user|system)\b|<start_of_turn>\s*user\b|"
-    r"<\|?start_header_id\|?>\s*user\b|\[inst\]|<\|turn>\s*user\b|<_end_?>|<\|s\|>",
+    r"<\|?start_header_id\|?>\s*user\b|\[inst\]|<\|turn>\s*user\b|<_end_?>|<\|s\|>|"
+    r"\[\|endofturn\|\]|"
+    r"<[|｜]tool[▁_]calls?[▁_](?:section[▁_])?begin[|｜]>",
     re.IGNORECASE,
 )
 ROLE = r"(?:assistant|model|gpt|bot|chatbot)\b"
@@ -56,8 +58,18 @@ TOKEN = re.compile(
     r"reserved_\w+|unused_token_\d+|special_\d+|ctrl\d+|dummy\d+|endoftext|end_of_text)"
     r"(?:\s[^<>]{0,120})?/?>|</?[a-z]+(?:_[a-z0-9]+)+>|<(?:sop|eop|gmask)>|"
     r"(?-i:\[/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|IMG_BREAK|IMG_END|EOS|BOS|PAD|"
-    r"UNK|CLS|SEP|gMASK|sop|eop)\])|<</?sys>>|\[e~\[|\]~b\]",
+    r"UNK|CLS|SEP|gMASK|sop|eop|UNUSED_TOKEN_\d+|unused\d+)\])|\[\|[^\[\]|\s]{1,48}\|\]|<</?sys>>|"
+    r"\[e~\[|\]~b\]",
     re.IGNORECASE,
+)
+# A token that was cut off, and what is glued to the end of a text and is no known token: a tag
+# of any name that nothing opens, and a name in capitals in square brackets.
+CUT_TOKEN = re.compile(
+    r"<[|｜][^<>\s|｜]{0,48}[|｜]?\s*\Z|(?<=\S)</[a-z_]{0,24}\s*\Z", re.IGNORECASE
+)
+GLUED = re.compile(
+    r"(?<=\S)(?:<(?P<closing>/?)(?P<name>[A-Za-z][\w-]{0,30})/?>|\[[A-Z][A-Z_]{1,24}(?:_?\d+)?\]|"
+    r"\[(?:unused|multimodal)\d*\]|#{3})\s*\Z"
 )
 # How two kinds of tokenizers write a space and the end of a line, if they leak. In Maltese, "Ġ" is
 # a letter: it stands at the start of a word or among capitals.
@@ -80,7 +92,7 @@ def cut_at_end(text: str, whole: Sequence[tuple[int, int]] = ()) -> str:
     are no text: tokens in them end nothing.
     """
     for match in itertools.islice(END_OF_TURN.finditer(text), MOST_ENDS):
-        if any(first <= match.start() < last for first, last in whole):
+        if _is_shown(match) or any(first <= match.start() < last for first, last in whole):
             continue
         before = text[: match.start()]
         said = TOKEN.sub("", HEADER.sub("", before)).strip()
@@ -103,12 +115,22 @@ def without_tokens(text: str, *, is_value: bool = False) -> str:
     before = None
     while before != text:
         before = text
-        text = PLACES.sub(" ", text)
+        text = _without_end(PLACES.sub(" ", text))
     text = TOKEN.sub(lambda match: match[0] if _is_shown(match) else " ", HEADER.sub("", text))
     if BYTE_LEVEL.search(text):
         text = text.replace("Ġ", " ").replace("Ċ", "\n")
+    text = re.sub(r"</w>|(?<=\S)<br\s*/?>" if is_value else "</w>", " ", text)
     # Beside other blocks, it is one of them.
     return text if re.search(r"[▂-█]", text) else text.replace("▁", " ")
+
+
+def _without_end(text: str) -> str:
+    text = CUT_TOKEN.sub("", text)
+    while (glued := GLUED.search(text)) and not (
+        glued["closing"] and f"<{glued['name']}" in text[: glued.start()]
+    ):
+        text = text[: glued.start()]
+    return text
 
 
 def _is_shown(token: re.Match[str]) -> bool:

@@ -20,12 +20,15 @@ from deep_perception.describers.server.answers.sentences import is_answer
 OPEN, CLOSE, ANSWER, END, NOTHING = "open", "close", "answer", "end", "nothing"
 
 THOUGHT = (
+    # Any words before it: my_thoughts, deep-thinking.
+    r"(?:(?!(?:end|begin|start|of)[_-])[a-z]{1,12}[_-]){0,2}"
     r"(?:inner[ _-]?|internal[ _-]?)?(?:think(?:ing)?(?:[ _-]?process)?|"
     r"thoughts?(?:[ _-]?process)?|reasoning(?:[ _-]?(?:process|content|steps))?|reason|rationale|"
     r"reflections?|reflect|analysis|analy[sz]e|scratch[ _-]?pad|chain[ _-]of[ _-]thoughts?|"
     r"cot(?:_budget_reflect)?|monolog(?:ue)?|deliberation|planning|brainstorm(?:ing)?|drafts?|"
     r"observations?|self[ _-]?(?:critique|check|reflection)|critique|critic|commentary|"
-    r"justification)"
+    r"justification|contemplat(?:ion|or)|dialog(?:ue)?|思考(?:过程|過程)?|推理|생각|réflexion)"
+    r"(?:[_-](?:mode|block|trace|scratchpad))?"
 )
 # As a heading only these: an "Analysis:" or an "Observation:" may be the description itself.
 HEADING = (
@@ -33,16 +36,21 @@ HEADING = (
     r"chain[ -]of[ -]thought|"
     r"(?:思考|推理)(?:过程|過程)?|사고 과정"
 )
-REPLY = r"(?:final[ _-]?)?(?:answer|response|output|solution|conclusion|result|reply)|final"
-LEFT, RIGHT = r"(?:<|＜|&lt;|◁|⟨)\s*[|｜]?", r"(?:[|｜]\s*)?(?:>|＞|&gt;|▷|⟩)"
-BEGIN_OF, END_OF = r"(?:begin|start)[_▁ -]?(?:of[_▁ -]?)?", r"(?:/|end[_▁ -]?(?:of[_▁ -]?)?)"
+REPLY = (
+    r"(?:final[ _-]?)?(?:answer|response|output|solution|conclusion|result|reply)|final|"
+    r"(?:最终|最終)?(?:回答|答案|答え)|답변"
+)
+LEFT = r"(?:<|＜|&lt;|\\u003c|◁|⟨|【)\s*[|｜]?"
+RIGHT = r"(?:[|｜]\s*)?(?:>|＞|&gt;|\\u003e|▷|⟩|】)"
+BEGIN_OF = r"(?:begin|start)[_▁ -]?(?:of[_▁ -]?)?"
+END_OF = r"(?:\\?/\s{0,3}|end[_▁ -]?(?:of[_▁ -]?)?)"
 
 
 def _tag(names: str, *, closes: bool) -> str:
     """Return a pattern for <think>, <seed:think>, <|begin_of_thought|>, <|THINK_END|>, ◁/think▷."""
     name = rf"(?:[a-z]+:)?(?:{names})"
     if closes:
-        return rf"{LEFT}(?:{END_OF}{name}|{name}[_▁ -]end)\s*{RIGHT}"
+        return rf"{LEFT}(?:{END_OF}{name}|{name}[_▁ -]end)\s*/?{RIGHT}"
     attributes = r"(?:\s[^<>\[\]{}]{0,80})?"
     return rf"{LEFT}(?:{BEGIN_OF})?{name}(?:[_▁ -](?:start|begin))?{attributes}\s*{RIGHT}"
 
@@ -93,6 +101,10 @@ MARKS = tuple(
         (CLOSE, r"<\|close\|>\s*think\s*<\|sep\|>"),
         (ANSWER, r"<\|open\|>\s*response\s*<\|sep\|>"),
         (END, r"<\|close\|>\s*response\s*(?:<\|sep\|>)?"),
+        # A code block of thoughts, and what programs print around them.
+        (OPEN, rf"(?:```|~~~)[ \t]*(?:{THOUGHT})[ \t]*\n"),
+        (OPEN, r"\A\s*thinking\.{3}[ \t]*\n"),
+        (CLOSE, r"(?:^|(?<=\n))[ \t]*\.{3}[ \t]*done thinking\.?"),
         # gpt-oss, with its special tokens and, from a server that strips those, without them.
         (OPEN, CHANNEL.format(name=INTERNAL)),
         (ANSWER, CHANNEL.format(name=r"\w+")),
@@ -122,6 +134,27 @@ HEADINGS = tuple(
                  r"output)[ \t]*(?=\n)"),
     )
 )  # fmt: skip
+
+
+# Elements of any other name, and those that are parts of an answer or markup.
+ELEMENT = re.compile(r"\s*(?P<bracket><|【|\[\[?|\{)(?P<name>[^\W\d][\w-]{1,40})[>\]】}]{1,2}")
+CLOSING_ALONE = re.compile(
+    r"(?:^|(?<=[\n.!?。！？…}\]]))[ \t]*(?P<tag></(?P<name>[^\W\d][\w-]{2,40})>)(?=\s*\n\s*\w|\w|"
+    r"\s*\{)"
+)
+FENCE_OF_THOUGHT = re.compile(
+    rf"(```|~~~)[ \t]*(?:{THOUGHT})[ \t]*\n.*?\n(?P<end>\1)", re.IGNORECASE | re.DOTALL
+)
+NOT_THOUGHT = re.compile(
+    rf"{REPLY}|(?:short[_-])?(?:label|noun[_-]?phrase|object|title|name|caption|text|sentence|"
+    r"description|region|regions|json|data|item|xml|root|im_\w+|start_\w+|s|bos|ref|box|bbox|quad|"
+    r"det|"
+    r"point|points|phrase|p|b|i|em|strong|u|code|pre|span|div|h[1-6]|ul|ol|li|br|html|body|head|"
+    r"img|"
+    r"image|images|tool_call|function_call|functions?|parameter|invoke|assistant|user|system|model|"
+    r"inst|sys|loc|seg|grounding|ocr|details|summary|table|td|tr|th|markdown|begin_\w+|end_\w+)",
+    re.IGNORECASE,
+)
 
 
 class Parts(NamedTuple):
@@ -178,6 +211,7 @@ def _marks(text: str, whole: Sequence[tuple[int, int]], headings: bool) -> Itera
         for match in pattern.finditer(text)
         if match.end() > match.start()
     )
+    found = sorted([*found, *_marks_of_elements(text)])
     marks = []
     position = 0
     starts = [first for first, _ in whole]
@@ -190,6 +224,33 @@ def _marks(text: str, whole: Sequence[tuple[int, int]], headings: bool) -> Itera
         is_last = number + 1 == len(marks)
         if mark.kind != OPEN or not (is_last and _is_shown(text, mark)):
             yield mark
+
+
+def _marks_of_elements(text: str) -> Iterator[tuple[int, int, int, str]]:
+    """Yield the marks of elements of any name, with an order behind that of the known marks.
+
+    An element in front of an answer is none, and neither is all before a closing tag that stands
+    at the end of a sentence, where its name is no part of an answer and it was not opened.
+    """
+    last = len(MARKS + HEADINGS)
+    position = 0
+    while opened := ELEMENT.match(text, position):
+        name, bracket = opened["name"], opened["bracket"]
+        close = re.compile(
+            rf"{re.escape(bracket)}/{re.escape(name)}[>\]】}}]{{1,2}}", re.IGNORECASE
+        )
+        closed = close.search(text, opened.end())
+        if not closed or NOT_THOUGHT.fullmatch(name):
+            break
+        yield opened.start("bracket"), last, opened.end(), OPEN
+        yield closed.start(), last, closed.end(), CLOSE
+        position = closed.end()
+    for opened in FENCE_OF_THOUGHT.finditer(text):
+        yield opened.start("end"), last, opened.end("end"), CLOSE
+    for closed in CLOSING_ALONE.finditer(text):
+        name = closed["name"]
+        if not NOT_THOUGHT.fullmatch(name) and f"<{name}" not in text:
+            yield closed.start("tag"), last, closed.end("tag"), CLOSE
 
 
 def _is_shown(text: str, mark: _Mark) -> bool:
@@ -213,8 +274,16 @@ ALOUD: tuple[str, ...] = (
     r"the user(?:'s|’s)? (?:wants|asks|asked|is asking|has (?:asked|given|provided)|would like|"
     r"gave|provided|requests?|requested|needs|query|prompt|question|request|instructions?)\b|"
     r"(?:let me|let's|let us) (?:think|look|see|analy[sz]e|examine|describe|start|consider|check|"
-    r"break|focus|take|figure|identify|try|re)|"
-    r"we need (?:a|an|the|to)\b|(?:i|we) (?:need|have|should|must|ought|could|"
+    r"break|focus|take|figure|identify|try|re|tackle|work|begin|approach|parse|inspect|study|craft|"
+    r"determine|answer|evaluate|write|formulate|understand)|"
+    r"(?:i am|i'm|i’m) (?:looking at|examining|analy[sz]ing|studying) (?:this|the) (?:image|"
+    r"picture|"
+    r"photo|region)\b|(?:i am|i'm|i’m) (?:trying to|thinking)\b|"
+    r"step (?:1|one)\b\W.{0,300}\bstep (?:2|two)\b|"
+    r"we need (?:(?:a|an|the|one) (?:\w+ )?(?:noun|phrase|label|caption|sentence|description|"
+    r"answer|line|name|json)|to (?:output|respond|name|choose|decide|label|caption|see|know|reply|"
+    r"get|guess|use|keep|make|infer|ensure|craft|pick)|(?:noun|phrase|label|json|answer|"
+    r"output))\b|(?:i|we) (?:need|have|should|must|ought|could|"
     r"might) (?:to )?(?:say|describe|identify|look|"
     r"figure|determine|provide|give|answer|output|produce|write|return|analy[sz]e|find|focus|check|"
     r"call|go|think|consider|follow|be|examine)\b|"
@@ -229,9 +298,11 @@ ALOUD: tuple[str, ...] = (
     r"(?:so |thus |therefore,? )?the (?:final )?(?:answer|label) (?:should|would|could|must) be|"
     r"on second thought|scratch that)",
     # The same in languages that models are known to think in.
-    r"^\W*(?:(?:好的?|嗯|首先|那么|现在|所以)[，,、。]?\s*)*(?:(?:这个)?用户(?:希望|想|要|让|"
+    r"^\W*(?:(?:好的?|嗯|首先|那么|现在|所以)[，,、。]?\s*)*(?:(?:这个)?用户(?:现在|目前|"
+    r"当前)?(?:希望|想|要|让|"
     r"需要|问|请求|给|的(?:问题|请求))|"
-    r"我(?:们)?(?:需要|应该|得|来|先|要|将|必须)|让我(?:们)?|看看|題目|题目)|(?:^|"
+    r"我(?:们)?(?:现在|目前|首先|还)?(?:需要|应该|得|来|先|要|将|必须)|让我(?:们)?|看看|題目|"
+    r"题目)|(?:^|"
     r"[。！？]\s*)(?:等等|不对|等一下|嗯)[，,。…]",
     r"^\W*(?:まず|さて|では|えっと|うーん|そうですね)?[、,]?\s*(?:ユーザー(?:は|が|の)|質問は|"
     r"考えてみ)",

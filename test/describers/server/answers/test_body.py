@@ -14,7 +14,8 @@ CUT = ("red cup", "A red cup.", True)
 @pytest.mark.parametrize(
     ("reasons", "found"),
     [
-        ((None, "", "stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE"),
+        ((None, "", "stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE",
+          "FinishReason.STOP", "STOP_REASON_END_TURN", "stopped", "stop_str", 151645),
          ("red cup. It has", "A red cup. It has", False)),
         (("length", "MAX_TOKENS", "model_length", "max_output_tokens", "abort", "cancelled",
           "unknown", "insufficient_system_resource", "userStopped", "timeout", "a new one",

@@ -5,6 +5,20 @@ import pytest
 from support.answers import PROMPT, RIGHT, read
 
 REFUSALS = (
+    "I won't be able to identify people in this image.",
+    "Hi! I can't see any image. Could you upload it?",
+    "Without seeing the image, I cannot describe the object.",
+    "I'd be happy to help, but I don't see any picture attached.",
+    "No description available.",
+    "Ich kann auf dem Bild nichts erkennen.",
+    "Es wurde kein Bild bereitgestellt.",
+    "No se ha proporcionado ninguna imagen.",
+    "Изображение не предоставлено.",
+    "由于图片模糊，无法确定具体内容。",
+    "你好，这个问题我暂时无法回答。",
+    "この画像について説明することはできません。",
+    "저는 이미지를 인식할 수 없습니다.",
+    "Уучлаарай, би зургийг харж чадахгүй байна.",
     "I'm sorry, but I can't help with that.",
     "I cannot identify people in images.",
     "I’m unable to see the image.",
@@ -82,6 +96,9 @@ REFUSALS = (
 )
 # What a sign, a shirt or a card may say, and what begins like a refusal.
 NO_REFUSALS = (
+    "一个无法识别的标志。",
+    "There is no image on the coin.",
+    "A description of a house on a sign.",
     '"Sorry, we\'re closed" on a white sign.',
     "Sorry, we're closed sign in a shop window.",
     "Sorry we missed you card on a door.",

@@ -9,6 +9,7 @@ from support.answers import read
     ("content", "text"),
     [
         ("A red cup. It has", "A red cup."),
+        ("赤いカップ。「熱い！」と書いて", "赤いカップ。"),
         ("A red cup with 3.5 l! It", "A red cup with 3.5 l!"),
         ("A photo of Dr. Smith. He", "A photo of Dr. Smith."),
         ("Ein Schild „Halt!“ Es", "Ein Schild „Halt!“"),

@@ -11,6 +11,7 @@ TOKENS = (
     "<|im_end|>", "</s>", "<eos>", "<end_of_turn>", "<|endoftext|>", "<|eot_id|>", "<|end|>",
     "<turn|>", "<end_of_utterance>", "<｜end▁of▁sentence｜>", "<|return|>", "<|END_OF_TURN_TOKEN|>",
     "[EOS]", "<pad>", "<|some_new_token_7|>", "<some_new_token>", "[/INST]", "<0x0A>",
+    "</w>", "[|endofturn|]", "[UNUSED_TOKEN_145]",
 )  # fmt: skip
 
 
@@ -63,6 +64,8 @@ def test_tokens_around_an_answer(content):
         "A monitor that shows the HTML tag <div> in white letters.",
         "A display with the bars ▁▂▃▄▅▆▇.",
         "A mug with I <3 you.",
+        "A keyboard key labelled [INST].",
+        "A cable with a |<| connector.",
         "A shop of the name Ġobon.",
         "A hotel sign with ***** stars.",
         "An assistant holds a model of a ship.",

@@ -34,10 +34,24 @@ TAGS = (
     ("Reasoning: ", "\nAnswer: "),
     ("首先想一想。", "\n最终答案："),
 )
+# Escaped twice, with spaces, as a block of code, and elements of names that nobody knows.
+OTHERS = (
+    ("<think>", "<\\/think>\n"),
+    ("<think>", "< / think >"),
+    ("\\u003cthink\\u003e", "\\u003c/think\\u003e"),
+    ("```thinking\n", "\n```\n"),
+    ("Thinking...\n", "\n...done thinking.\n"),
+    ("<contemplator>", "</contemplator>"),
+    ("<some_new_name>", "</some_new_name>"),
+    ("<思考>", "</思考>"),
+    ("【思考】", "【/思考】\n【回答】"),
+    ("", "/</think/>"),
+    ("", "</Musing>"),
+)
 THOUGHT = f"The user wants a phrase. Maybe {DRAFT}? No."
 
 
-@pytest.mark.parametrize(("opened", "closed"), TAGS)
+@pytest.mark.parametrize(("opened", "closed"), (*TAGS, *OTHERS))
 @pytest.mark.parametrize("right", [RIGHT, TEXT], ids=["json", "text"])
 def test_what_is_behind_the_thought_is_the_answer(opened, closed, right):
     assert read(f"{opened}{THOUGHT}{closed}{right}") == WHOLE
@@ -128,6 +142,10 @@ def test_a_thought_that_the_server_separates():
         "用户手册放在桌上。",
         "A book with the title Let me look.",
         "I see a red cup on a table.",
+        "We Need To Talk, a book with a red cover.",
+        "A 'Wait, what?' speech bubble.",
+        "A t-shirt that says </head> in white letters.",
+        "A step-by-step guide with pictures.",
     ],
 )
 def test_words_about_thoughts_may_describe_an_image(text):

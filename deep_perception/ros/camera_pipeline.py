@@ -65,6 +65,7 @@ class CameraPipeline:
         )
         self.stream = self.live.stream
         self._output = OutputSettings()
+        self._published: LiveScene[Keyframe] | None = None
         # Called when the state of the scene may have changed.
         self.on_state: Callable[[CameraPipeline], None] = _ignore
         # Times in seconds of time.monotonic: of this object, of the arrival of the latest scene's
@@ -213,6 +214,7 @@ class CameraPipeline:
         self._publishers.publish_state(state)
 
     def _publish_scene(self, latest: LiveScene[Keyframe]) -> None:
+        self._published = latest
         self._publishers.publish_scene(latest.scene, latest.image, latest.tag, self._output)
         self.on_state(self)
 
@@ -273,10 +275,12 @@ class CameraPipeline:
     def time_went_back(self, now_ns: int) -> None:
         """Withdraw what is newer than the time that the clock was set back to. Thread-safe."""
         self._set_back_ns = now_ns
-        latest = self.live.latest
+        latest, published = self.live.latest, self._published
         if latest is not None and latest.stamp_ns > now_ns:
             self.live.forget()
-            self._publishers.forget(latest.tag, now_ns)
+        if published is not None and published.stamp_ns > now_ns:
+            self._published = None
+            self._publishers.forget(published.tag, now_ns)
 
     def _is_outdated(self, stamp_ns: int) -> bool:
         """Return whether time went back since a frame of this stamp came: a bag starts anew."""

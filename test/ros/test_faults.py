@@ -124,8 +124,11 @@ def test_of_a_camera_at_200_hz_the_newest_frame_wins(graph, start_node, start_ac
     assert int(values["replaced_by_newer"]) > 0
     others = ("between_keyframes", "disabled", "failed", "outdated")
     assert [values[key] for key in others] == ["0"] * 4
-    assert diagnostics.reports("images arrive")
-    assert "WARN" not in node.log and "ERROR" not in node.log
+    # A loaded machine loses some of 200 frames a second, and then the node says so.
+    warnings = [line for line in node.log.splitlines() if "WARN" in line]
+    assert all("images a second arrive on /fast/image" in line for line in warnings)
+    assert warnings or diagnostics.reports("images arrive")
+    assert "ERROR" not in node.log
 
 
 def depth(value):

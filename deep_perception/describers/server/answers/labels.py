@@ -34,6 +34,12 @@ STOP = re.compile(
     r"sitting|standing|placed|made)\s",
     re.IGNORECASE,
 )
+# The verb of a sentence that says where a thing is.
+PLACED = re.compile(
+    r"\s(?:stands|sits|lies|rests|hangs|leans)\s(?=(?:on|in|at|by|near|against|beside|behind|"
+    r"under|above|next|from|between|inside)\s)",
+    re.IGNORECASE,
+)
 # Scripts without spaces: a phrase ends at a mark, or at the limit.
 WIDE_STOP = re.compile(r"[。，、；：（）！？｡]")
 
@@ -52,7 +58,8 @@ def label_of(text: str) -> str:
     phrase = clean(text, TEXT_LENGTH)
     if (quote := QUOTE.match(phrase)) and len(phrase.split()) > 4:
         return clean(quote[1].strip(EDGES), LABEL_LENGTH)
-    return _shortened(OPENING.sub("", phrase.strip(EDGES))).strip(EDGES)
+    phrase = PLACED.split(OPENING.sub("", phrase.strip(EDGES)), maxsplit=1)[0]
+    return _shortened(phrase).strip(EDGES)
 
 
 def _shortened(phrase: str) -> str:

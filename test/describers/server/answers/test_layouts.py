@@ -137,3 +137,17 @@ def test_attributes_without_thoughts_tokens_hints_and_refusals():
     assert parse_answer(completion(content), PROMPT).attributes == {
         "material": "ceramic", "attributes": "shiny, round", "affordances": "grasp",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sentence", "label"),
+    [
+        ("A red mug stands on a table.", "red mug"),
+        ("The black cat lies beside a bowl.", "black cat"),
+        ("An old coat hangs from a hook on the wall.", "old coat"),
+        ("Two night stands.", "Two night stands"),
+        ("A wooden music stand.", "wooden music stand"),
+    ],
+)
+def test_the_label_of_a_sentence_ends_before_its_verb(sentence, label):
+    assert read(sentence)[0] == label

@@ -67,9 +67,10 @@ def scrub(text: str) -> str:
     known = _sorted
     for secret in known:
         text = secret.remove_from(text)
+    # Before parts of it are removed: then it would be no name and password any more.
+    text = _USERINFO.sub(rf"\1{MARK}@", text)
     if known:
         text = remove_fragments(text, [secret.text for secret in known])
-    text = _USERINFO.sub(rf"\1{MARK}@", text)
     text = _PARAMETER.sub(rf"\1{MARK}", text)
     return _CREDENTIALS.sub(rf"\1{MARK}", text)
 

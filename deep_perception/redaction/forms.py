@@ -56,13 +56,13 @@ class Secret:
 
     @cached_property
     def _encoded_pattern(self) -> re.Pattern[str]:
-        return re.compile(_pattern_of(self.text, all_encoded=True), re.IGNORECASE)
+        return re.compile(_pattern_of(self.text, any_case=True, all_encoded=True))
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
         if not self._solid:
             return None  # Nothing but white space, which tells nothing.
-        whole = _pattern_of(self.text)
+        whole = _pattern_of(self.text, any_case=not self.is_short)
         if self.is_short:
             begin = _BEGIN if self._solid[0].isalnum() else ""
             whole = f"{begin}{whole}{_END if self._solid[-1].isalnum() else ''}"
@@ -70,19 +70,21 @@ class Secret:
         encoded = {
             base64.b64encode(data).decode().rstrip("="),
             base64.urlsafe_b64encode(data).decode().rstrip("="),
-            base64.b32encode(data).decode().rstrip("="),
             data.hex(),
+        }
+        # These are rarely broken into lines, and each such place costs time.
+        in_one_line = {
+            base64.b32encode(data).decode().rstrip("="),
+            data.hex().upper(),
             data.hex(":"),
             *_within_base64(data),
         }
-        longest_first = sorted(encoded, key=len, reverse=True)
+        forms = [(form, _pattern_of(form)) for form in encoded]
+        forms += [(form, re.escape(form)) for form in in_one_line - encoded]
+        forms.sort(key=lambda pair: -len(pair[0]))
         return re.compile(
-            "|".join(
-                [whole, *(f"{_pattern_of(form)}(?:=|%3D)*" for form in longest_first
-                          if len(form) >= SHORT)]
-            ),
-            0 if self.is_short else re.IGNORECASE,
-        )  # fmt: skip
+            "|".join([whole, *(f"{form}(?:=|%3D)*" for text, form in forms if len(text) >= SHORT)])
+        )
 
 
 def _within_base64(data: bytes) -> Iterator[str]:
@@ -151,10 +153,11 @@ def _shared(secret: str, before: str) -> int:
     )
 
 
-def _pattern_of(text: str, *, all_encoded: bool = False) -> str:
+def _pattern_of(text: str, *, any_case: bool = False, all_encoded: bool = False) -> str:
     """Return a regular expression for a text whose characters may be escaped in any way.
 
-    ``all_encoded``: characters that need no escape may be escaped too.
+    ``any_case``: letters of ASCII may be in either case (a flag of the expression takes long to
+    compile); ``all_encoded``: characters that need no escape may be escaped too.
 
     White space at both ends is left out. No part of it can match in so many ways that a text makes
     the search slow: see ``_atomic``.
@@ -182,7 +185,13 @@ def _pattern_of(text: str, *, all_encoded: bool = False) -> str:
             continue
         before = kind
     # A long text may be broken into lines anywhere.
-    return (_BREAK if len(text) >= SHORT else "").join(parts)
+    if any_case:
+        parts = [
+            f"[{part.lower()}{part.upper()}]" if len(part) == 1 and part.isalpha() else part
+            for part in parts
+        ]
+    line_break = _BREAK if any_case else r"(?:\s|\\+[nrt]){0,3}"
+    return (line_break if len(text) >= SHORT else "").join(parts)
 
 
 # Also the end of a line of quoted-printable, and characters without a form.
@@ -220,6 +229,8 @@ def _pattern_of_character(character: str, before: str, *, all_encoded: bool) -> 
     # many backslashes is tried.
     escape = {"backslash": "", "begin": r"(?<!\\)\\+"}.get(before, r"\\+")
     plain = re.escape(character)
+    if character.isascii() and character.isalpha():
+        plain = f"[{character.lower()}{character.upper()}]"
     escaped = f"{escape}{plain}|" if escape and not character.isalnum() else ""
     return f"(?:{plain}|{escaped}{'|'.join(_forms_of(character, escape=escape))})"
 

@@ -48,6 +48,15 @@ FORMS = {
         text.encode("utf-8", "surrogatepass")
     ).decode(),
     "hex": lambda text: text.encode("utf-8", "surrogatepass").hex(),
+    "other case": lambda text: re.sub("[a-z]", lambda match: match[0].upper(), text),
+    "percent for every byte": lambda text: "".join(
+        f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass")
+    ),
+    "every character of HTML": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "within base64": lambda text: base64.b64encode(
+        f"robot:{text}@".encode("utf-8", "surrogatepass")
+    ).decode(),
+    "base32": lambda text: base64.b32encode(text.encode("utf-8", "surrogatepass")).decode(),
     "one line": lambda text: " ".join("".join(c if c.isprintable() else " " for c in text).split()),
     "shortened": lambda text: f"{text.strip()[:6]}...{text.strip()[-4:]}",
     "masked": lambda text: f"{text.strip()[:6]}{'*' * 12}{text.strip()[-4:]}",

@@ -115,16 +115,19 @@ def without_tokens(text: str, *, is_value: bool = False) -> str:
     before = None
     while before != text:
         before = text
-        text = _without_end(PLACES.sub(" ", text))
+        text = "\n".join(map(_without_end, PLACES.sub(" ", text).split("\n")))
     text = TOKEN.sub(lambda match: match[0] if _is_shown(match) else " ", HEADER.sub("", text))
     if BYTE_LEVEL.search(text):
         text = text.replace("Ġ", " ").replace("Ċ", "\n")
     text = re.sub(r"</w>|(?<=\S)<br\s*/?>" if is_value else "</w>", " ", text)
+    if re.fullmatch(r"\s*</?[A-Za-z][\w-]{0,30}/?>\s*", text):
+        return ""
     # Beside other blocks, it is one of them.
     return text if re.search(r"[▂-█]", text) else text.replace("▁", " ")
 
 
 def _without_end(text: str) -> str:
+    """Return a line, or a value, without what is at its end and looks like a token."""
     text = CUT_TOKEN.sub("", text)
     while (glued := GLUED.search(text)) and not (
         glued["closing"] and f"<{glued['name']}" in text[: glued.start()]

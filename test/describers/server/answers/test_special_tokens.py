@@ -11,7 +11,7 @@ TOKENS = (
     "<|im_end|>", "</s>", "<eos>", "<end_of_turn>", "<|endoftext|>", "<|eot_id|>", "<|end|>",
     "<turn|>", "<end_of_utterance>", "<｜end▁of▁sentence｜>", "<|return|>", "<|END_OF_TURN_TOKEN|>",
     "[EOS]", "<pad>", "<|some_new_token_7|>", "<some_new_token>", "[/INST]", "<0x0A>",
-    "</w>", "[|endofturn|]", "[UNUSED_TOKEN_145]",
+    "</w>", "[|endofturn|]", "[UNUSED_TOKEN_145]", "<eoa>", "<EOT>", "<stop>",
 )  # fmt: skip
 
 

@@ -92,13 +92,18 @@ def by_dam(scenes):
 def test_the_fallback_describes_while_the_model_loads_and_then_dam_does(
     graph, node, camera, scenes, port
 ):
-    first = graph.analysed(camera, scenes, graph.image(PHOTO))
+    graph.analysed(camera, scenes, graph.image(PHOTO))
+    first = graph.until(
+        lambda: next((scene for scene in scenes if scene.complete), None), "descriptions"
+    )
     assert {region.status for region in first.regions} <= {"described", "reused"}
     if first.regions[0].describer == "attributes":
         assert "the DAM server is" in first.warnings[0]
     # No other frame is needed: the node asks the server until it is ready.
     scene = graph.until(
-        lambda: by_dam(scenes), lambda: f"descriptions of DAM; {node.log}", PATIENCE_S
+        lambda: (found := by_dam(scenes)) and not found.warnings and found,
+        lambda: f"descriptions of DAM; {node.log}",
+        PATIENCE_S,
     )
     for region in scene.regions:
         assert (region.status == "described") == bool(region.description)

@@ -153,7 +153,9 @@ def test_descriptions_of_a_server_that_dies_and_comes_back(graph, start_node, se
 
     server.make_cache()
     server.start()
-    scene = robot.sees(by_chat, "descriptions of the server again")
+    scene = robot.sees(
+        lambda scene: by_chat(scene) and not scene.warnings, "descriptions of the server again"
+    )
     check_words(scene, robot.updates, server.model)
     assert list(scene.warnings) == []
     # Some answers of a random model are no descriptions, which is another warning.

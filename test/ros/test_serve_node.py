@@ -62,7 +62,9 @@ class Robot:
         def seen():
             nonlocal due_s
             found = find()
-            is_described = not self.scenes or self.scenes[-1].complete
+            is_described = not self.scenes or all(
+                region.status != "pending" for region in self.scenes[-1].regions
+            )
             if not found and is_described and time.monotonic() >= due_s:
                 self.camera.publish(self.graph.image(PHOTOGRAPH))
                 due_s = time.monotonic() + PERIOD_S

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from deep_perception._version import __version__
-from deep_perception.doctor import Finding, Level
+from deep_perception.doctor import Finding
 from deep_perception.settings import Settings
 
 PYTHON, BACKENDS = "Python", "Backends"
@@ -68,23 +68,18 @@ def _segmenter(settings: Settings) -> Iterator[Finding]:
         yield _embedded_or_own("segmenter", chosen.backend, REGISTRY)
         yield from _optional_sam2(settings)
         return
-    level: Level = "note" if chosen.fallback else "wrong"
     absent = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if absent:
-        yield Finding(
-            section=BACKENDS,
-            level=level,
-            what=f"segmenter {chosen.backend}: {' and '.join(absent)} not installed"
-            + _used_instead(chosen.fallback),
+        yield _unusable(
+            f"segmenter {chosen.backend}: {' and '.join(absent)} not installed",
+            fallback=chosen.fallback,
             remedy="python -m pip install 'deep_perception[sam2]', or '.[sam2]' in the clone",
         )
     checkpoint = Path(chosen.checkpoint).expanduser()
     if not checkpoint.exists():
-        yield Finding(
-            section=BACKENDS,
-            level=level,
-            what=f"segmenter {chosen.backend}: nothing at {checkpoint.absolute()}"
-            + _used_instead(chosen.fallback),
+        yield _unusable(
+            f"segmenter {chosen.backend}: nothing at {checkpoint.absolute()}",
+            fallback=chosen.fallback,
             remedy="deep_perception models fetch sam2.1-hiera-tiny, or set segmenter.checkpoint",
         )
     elif not absent:
@@ -123,22 +118,18 @@ def _describer(settings: Settings) -> Iterator[Finding]:
         return
     from deep_perception.describers.dam.environment import path_of, problem_of
 
-    level: Level = "note" if chosen.fallback else "wrong"
     problem = problem_of(path_of(chosen.dam.environment)) if chosen.dam.manage_server else ""
     if problem:
-        yield Finding(
-            section=BACKENDS,
-            level=level,
-            what=f"describer dam: {problem}{_used_instead(chosen.fallback)}",
+        yield _unusable(
+            f"describer dam: {problem}",
+            fallback=chosen.fallback,
             remedy="deep_perception models setup-dam",
         )
     checkpoint = Path(chosen.dam.checkpoint).expanduser()
     if chosen.dam.manage_server and not checkpoint.exists():
-        yield Finding(
-            section=BACKENDS,
-            level=level,
-            what=f"describer dam: nothing at {checkpoint.absolute()}"
-            + _used_instead(chosen.fallback),
+        yield _unusable(
+            f"describer dam: nothing at {checkpoint.absolute()}",
+            fallback=chosen.fallback,
             remedy="deep_perception models fetch dam",
         )
 
@@ -163,8 +154,13 @@ def _embedded_or_own(kind: str, name: str, registry: object) -> Finding:
     )
 
 
-def _used_instead(fallback: str) -> str:
-    return f"; {fallback} is used instead" if fallback else ""
+def _unusable(problem: str, *, fallback: str, remedy: str) -> Finding:
+    return Finding(
+        section=BACKENDS,
+        level="note" if fallback else "wrong",
+        what=f"{problem}; {fallback} is used instead" if fallback else problem,
+        remedy=remedy,
+    )
 
 
 def _fonts(settings: Settings) -> Finding:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 
 from deep_perception.backends import BackendUnavailable
+from deep_perception.describers.chat.region_images import to_data_url
 from deep_perception.describers.server.client import (
     Client,
     RequestRefused,
@@ -104,10 +103,9 @@ async def _show_an_image(client: Client, model: str) -> Finding:
 
 def _request(model: str) -> dict[str, Any]:
     image = np.full((64, 64, 3), (40, 40, 200), np.uint8)
-    data = base64.b64encode(cv2.imencode(".jpg", image)[1].tobytes()).decode()
     content = [
         {"type": "text", "text": "Name the colour of this image in one word."},
-        {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}},
+        {"type": "image_url", "image_url": {"url": to_data_url(image)}},
     ]
     return {"model": model, "messages": [{"role": "user", "content": content}]}
 

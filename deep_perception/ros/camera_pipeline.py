@@ -69,11 +69,10 @@ class CameraPipeline:
         # Called when the state of the scene may have changed.
         self.on_state: Callable[[CameraPipeline], None] = _ignore
         # Times in seconds of time.monotonic: of this object, of the arrival of the latest scene's
-        # frame, of the end of its sweep, of the arrival of the newest frame that shows its view,
-        # and since when the view has differed from that of the last keyframe, which may still be
-        # swept.
+        # frame, of the arrival of the newest frame that shows its view, and since when the view
+        # has differed from that of the last keyframe, which may still be swept.
         self.created_s = time.monotonic()
-        self.latest_s = self.swept_s = self.confirmed_s = self.created_s
+        self.latest_s = self.confirmed_s = self.created_s
         self._newer_view_s: float | None = None
         # The state of the scene as it was asked for last, and since when.
         self._state_since = ("", 0.0)
@@ -173,7 +172,7 @@ class CameraPipeline:
         self._output = settings.output
         with self._sweeping(keyframe.reason):
             latest = self.live.sweep(analyzer, selected, settings, callbacks, keyframe)
-            self.latest_s, self.swept_s = frame.received_s, latest.swept_s
+            self.latest_s = frame.received_s
             self.confirmed_s = max(self.confirmed_s, frame.received_s)
         self.analysis_error = ""
         self.live.finish(analyzer, callbacks.is_cancelled)

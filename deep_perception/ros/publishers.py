@@ -43,11 +43,11 @@ class Publishers:
         self._regions = create(DescribedRegionArray, f"{base}/regions", LATCHED)
         self._updates = create(DescribedRegion, f"{base}/region_updates", 200)
         self._states = create(SceneState, f"{base}/scene_state", LATCHED)
-        again = PublisherEventCallbacks(matched=self._publish_detections_again)
+        again = self._for_late_subscriptions(self._publish_detections)
         self._detections = create(
             Detection2DArray, f"{base}/detections", LATCHED, event_callbacks=again
         )
-        drawn = PublisherEventCallbacks(matched=self._draw_again)
+        drawn = self._for_late_subscriptions(self._draw)
         self._annotated = create(Image, f"{base}/annotated", 1, event_callbacks=drawn)
         self._compressed = create(
             CompressedImage, f"{base}/annotated/compressed", 1, event_callbacks=drawn
@@ -88,41 +88,35 @@ class Publishers:
         self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
     ) -> None:
         """Publish the whole scene; images are drawn only while they have a subscription."""
-        self._detections.publish(messages.to_detections(scene, keyframe))
-        self._regions.publish(messages.to_regions(scene, keyframe))
         self._latest = scene, image, keyframe, settings
+        self._publish_detections(*self._latest)
+        self._regions.publish(messages.to_regions(scene, keyframe))
         self._draw(*self._latest)
 
-    def _publish_detections_again(self, event: Any) -> None:
+    def _for_late_subscriptions(
+        self, publish: Callable[[Scene, BgrImage, Keyframe, OutputSettings], None]
+    ) -> PublisherEventCallbacks:
         """Publish the latest scene for a subscription that came after it and is not latched."""
 
-        def publish() -> None:
-            if self._latest is not None:
-                scene, _, keyframe, _ = self._latest
-                self._detections.publish(messages.to_detections(scene, keyframe))
+        def on_matched(event: Any) -> None:
+            if event.current_count_change <= 0:
+                return
 
-        self._call_later(event, publish)
+            def publish_latest() -> None:
+                self._node.destroy_timer(timer)
+                if self._latest is not None:
+                    publish(*self._latest)
 
-    def _draw_again(self, event: Any) -> None:
-        """Draw the latest scene for a subscription that came after it."""
+            timer = self._node.create_timer(
+                PUBLISH_AFTER_S, publish_latest, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            )
 
-        def draw() -> None:
-            if self._latest is not None:
-                self._draw(*self._latest)
+        return PublisherEventCallbacks(matched=on_matched)
 
-        self._call_later(event, draw)
-
-    def _call_later(self, event: Any, action: Callable[[], None]) -> None:
-        if event.current_count_change <= 0:
-            return
-
-        def call() -> None:
-            self._node.destroy_timer(timer)
-            action()
-
-        timer = self._node.create_timer(
-            PUBLISH_AFTER_S, call, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+    def _publish_detections(
+        self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
+    ) -> None:
+        self._detections.publish(messages.to_detections(scene, keyframe))
 
     def _draw(
         self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings

@@ -36,15 +36,15 @@ class Status:
 def status_of(pipeline: CameraPipeline, *, is_enabled: bool) -> Status:
     """Return the status of a camera's latest scene. It does not look at an image."""
     state, reason, began_s = _state(pipeline, is_enabled=is_enabled)
-    latest = pipeline.latest
+    latest = pipeline.live.latest
     pending = 0
     if latest is not None:
-        pending = sum(r.description.status == "pending" for r in latest[0].regions)
+        pending = sum(r.description.status == "pending" for r in latest.scene.regions)
     activity, activity_since_s = SceneState.IDLE, pipeline.latest_s
     if pipeline.sweeping is not None:
         activity, activity_since_s = SceneState.SWEEPING, pipeline.sweeping.since_s
-    elif pipeline.live.is_describing:
-        activity, activity_since_s = SceneState.DESCRIBING, pipeline.swept_s
+    elif latest is not None and pipeline.live.is_describing:
+        activity, activity_since_s = SceneState.DESCRIBING, latest.swept_s
     return Status(
         state=state,
         reason=reason,
@@ -81,7 +81,8 @@ def _to_ros_time(monotonic_s: float, now_ns: int) -> Time:
 
 
 def _state(pipeline: CameraPipeline, *, is_enabled: bool) -> tuple[str, str, float]:
-    if pipeline.latest is None:
+    latest = pipeline.live.latest
+    if latest is None:
         return _without_scene(pipeline)
     seen_s = pipeline.confirmed_s
     camera = pipeline.camera
@@ -100,7 +101,7 @@ def _state(pipeline: CameraPipeline, *, is_enabled: bool) -> tuple[str, str, flo
     # A scene is live while a frame that came lately shows its view; that one came is too little.
     unseen_s = time.monotonic() - seen_s
     if unseen_s <= SILENT_S:
-        return SceneState.LIVE, "", max(pipeline.swept_s, seen_s)
+        return SceneState.LIVE, "", max(latest.swept_s, seen_s)
     if pipeline.input_error and camera.silent_s() <= SILENT_S:
         reason = f"no image can be read for {unseen_s:.0f} s: {pipeline.input_error}"
         return SceneState.UNREADABLE, reason, seen_s

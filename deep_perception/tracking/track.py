@@ -99,12 +99,11 @@ class Track:
 
     def store(self, description: Description, stamp_ns: int) -> None:
         """Keep a new description of the track's present appearance."""
-        newest = StoredDescription(description, stamp_ns, self.appearance.quantiles, self.share)
-        self.descriptions = [newest, *self.descriptions][:MAX_DESCRIPTIONS]
+        self._keep(self._described_now(description, stamp_ns))
 
     def ask(self, stamp_ns: int) -> None:
         """Note that a description of the track's present appearance was requested."""
-        self.question = StoredDescription(PENDING, stamp_ns, self.appearance.quantiles, self.share)
+        self.question = self._described_now(PENDING, stamp_ns)
 
     def answer(self, description: Description) -> None:
         """Keep the description that was requested."""
@@ -113,8 +112,13 @@ class Track:
             return
         self.publish(description)
         if description.reusable:
-            stored = dataclasses.replace(question, description=description)
-            self.descriptions = [stored, *self.descriptions][:MAX_DESCRIPTIONS]
+            self._keep(dataclasses.replace(question, description=description))
+
+    def _described_now(self, description: Description, stamp_ns: int) -> StoredDescription:
+        return StoredDescription(description, stamp_ns, self.appearance.quantiles, self.share)
+
+    def _keep(self, stored: StoredDescription) -> None:
+        self.descriptions = [stored, *self.descriptions][:MAX_DESCRIPTIONS]
 
     def forget_outdated(self, match: Match, appearance: Appearance, share: float) -> None:
         """Drop what was said or asked of another content than the track has in a new frame."""

@@ -10,7 +10,7 @@ from std_srvs.srv import SetBool
 
 from deep_perception_msgs.msg import DescribedRegionArray, SceneState
 from deep_perception_msgs.srv import GetScene
-from support.chat_server import GOOD, Server
+from support.chat_server import gated_server
 from support.graph import LATCHED, UNWATCHED
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
@@ -35,13 +35,8 @@ def gate():
 
 @pytest.fixture(scope="module")
 def server(gate):
-    def answer(request):
-        gate.wait(120)
-        return GOOD
-
-    with Server(answer) as server:
+    with gated_server(gate) as server:
         yield server
-        gate.set()
 
 
 @pytest.fixture(scope="module")

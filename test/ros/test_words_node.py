@@ -8,7 +8,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray
-from support.chat_server import GOOD, Server
+from support.chat_server import Server, gated_server
 from support.graph import LATCHED, UNWATCHED, Diagnostics
 
 pytestmark = [pytest.mark.ros, pytest.mark.chat]
@@ -34,14 +34,8 @@ def gate():
 
 @pytest.fixture(scope="module")
 def server(gate):
-    def answer(request):
-        if len(server.requests) > 1:
-            gate.wait(120)
-        return GOOD
-
-    with Server(answer) as server:
+    with gated_server(gate, at_once=1) as server:
         yield server
-        gate.set()
 
 
 @pytest.fixture(scope="module")

@@ -226,3 +226,17 @@ def pictures(request):
 def picture(request):
     (found,) = pictures(request)
     return found
+
+
+@contextlib.contextmanager
+def gated_server(gate, *, at_once=0):
+    """A server that answers so many questions at once and lets the others wait for the gate."""
+
+    def answer(request):
+        if len(server.requests) > at_once:
+            gate.wait(120)
+        return GOOD
+
+    with Server(answer) as server:
+        yield server
+        gate.set()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
@@ -19,6 +21,7 @@ from deep_perception.images import BgrImage
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.messages import Keyframe
 from deep_perception.ros import messages
+from deep_perception.ros.rclpy_internals import InvalidHandle, RCLError
 from deep_perception.settings import OutputSettings
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, SceneState
 
@@ -55,9 +58,11 @@ class Publishers:
         self._lock = threading.Lock()
         self._latest: tuple[Scene, BgrImage, Keyframe, OutputSettings] | None = None
         self._state: SceneState | None = None
+        self._is_closed = False
 
     def close(self) -> None:
-        """Destroy the publishers."""
+        """Destroy the publishers; what is published from now on is dropped."""
+        self._is_closed = True
         for publisher in (
             self._detections, self._regions, self._updates, self._states, self._annotated,
             self._compressed,
@@ -66,14 +71,16 @@ class Publishers:
 
     def publish_region(self, region: Region, keyframe: Keyframe) -> None:
         """Publish one region, as soon as it is described."""
-        self._updates.publish(messages.to_region(region, keyframe))
+        with self._unless_ended():
+            self._updates.publish(messages.to_region(region, keyframe))
 
     def publish_state(self, state: SceneState) -> None:
         """Publish whether the latest scene is the present one, if that has changed."""
         with self._lock:
             previous, self._state = self._state, state
         if previous is None or _without_times(previous) != _without_times(state):
-            self._states.publish(state)
+            with self._unless_ended():
+                self._states.publish(state)
 
     def forget(self, keyframe: Keyframe, now_ns: int) -> None:
         """Replace the latched scene by an empty one of this time, for later subscriptions."""
@@ -81,17 +88,29 @@ class Publishers:
         empty = DescribedRegionArray(camera=keyframe.camera, keyframe=keyframe.number)
         empty.header.frame_id = keyframe.header.frame_id
         empty.header.stamp = messages.to_time(now_ns)
-        self._regions.publish(empty)
-        self._detections.publish(Detection2DArray(header=empty.header))
+        with self._unless_ended():
+            self._regions.publish(empty)
+            self._detections.publish(Detection2DArray(header=empty.header))
 
     def publish_scene(
         self, scene: Scene, image: BgrImage, keyframe: Keyframe, settings: OutputSettings
     ) -> None:
         """Publish the whole scene; images are drawn only while they have a subscription."""
         self._latest = scene, image, keyframe, settings
-        self._publish_detections(*self._latest)
-        self._regions.publish(messages.to_regions(scene, keyframe))
-        self._draw(*self._latest)
+        with self._unless_ended():
+            self._publish_detections(*self._latest)
+            self._regions.publish(messages.to_regions(scene, keyframe))
+            self._draw(*self._latest)
+
+    @contextmanager
+    def _unless_ended(self) -> Iterator[None]:
+        # The threads that describe publish too, and one may end after the publishers or, as after
+        # a signal, after the context.
+        try:
+            yield
+        except (RCLError, InvalidHandle):
+            if rclpy.ok() and not self._is_closed:
+                raise
 
     def _for_late_subscriptions(
         self, publish: Callable[[Scene, BgrImage, Keyframe, OutputSettings], None]

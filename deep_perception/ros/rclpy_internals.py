@@ -1,7 +1,8 @@
 """All uses of rclpy's private parts, for which rclpy has no public interface.
 
 - ``RCLError``: what rclpy raises when the middleware refuses a call, as after a signal has ended
-  the context. Only ``rclpy.impl`` exports it.
+  the context. Only ``rclpy.impl`` exports it, and ``InvalidHandle``, which a destroyed publisher
+  raises.
 - ``Node._parameter_overrides``: the parameters that were given at the start. Declaring one of the
   wrong type raises an exception without the value, and a misspelt one is never declared.
 - ``LifecycleNode._state_machine``: the state that the node is in.
@@ -22,6 +23,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
+InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
 
 
 def given_parameters(node: Node) -> Mapping[str, Any]:

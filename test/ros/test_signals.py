@@ -41,6 +41,14 @@ class VerySlow(Attributes):
             time.sleep(2.0)
             yield found
 
+class AnswersAfterTheEnd(Attributes):
+    def describe(self, image, regions):
+        for found in super().describe(image, regions):
+            print("in hand", flush=True)
+            while rclpy.ok():
+                time.sleep(0.001)
+            yield found
+
 class SlowStart(Attributes):
     def __init__(self):
         print("loading", flush=True)
@@ -57,9 +65,9 @@ def backends(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("backend", ["Embeds", "Masks", "Blocks"])
+@pytest.mark.parametrize("backend", ["Embeds", "Masks", "Blocks", "AnswersAfterTheEnd"])
 def test_a_signal_in_the_middle_of_a_frame(graph, start_node, backends, backend, number):
-    kind = "describer" if backend == "Blocks" else "segmenter"
+    kind = "describer" if backend in ("Blocks", "AnswersAfterTheEnd") else "segmenter"
     node = start_node(
         remaps=["__ns:=/ended"],
         python_path=backends,

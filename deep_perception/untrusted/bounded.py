@@ -1,0 +1,40 @@
+"""Files and compressed data of others, which are read up to a limit."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+from deep_perception.untrusted import UntrustedError
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """Return the bytes of a regular file. Raises OSError, and UntrustedError if there are more.
+
+    A pipe or a device, which need not end, is refused.
+    """
+    if path.exists() and not path.is_file():
+        raise UntrustedError(f"{path}: is no regular file")
+    with path.open("rb") as stream:
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise UntrustedError(f"{path}: is larger than {_size(limit)}")
+    return data
+
+
+def inflate(data: bytes, limit: int) -> bytes:
+    """Return what zlib's data contain. Raises UntrustedError if that is broken or too large."""
+    stream = zlib.decompressobj()
+    try:
+        inflated = stream.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise UntrustedError(f"is broken ({error})") from None
+    if len(inflated) > limit:
+        raise UntrustedError(f"is larger than {_size(limit)} when it is decompressed")
+    if not stream.eof:
+        raise UntrustedError("breaks off")
+    return inflated
+
+
+def _size(limit: int) -> str:
+    return f"{limit / 1e6:.0f} MB" if limit >= 10**6 else f"{limit} bytes"

@@ -23,8 +23,8 @@ from deep_perception.untrusted.text import printable
 MARK = "compresseddepth"
 _HEADER = struct.Struct("<iff")
 _SIZE = struct.Struct("<ii")
-# Memory for each pixel of RVL: up to three numbers of 32 bits.
-_RVL_BYTES = 16
+# Memory for each pixel of RVL, with up to three numbers of 32 bits. It is also the slowest format.
+_RVL_BYTES = 24
 # A run has a number of zeros, a number of values, and its values.
 _NUMBERS_PER_PIXEL = 3
 # Words that are taken apart at once.

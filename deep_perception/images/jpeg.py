@@ -45,13 +45,18 @@ _SCAN_END = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")
 _RESTARTS = range(0xD0, 0xD8)
 # Metadata of 65 kB each; a thermal or panoramic image has some hundred.
 _MAX_SEGMENTS = 10_000
-# Encoders write 10 passes. A thousand that contain nothing take minutes.
-_MAX_PASSES = 100
+# Encoders write 10 passes. A thousand that contain nothing take minutes, so there may be 100 of a
+# small image, and 20 of a large one.
+_PASSES, _MAX_PASSES, _PASSED_PIXELS = 20, 100, 400_000_000
 # A block of 8x8 pixels takes at least one bit, if all of them have one colour.
 _BITS, _BLOCK = 8, 8
 _COMPONENTS = (1, 3, 4)
-# Memory and time of an image that is decoded in several passes, or several times, are twofold.
+# Memory and time of an image that is decoded in several passes, or several times, are twofold: it
+# may have half the pixels.
 _ONCE, _TWICE = 4, 8
+# Bytes of image data for each pixel of the largest image: noise at quality 95 takes 1, and nothing
+# takes more than 3 at quality 100.
+_ONCE_BYTES, _TWICE_BYTES = 3.0, 0.8
 # Image data that differ from each other and from zeros in the first bit on.
 _FILLERS = tuple(
     bytes([first, *((7 * i * i + 31 * i + first) % 255 for i in range(400))])
@@ -66,13 +71,15 @@ _COMPARED = 8_000_000
 class Complete:
     """A complete JPEG as a decoder may get it, and its metadata.
 
-    ``pixels`` are those of OpenCV if they had to be decoded to find that out.
+    ``is_slow`` says that decoding it again takes too long. ``pixels`` are those of OpenCV if they
+    had to be decoded to find out whether it is complete.
     """
 
     data: bytes
     exif: bytes
     xmp: bytes
     size: tuple[int, int]
+    is_slow: bool
     pixels: NDArray[Any] | None = None
 
 
@@ -90,17 +97,20 @@ def complete(data: bytes, max_pixels: int = MAX_PIXELS) -> Complete:
     if structure.lacks_blocks:
         raise ImageError(CUT_OFF)
     body, pixels = b"".join([SIGNATURE[:2], *structure.kept]), None
+    is_decoded = structure.is_progressive or not structure.is_ended
+    structure.check_bytes(_TWICE_BYTES if is_decoded else _ONCE_BYTES)
     if not structure.is_ended:
         structure.check_size(_TWICE)
         # A camera's buffer may be longer than its image. A scan hardly ends with two zeros, because
         # its last byte is filled with ones.
         stripped = len(body.rstrip(b"\0"))
         body = body[: stripped + 2].rstrip(b"\xff")
-    if structure.is_progressive or not structure.is_ended:
+    if is_decoded:
         pixels = _decoded(body + END)
         if structure.lacks_passes or _depends_on_more(body, pixels):
             raise ImageError(CUT_OFF)
-    return Complete(body + END, structure.exif, structure.xmp, structure.size, pixels)
+    is_slow = len(body) > _TWICE_BYTES * max_pixels
+    return Complete(body + END, structure.exif, structure.xmp, structure.size, is_slow, pixels)
 
 
 def check_tail(image: Complete, pixels: NDArray[Any]) -> None:
@@ -109,7 +119,9 @@ def check_tail(image: Complete, pixels: NDArray[Any]) -> None:
     ``pixels`` are the decoded image or its lower right corner, HxW or HxWxC uint8. It costs time
     only if the last pixels have the grey that decoders fill missing data with.
     """
-    if image.pixels is not None or not (pixels[-2:, -2:].astype(np.int16) == 128).all():
+    if image.pixels is not None or image.is_slow:
+        return
+    if not (pixels[-2:, -2:] == 128).all():
         return
     body, flags = image.data[: -len(END)], cv2.IMREAD_REDUCED_COLOR_8
     if _depends_on_more(body, _decoded(image.data, flags), flags):
@@ -174,6 +186,14 @@ class _Structure:
     def check_size(self, pixel_bytes: int) -> None:
         """Raise ImageError if an image of so many bytes for each pixel is too large."""
         check_size(*self.size, pixel_bytes=pixel_bytes, max_pixels=self.max_pixels)
+
+    def check_bytes(self, pixel_bytes: float) -> None:
+        """Raise ImageError if there are more image data than so many bytes for each pixel."""
+        if self._scanned_bytes > pixel_bytes * self.max_pixels:
+            raise ImageError(
+                f"too large ({self._scanned_bytes / 1e6:.0f} MB of image data, at most "
+                f"{pixel_bytes * self.max_pixels / 1e6:.0f} MB)"
+            )
 
     def read(self, data: bytes) -> None:
         """Read all segments up to the end of the image. Raises ImageError.
@@ -267,8 +287,10 @@ class _Structure:
 
     def _count_pass(self, scanned: list[int]) -> None:
         self._passes += 1
+        width, height = self.size
+        most = min(_MAX_PASSES, max(_PASSES, _PASSED_PIXELS // (width * height)))
         is_again = not self.is_progressive and any(not self._missing[each] for each in scanned)
-        if is_again or self._passes > _MAX_PASSES:
+        if is_again or self._passes > most:
             raise ImageError(f"the JPEG is damaged: it has more than {self._passes - 1} scans")
 
     def _units(self, scanned: list[int]) -> int:

@@ -22,6 +22,8 @@ MAX_MESSAGE_PIXELS = 40_000_000
 # Bytes that a decoder may take for each of these pixels. An image whose pixels take more may have
 # fewer of them, so that the memory is the same.
 PIXEL_BYTES = 4
+# Bytes of the data of a message.
+MAX_MESSAGE_BYTES = PIXEL_BYTES * MAX_MESSAGE_PIXELS
 # Width and height. Masks are encoded column by column.
 MAX_SIDE = 200_000
 

@@ -35,6 +35,8 @@ _ZLIB_HEADER = 2
 _BLOCK = 1 << 16
 # Deflate never makes data shorter by more than this factor.
 _MAX_RATIO = 1032
+# So many bytes are inflated in a fraction of a second, whatever they are.
+_SMALL = 1 << 18
 # Encoders write the pixels in chunks of 8 kB or more.
 _MAX_CHUNKS = 100_000
 _MAX_CHUNK = 1 << 20
@@ -78,14 +80,16 @@ def complete(data: bytes, max_pixels: int = MAX_PIXELS) -> Complete:
             kept.append(_chunk(name, content))
         elif is_whole and not exif:
             exif = _exif(name, content)
-    if header is None or header.data_bytes > _MAX_RATIO * sum(map(len, packed)):
+    pixels = b"".join(packed)
+    if header is None or header.data_bytes > _MAX_RATIO * len(pixels):
         raise ImageError(CUT_OFF)
-    if is_ended:
-        kept += [_chunk(_DATA, each[begin : begin + _MAX_CHUNK]) for each in packed
-                 for begin in range(0, len(each), _MAX_CHUNK)]  # fmt: skip
-    else:
-        # Without its end, a PNG may still have all of its pixels.
-        kept += _pixels_only(b"".join(packed), 2 * header.data_bytes + _BLOCK)
+    # Without its end, a PNG may still have all of its pixels. With it there may be more data than
+    # pixels, which libpng inflates, too.
+    if not is_ended or len(pixels) > _SMALL:
+        pixels = _pixels_only(pixels, 2 * header.data_bytes + _BLOCK)
+    # OpenCV takes no chunk of more than 8 MB.
+    for begin in range(0, len(pixels), _MAX_CHUNK):
+        kept.append(_chunk(_DATA, pixels[begin : begin + _MAX_CHUNK]))
     whole = b"".join([SIGNATURE, *kept, _chunk(_END, b"")])
     return Complete(whole, header.bit_depth, exif)
 
@@ -119,8 +123,8 @@ class _Header:
         return self.height * (self.width * _CHANNELS[self.color_type][0] * self.bit_depth // 8)
 
 
-def _pixels_only(packed: bytes, limit: int) -> Iterator[bytes]:
-    """Yield the chunks of all pixels with their checksum, which may be missing at first.
+def _pixels_only(packed: bytes, limit: int) -> bytes:
+    """Return the zlib stream of all pixels with its checksum, which may be missing at first.
 
     Raises ImageError if the data do not end, or have more than ``limit`` bytes when inflated.
     """
@@ -137,10 +141,7 @@ def _pixels_only(packed: bytes, limit: int) -> Iterator[bytes]:
         raise ImageError(CUT_OFF) from None
     if not inflate.eof:
         raise ImageError(CUT_OFF)
-    whole = packed[: position - len(inflate.unused_data)] + struct.pack(">I", checksum)
-    # OpenCV takes no chunk of more than 8 MB.
-    for begin in range(0, len(whole), _MAX_CHUNK):
-        yield _chunk(_DATA, whole[begin : begin + _MAX_CHUNK])
+    return packed[: position - len(inflate.unused_data)] + struct.pack(">I", checksum)
 
 
 def _exif(name: bytes, content: bytes) -> bytes:

@@ -46,7 +46,7 @@ def check_size(
     if width * height > most:
         deep = f", of which each takes {pixel_bytes} bytes" if pixel_bytes > PIXEL_BYTES else ""
         raise ImageError(
-            f"too large ({width}x{height} pixels{deep}, at most {most / 10**6:g} megapixels)"
+            f"too large ({width}x{height} pixels{deep}, at most {most / 10**6:.3g} megapixels)"
         )
     if max(width, height) > MAX_SIDE:
         raise ImageError(

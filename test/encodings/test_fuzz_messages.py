@@ -3,6 +3,7 @@
 import struct
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ DEPTH = np.arange(64, dtype=np.uint16).reshape(8, 8) * 100
 SMALL = hostile.NOISE[:16, :16]
 SEEDS = (
     hostile.jpeg(pixels=SMALL),
-    hostile.jpeg(64, 1, pixels=SMALL),
+    hostile.jpeg(cv2.IMWRITE_JPEG_PROGRESSIVE, 1, pixels=SMALL),
     hostile.encoded(".jpg", SMALL[..., 0]),
     hostile.encoded(".png", SMALL),
     hostile.encoded(".png", DEPTH),

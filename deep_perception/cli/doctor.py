@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 from deep_perception.doctor import Finding
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line, print_json
 from deep_perception.settings import Settings
 from deep_perception.settings.options import settings_from
 
@@ -39,13 +38,13 @@ def add_doctor_command(commands: Any) -> argparse.ArgumentParser:
 def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print all findings, and return 1 if something is wrong."""
     findings = [
-        dataclasses.replace(each, what=scrub(each.what), remedy=scrub(each.remedy))
+        dataclasses.replace(each, what=clean_line(each.what), remedy=clean_line(each.remedy))
         for each in examine(settings)
     ]
     wrong = sum(each.level == "wrong" for each in findings)
     if chosen.json:
         content = {"wrong": wrong, "findings": [dataclasses.asdict(each) for each in findings]}
-        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        print_json(content)
     else:
         sys.stdout.write(as_text(findings))
     return FAILED if wrong else OK

@@ -19,8 +19,7 @@ from deep_perception.cli.hints import HintingParser, check_backends
 from deep_perception.cli.models import add_models_command
 from deep_perception.cli.replay import run_replay
 from deep_perception.cli.replay_arguments import add_replay_command
-from deep_perception.redaction import scrub
-from deep_perception.redaction.output import ScrubbingFormatter, scrub_uncaught
+from deep_perception.redaction.output import ScrubbingFormatter, clean_line, scrub_uncaught
 from deep_perception.settings import Settings
 from deep_perception.settings.options import Option, SettingsError, options, settings_from
 from deep_perception.settings.presets import PRESETS
@@ -181,7 +180,7 @@ def _info(line: str) -> None:
     from tqdm import tqdm
 
     try:
-        tqdm.write(scrub(line))
+        tqdm.write(clean_line(line))
     except BrokenPipeError:
         # The reader has ended, as in `| head`; the work continues without output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -190,5 +189,5 @@ def _info(line: str) -> None:
 def _error(message: str) -> int:
     from tqdm import tqdm
 
-    tqdm.write(scrub(f"deep_perception: {message}"), file=sys.stderr)
+    tqdm.write(clean_line(f"deep_perception: {message}"), file=sys.stderr)
     return BAD_INPUT

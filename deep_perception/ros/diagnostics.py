@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.settings import RosSettings
 
@@ -157,12 +157,12 @@ class Diagnostics:
     def warning(self, message: str) -> None:
         """Log a warning, unless it was logged lately."""
         if self._is_new(message):
-            self._node.get_logger().warning(scrub(message))
+            self._node.get_logger().warning(message)
 
     def error(self, message: str) -> None:
         """Log an error, unless it was logged lately."""
         if self._is_new(message):
-            self._node.get_logger().error(scrub(message))
+            self._node.get_logger().error(message)
 
     def publish(self, statuses: Iterable[Status]) -> None:
         """Publish all statuses of the node, with the present time as their stamp."""
@@ -188,9 +188,10 @@ class Diagnostics:
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {status.name}",
             hardware_id=self._node.get_fully_qualified_name(),
             level=status.level,
-            message=scrub(status.message),
+            message=clean_line(status.message),
             values=[
-                KeyValue(key=key, value=scrub(str(value))) for key, value in status.values.items()
+                KeyValue(key=clean_line(key), value=clean_line(value))
+                for key, value in status.values.items()
             ],
         )
 

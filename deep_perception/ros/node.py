@@ -14,12 +14,12 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.redaction import scrub
-from deep_perception.redaction.output import scrub_uncaught
+from deep_perception.redaction.output import clean_line, scrub_uncaught
 from deep_perception.ros import diagnostics, parameters, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
+from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.publishers import Publishers
@@ -57,7 +57,7 @@ class AnalyzerNode(LifecycleNode):
         )
         self._state = NodeState(settings=settings)
         self._cameras = camera_names(settings.ros.cameras)
-        self._log_handler = RosLogHandler(self.get_logger())
+        self._log_handler = RosLogHandler(super().get_logger())
         core_logger = logging.getLogger("deep_perception")
         core_logger.addHandler(self._log_handler)
         # The level of the ROS logger (--log-level) decides what is shown.
@@ -74,6 +74,10 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics_timer = self.create_timer(
             settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )
+
+    def get_logger(self) -> Log:
+        """Return the log, also to the parts of rclpy that log for this node."""
+        return Log(super().get_logger())
 
     def start(self) -> None:
         """Configure and activate, with ros.autostart; a failure is logged and ends the attempt."""
@@ -118,7 +122,7 @@ class AnalyzerNode(LifecycleNode):
         try:
             transition()
         except Exception as error:
-            self._state.problem = scrub(f"cannot be {goal}: {error}")
+            self._state.problem = clean_line(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
                 self._diagnostics.mark_as_logged(self._state.problem)
@@ -252,7 +256,7 @@ def run() -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:
-        rclpy.logging.get_logger("analyzer").fatal(scrub(str(error)))
+        Log(rclpy.logging.get_logger("analyzer")).fatal(error)
         return 1
     except rclpy_internals.RCLError:
         # A signal may end the context while the node is constructed.

@@ -118,9 +118,13 @@ def scrub_uncaught() -> None:
         print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
 
     def format_warning(
-        message: Warning | str, category: type[Warning], file: str, number: int, line: object = None
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
     ) -> str:
-        return clean_line(f"{file}:{number}: {category.__name__}: {message}") + "\n"
+        return clean_line(f"{filename}:{lineno}: {category.__name__}: {message}") + "\n"
 
     sys.excepthook = print_exception
     threading.excepthook = print_of_thread

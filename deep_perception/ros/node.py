@@ -33,6 +33,8 @@ from deep_perception.settings import Settings
 from deep_perception.settings.options import SettingsError
 from deep_perception.settings.secrets import register_secrets
 
+_log = logging.getLogger(__name__)
+
 CHECK_INPUT_PERIOD_S = 0.5
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 # At the end of the process, the time to wait for a frame that is still processed after the worker
@@ -90,6 +92,11 @@ class AnalyzerNode(LifecycleNode):
         if self._worker is not None:
             self._worker.wait(END_WITHIN_S)
         logging.getLogger("deep_perception").removeHandler(self._log_handler)
+
+    def report(self, error: Exception) -> None:
+        """Report that a callback failed."""
+        _log.debug("a callback failed", exc_info=error)
+        self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")
 
     # -- life cycle -----------------------------------------------------------------------------
 
@@ -240,6 +247,19 @@ class AnalyzerNode(LifecycleNode):
                 yield diagnostics.analysis_status(pipeline, self._analyzer, settings, busy_s)
 
 
+def _spin(node: AnalyzerNode) -> None:
+    """Spin until the context ends. A callback that fails costs that call, and not the node."""
+    while rclpy.ok():
+        try:
+            rclpy.spin(node)
+        except (ExternalShutdownException, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if not rclpy.ok():
+                raise
+            node.report(error)
+
+
 def run() -> int:
     """Spin the node until it is interrupted; returns 1 if it cannot start, which is logged."""
     keep_freed_memory()
@@ -252,7 +272,7 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            rclpy.spin(node)
+            _spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:

@@ -14,6 +14,7 @@ All four were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
+from deep_perception.untrusted.text import printable
+
+# Of a transition of the life cycle; a request that has none gives a number.
+LABEL = re.compile(r"[a-z_]{0,40}")
 RCLError: type[Exception] = rclpy_implementation.RCLError
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
 
@@ -41,6 +46,11 @@ def refuse_wrong_transitions(node: LifecycleNode) -> None:
     change_state = node._service_change_state.callback
 
     def guarded(request: Any, response: Any) -> Any:
+        label = request.transition.label
+        if not LABEL.fullmatch(label):  # rcl would log it as it is
+            node.get_logger().warning(f"there is no transition '{printable(label)}'")
+            response.success = False
+            return response
         try:
             return change_state(request, response)
         except RCLError as error:

@@ -12,8 +12,8 @@ from deep_perception.untrusted.words import BLANK, INVISIBLE_MARKS, JOINERS, is_
 QUOTED = 60
 # Characters of a whole line of a log, which quotes several such texts.
 LINE = 4000
-# Names that a message lists.
-LISTED = 5
+# Names that a message lists, and characters of each: as many as ROS allows for a topic.
+LISTED, NAME = 5, 256
 # A fast test for text that contains nothing to be escaped.
 _PLAIN = re.compile(r"[ -\[\]-~]*")
 
@@ -40,10 +40,10 @@ def printable(text: object, limit: int = QUOTED, *, length: int | None = None) -
 
 
 def listed(names: Iterable[object], most: int = LISTED, *, separator: str = ", ") -> str:
-    """Return names of others, each shown as by ``printable``, and how many more there are."""
+    """Return names of others, up to ``NAME`` characters of each, and how many more there are."""
     known = names if isinstance(names, Sequence) else list(names)
     more = f" and {len(known) - most} more" if len(known) > most else ""
-    return separator.join(map(printable, known[:most])) + more
+    return separator.join(printable(name, NAME) for name in known[:most]) + more
 
 
 def _all_escaped(text: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from deep_perception.checkpoints.catalog import ModelError
-from deep_perception.redaction.output import print_line
+from deep_perception.redaction.output import flush, print_line
 from deep_perception.settings import DamSettings, Settings
 
 OK, FAILED = 0, 2
@@ -51,8 +51,7 @@ def run_server(settings: Settings) -> int:
     from deep_perception.describers.dam.launch import server_command
 
     command = server_command(settings.describer)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    flush()
     os.execve(command[0], command, clean_variables())
 
 

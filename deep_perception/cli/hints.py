@@ -24,7 +24,7 @@ class HintingParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error with its hint, and end with exit code 2."""
         if "required: COMMAND" in message:
-            self.print_help(sys.stderr)
+            self.print_help(sys.stderr)  # noqa: TID251  (the package's own text)
             self.exit(2)
         commands = [name for action in self._actions for name in action.choices or ()]
         super().error(clean_line(message + hint(message, commands)))

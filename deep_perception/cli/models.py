@@ -12,7 +12,6 @@ from typing import Any
 from deep_perception.checkpoints.catalog import CATALOGUE, Model, ModelError, find_model, megabytes
 from deep_perception.cli.dam import add_setup_dam
 from deep_perception.redaction.output import print_json, print_line
-from deep_perception.untrusted.text import printable
 
 OK, FAILED = 0, 2
 
@@ -111,7 +110,8 @@ def _accept_licence(model: Model, arguments: argparse.Namespace) -> None:
 
     if not model.terms or (arguments.folder / model.name / LOCK).exists():
         return
-    sys.stderr.write(model.terms + "\n")
+    for line in model.terms.splitlines():
+        print_line(line, is_error=True)
     if not arguments.accept_licence:
         _confirm(
             "Do you accept this licence?",
@@ -160,7 +160,7 @@ def _remove(arguments: argparse.Namespace) -> int:
     there = inspect(model, arguments.folder)
     if not arguments.yes and (there.path.is_dir() or there.path.is_symlink()):
         _confirm(
-            f"Delete {printable(there.path, 500)} ({megabytes(there.size)})?",
+            f"Delete {there.path} ({megabytes(there.size)})?",
             no_terminal="there is no terminal to ask for confirmation; add --yes to delete",
             refused="nothing was deleted",
         )
@@ -178,8 +178,7 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _confirm(question: str, *, no_terminal: str, refused: str) -> None:
     if not sys.stdin.isatty():
         raise ModelError(no_terminal)
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
+    print_line(f"{question} [y/N]", is_error=True, end=" ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ModelError(refused)
 

@@ -22,6 +22,7 @@ from deep_perception.untrusted.text import LINE, printable
 _SEARCHED = 4 * LINE
 # Lines of a traceback; of a longer one, the first ones and the last ones are shown.
 _FIRST_LINES, _LAST_LINES = 50, 150
+_BELOW = "\n| "
 
 
 def clean_line(text: object, limit: int = LINE) -> str:
@@ -37,22 +38,28 @@ def clean_line(text: object, limit: int = LINE) -> str:
 def clean_lines(text: str) -> str:
     """Return a traceback line by line, each as by ``clean_line``.
 
-    All lines but the first are indented: the message of an exception may hold line breaks, and what
-    follows them must not look like another line of the log.
+    All lines but the first begin with a bar: the message of an exception may hold line breaks, and
+    what follows them must not look like another line of the log.
     """
     # Secrets may have line breaks.
     lines = scrub(text[: 100 * _SEARCHED]).rstrip("\n").split("\n")
     left_out = len(lines) - _FIRST_LINES - _LAST_LINES
     if left_out > 0:
         lines = [*lines[:_FIRST_LINES], f"… ({left_out} lines)", *lines[-_LAST_LINES:]]
-    return "\n  ".join(printable(line, LINE) for line in lines)
+    return _BELOW.join(printable(line, LINE) for line in lines)
 
 
-def print_line(text: object, *, is_error: bool = False) -> None:
+def print_line(text: object, *, is_error: bool = False, end: str = "\n") -> None:
     """Write a text as one clean line, to standard output or to standard error, at once."""
     stream = sys.stderr if is_error else sys.stdout
-    stream.write(clean_line(text) + "\n")
+    stream.write(clean_line(text) + end)
     stream.flush()
+
+
+def flush() -> None:
+    """Write what is buffered, before the process is replaced."""
+    sys.stdout.flush()
+    sys.stderr.flush()
 
 
 def print_json(content: object) -> None:
@@ -71,7 +78,7 @@ class ScrubbingFormatter(logging.Formatter):
         text = clean_line(self.formatMessage(record))
         trace = self.formatException(record.exc_info) if record.exc_info else record.exc_text
         below = [clean_lines(part) for part in (trace, record.stack_info) if part]
-        return "\n  ".join([text, *below])
+        return _BELOW.join([text, *below])
 
 
 class _Scrubber(logging.Filter):
@@ -95,6 +102,17 @@ def guard_loggers(names: Iterable[str]) -> None:
     """Clean what these loggers of libraries log, such as the URL of a request."""
     for name in names:
         logging.getLogger(name).addFilter(_SCRUBBER)  # A filter is added only once.
+
+
+def start_logging(line: str, level: int = logging.WARNING) -> None:
+    """Log to standard error, in clean lines of this format, and print uncaught exceptions so.
+
+    It is for the begin of a program of this package, not for a user's.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(ScrubbingFormatter(line))
+    logging.basicConfig(handlers=[handler], level=level)
+    scrub_uncaught()
 
 
 def scrub_uncaught() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import rclpy
+
 from deep_perception.redaction.output import clean_line
 
 
@@ -13,8 +15,9 @@ class Log:
     rclpy requires a call site of its own for every severity.
     """
 
-    def __init__(self, logger: Any) -> None:
-        self._logger = logger
+    def __init__(self, logger: Any = None, *, name: str = "") -> None:
+        """``name`` is that of a node that could not be constructed."""
+        self._logger = logger or rclpy.logging.get_logger(name)  # noqa: TID251
 
     def debug(self, text: object) -> None:
         """Log a line that is of use when a fault is looked for."""

@@ -276,7 +276,7 @@ def run() -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:
-        Log(rclpy.logging.get_logger("analyzer")).fatal(error)
+        Log(name="analyzer").fatal(error)
         return 1
     except rclpy_internals.RCLError:
         # A signal may end the context while the node is constructed.

@@ -247,19 +247,6 @@ class AnalyzerNode(LifecycleNode):
                 yield diagnostics.analysis_status(pipeline, self._analyzer, settings, busy_s)
 
 
-def _spin(node: AnalyzerNode) -> None:
-    """Spin until the context ends. A callback that fails costs that call, and not the node."""
-    while rclpy.ok():
-        try:
-            rclpy.spin(node)
-        except (ExternalShutdownException, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            if not rclpy.ok():
-                raise
-            node.report(error)
-
-
 def run() -> int:
     """Spin the node until it is interrupted; returns 1 if it cannot start, which is logged."""
     keep_freed_memory()
@@ -272,7 +259,7 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            _spin(node)
+            rclpy_internals.spin(node, on_fault=node.report)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:

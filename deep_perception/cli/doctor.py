@@ -14,7 +14,6 @@ from typing import Any
 from deep_perception.doctor import Finding
 from deep_perception.redaction import scrub
 from deep_perception.settings import Settings
-from deep_perception.settings.options import settings_from
 
 OK, FAILED = 0, 1
 
@@ -52,16 +51,18 @@ def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Find out everything. The server is the one of the first running node, if there is one."""
+    """Find out everything, with the backends of the first running node, if there is one."""
+    from deep_perception.doctor.claims import like_the_node
     from deep_perception.doctor.environment import check_environment
     from deep_perception.doctor.server import SECTION, check_server
 
     graph, nodes = _guarded("ROS", _check_graph, ([], []))
+    claims: list[Finding] = []
     if nodes:
-        settings = settings_from(nodes[0], settings)
+        settings, claims = like_the_node(nodes[0], settings)
     here, _ = _guarded("Python", lambda: (list(check_environment(settings)), None), ([], None))
     server, _ = _guarded(SECTION, lambda: (list(check_server(settings)), None), ([], None))
-    return [*here, *server, *graph]
+    return [*here, *server, *claims, *graph]
 
 
 def as_text(findings: list[Finding]) -> str:

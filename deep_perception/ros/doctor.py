@@ -35,7 +35,7 @@ SETTLED_S, LONGEST_S = 1.0, 4.0
 LISTEN_S, ANSWER_S = 2.0, 3.0
 # The settings of a node that say which server it uses.
 ASKED = ("describer.backend", "describer.url", "describer.model", "describer.fallback",
-         "describer.api_key_env", "segmenter.backend", "segmenter.fallback")  # fmt: skip
+         "segmenter.backend", "segmenter.fallback")  # fmt: skip
 LEVELS: dict[bytes, Level] = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "note"}
 
 

@@ -9,24 +9,28 @@ from contextlib import suppress
 from typing import Any
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.redaction import scrub
 from deep_perception.redaction.output import scrub_uncaught
-from deep_perception.ros import diagnostics, parameters, rclpy_internals
+from deep_perception.ros import diagnostics, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
+from deep_perception.ros.parameters import SettingsParameters
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
+from deep_perception.ros.spinning import spin
 from deep_perception.ros.state import NodeState
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
@@ -50,11 +54,12 @@ class AnalyzerNode(LifecycleNode):
     def __init__(self, **node_arguments: Any) -> None:
         """Raises SettingsError if a parameter that was given at the start is not allowed."""
         super().__init__("analyzer", **node_arguments)
-        settings = parameters.declare(
+        self._settings_parameters = SettingsParameters(
             node=self,
             on_change=self._on_settings,
             is_configured=lambda: self._analyzer is not None,
         )
+        settings = self._settings_parameters.settings
         self._state = NodeState(settings=settings)
         self._cameras = camera_names(settings.ros.cameras)
         self._log_handler = RosLogHandler(self.get_logger())
@@ -87,6 +92,21 @@ class AnalyzerNode(LifecycleNode):
             self._worker.wait(END_WITHIN_S)
         logging.getLogger("deep_perception").removeHandler(self._log_handler)
 
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set all of them or none, for a service; a refusal says what to do instead.
+
+        Without this, rclpy would refuse with the descriptor's reason, which says only that.
+        """
+        if reason := self._settings_parameters.refusal(parameter_list):
+            return SetParametersResult(successful=False, reason=reason)
+        return super().set_parameters_atomically(parameter_list)
+
+    def report_fault(self, error: Exception) -> None:
+        """Log an exception of a callback; repetitions are suppressed."""
+        self._diagnostics.error(
+            scrub(f"a request or an event cannot be handled: {type(error).__name__}: {error}")
+        )
+
     # -- life cycle -----------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -117,7 +137,9 @@ class AnalyzerNode(LifecycleNode):
         # rclpy drops an exception of a transition without logging it.
         try:
             transition()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a backend's SystemExit is a failure like any other
             self._state.problem = scrub(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
@@ -248,7 +270,7 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            rclpy.spin(node)
+            spin(node, node.report_fault)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:

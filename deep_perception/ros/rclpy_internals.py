@@ -5,7 +5,7 @@
   raises.
 - ``Node._parameter_overrides``: the parameters that were given at the start. Declaring one of the
   wrong type raises an exception without the value, and a misspelt one is never declared.
-- ``LifecycleNode._state_machine``: the state that the node is in.
+- ``LifecycleNode._state_machine``: the state that the node is in, and the transitions from it.
 - ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
   raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.
 
@@ -17,10 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import rclpy
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
+
+from deep_perception.untrusted.text import printable
+
+# A peer can ask for a wrong transition as often as it likes.
+WARN_EVERY_S = 10.0
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
@@ -37,17 +41,24 @@ def state_label(node: LifecycleNode) -> str:
 
 
 def refuse_wrong_transitions(node: LifecycleNode) -> None:
-    """Answer a transition that does not fit the state with a refusal instead of an exception."""
+    """Answer a transition that does not fit the state with a refusal instead of an exception.
+
+    rcl would log each of them, with the whole label of the request.
+    """
     change_state = node._service_change_state.callback
 
     def guarded(request: Any, response: Any) -> Any:
-        try:
+        asked = request.transition
+        transitions = node._state_machine.available_transitions
+        numbers, labels = {each[0] for each in transitions}, {each[1] for each in transitions}
+        if asked.label in labels if asked.label else asked.id in numbers:
             return change_state(request, response)
-        except RCLError as error:
-            if not rclpy.ok():
-                raise
-            node.get_logger().warning(f"the transition is not possible in this state: {error}")
-            response.success = False
-            return response
+        node.get_logger().warning(
+            f"a transition is not possible in the state {state_label(node)}: "
+            f"{printable(asked.label) or asked.id}",
+            throttle_duration_sec=WARN_EVERY_S,
+        )
+        response.success = False
+        return response
 
     node._service_change_state.callback = guarded

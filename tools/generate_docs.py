@@ -34,15 +34,15 @@ order of the file, so put `/**` first. Of several files the last one wins.
 
 ## Changes while the node runs
 
-A change applies from the next keyframe on. Any peer of the ROS graph can call the services that change
-parameters, so not everything can be changed:
+A change applies from the next keyframe on. Any peer of the ROS graph can call the services that
+change parameters, so not everything can be changed:
 
-- A parameter that is marked **trusted** comes from the command line, a params file or a launch file. No
-  service changes it while the process lives, in whatever state the node is: it decides which code runs,
-  which files, devices and environment variables are used, or what is sent where. Start the node again
-  with `-p NAME:=VALUE` to change it. `use_sim_time` is trusted, too.
-- A parameter that is marked "at start only" is read when the node is configured and can be set while
-  the node is unconfigured:
+- A parameter that is marked **trusted** comes from the command line, a params file or a launch
+  file. No service changes it while the process lives, in whatever state the node is: it decides
+  which code runs, which files, devices and environment variables are used, or what is sent where.
+  Start the node again with `-p NAME:=VALUE` to change it. `use_sim_time` is trusted, too.
+- A parameter that is marked "at start only" is read when the node is configured and can be set
+  while the node is unconfigured:
 
   ```bash
   ros2 lifecycle set /analyzer deactivate
@@ -52,12 +52,12 @@ parameters, so not everything can be changed:
   ros2 lifecycle set /analyzer activate
   ```
 
-- A number with "a service: from … to …" has a smaller range for services than at the start. It contains
-  the value that was given at the start.
+- A number with "a service: from … to …" has a smaller range for services than at the start. It
+  contains the value that was given at the start.
 
-Of a set of parameters that is sent with `set_parameters_atomically`, either all are accepted or none. A
-refusal says why, and what to do instead. A name and password in an address are left out of the parameter
-that other nodes can read.
+Of a set of parameters that is sent with `set_parameters_atomically`, either all are accepted or
+none. A refusal says why, and what to do instead. A name and password in an address are left out of
+the parameter that other nodes can read.
 """
 COMMAND_LINE = """\
 # Command line

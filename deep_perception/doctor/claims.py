@@ -33,8 +33,8 @@ def like_the_node(said: Mapping[str, Any], own: Settings) -> tuple[Settings, lis
         ("describer", describers.REGISTRY),
     ):
         for name in (f"{kind}.backend", f"{kind}.fallback"):
-            if said.get(name) in registry:
-                changes[name] = said[name]
+            if isinstance(value := said.get(name), str) and value in registry:
+                changes[name] = value
     if changes.get("describer.backend") != "chat":
         return settings_from(changes, own), []
     url, model = said.get("describer.url"), said.get("describer.model")

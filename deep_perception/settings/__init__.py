@@ -41,7 +41,7 @@ def _setting(
     and what is sent to which address. Text has to be classified, see ``_text``.
 
     ``live_at_least`` and ``live_at_most`` are the range for a service: with any values in it, an
-    analysis takes at most some three times as long as with the defaults.
+    analysis takes about twice as long as with the defaults, and there are twice as many.
 
     ``changes_scenes`` is False only for a setting that says where a result comes from, how fast,
     or what is made of it: a replay resumes with another value of such a setting.
@@ -83,14 +83,14 @@ class PointSettings(pydantic.BaseModel, extra="forbid"):
         "contours+grid", "sources of the prompt points, in this order"
     )
     grid_columns: int = _setting(
-        14, "columns of the point grid", at_least=1, at_most=200, live_at_most=32
+        14, "columns of the point grid", at_least=1, at_most=200, live_at_most=24
     )
     grid_rows: int = _setting(
-        12, "rows of the point grid", at_least=1, at_most=200, live_at_most=32
+        12, "rows of the point grid", at_least=1, at_most=200, live_at_most=24
     )
     max_contour_points: int = _setting(
         500, "maximum number of contour centroids; the largest contours are used",
-        at_least=0, at_most=20000, live_at_most=1000,
+        at_least=0, at_most=20000, live_at_most=800,
     )  # fmt: skip
     order: Literal["area", "saliency", "novelty"] = _setting(
         "area",
@@ -107,11 +107,11 @@ class SweepSettings(pydantic.BaseModel, extra="forbid"):
 
     max_width: int = _setting(
         640, "maximum width of the working image; larger images are reduced to fit",
-        unit="px", at_least=16, at_most=8192, live_at_most=960,
+        unit="px", at_least=16, at_most=8192, live_at_most=800,
     )  # fmt: skip
     max_height: int = _setting(
         480, "maximum height of the working image; larger images are reduced to fit",
-        unit="px", at_least=16, at_most=8192, live_at_most=720,
+        unit="px", at_least=16, at_most=8192, live_at_most=600,
     )  # fmt: skip
     min_mask_area: int = _setting(
         50, "minimum area of a mask; smaller masks are dropped",
@@ -409,7 +409,7 @@ class KeyframeSettings(pydantic.BaseModel, extra="forbid"):
     )
     min_interval_s: float = _setting(
         1.0, "minimum time between the stamps of two keyframes; 0 means no minimum",
-        unit="s", at_least=0.0, at_most=3600.0, live_at_least=0.2,
+        unit="s", at_least=0.0, at_most=3600.0, live_at_least=0.5,
     )  # fmt: skip
     max_interval_s: float = _setting(
         30.0, "time, by the stamps, after which an unchanged view is analysed again; 0 means never",

@@ -146,9 +146,9 @@ def test_what_was_given_at_the_start_is_in_the_range_and_no_password_is_shown(gr
         remaps=["__ns:=/given"], **UNWATCHED, **given, **{"describer.url": url}
     )  # fmt: skip
     name = "/given/analyzer"
-    accepted = [("points.grid_columns", 5), ("points.grid_columns", 100), ("points.grid_rows", 32),
+    accepted = [("points.grid_columns", 5), ("points.grid_columns", 100), ("points.grid_rows", 24),
                 ("keyframes.min_interval_s", 2.0), ("keyframes.min_interval_s", 0.0),
-                ("sweep.max_width", 960)]  # fmt: skip
+                ("sweep.max_width", 800)]  # fmt: skip
     for each, value in accepted:
         assert graph.set_parameter(name, each, value).successful, each
     for each, value in (("points.grid_columns", 101), ("points.grid_rows", 100)):

@@ -70,7 +70,7 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics = diagnostics.Diagnostics(self)
         self._analyzer: Analyzer | None = None
         self._worker: Worker | None = None
-        rclpy_internals.refuse_wrong_transitions(self)
+        rclpy_internals.refuse_wrong_transitions(self, accepts_any=settings.ros.remote_control)
         Services(node=self, state=self._state)
         self._sim_time = SimTime(node=self, on_jump_back=self._on_jump_back)
         # Timers use wall time: a paused simulation must not stop the watch over the input.

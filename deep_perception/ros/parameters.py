@@ -73,6 +73,10 @@ class SettingsParameters:
 
     def refusal(self, parameters: Iterable[Parameter]) -> str:
         """Return why a service cannot change one of these and what to do instead, or ""."""
+        if not self.settings.ros.remote_control:
+            return (
+                "services change nothing here: the node was started with ros.remote_control false"
+            )
         for parameter in parameters:
             if parameter.name == SIM_TIME or (
                 parameter.name in self._descriptors and find(parameter.name).trusted

@@ -40,10 +40,11 @@ def state_label(node: LifecycleNode) -> str:
     return str(node._state_machine.current_state[1])
 
 
-def refuse_wrong_transitions(node: LifecycleNode) -> None:
+def refuse_wrong_transitions(node: LifecycleNode, *, accepts_any: bool) -> None:
     """Answer a transition that does not fit the state with a refusal instead of an exception.
 
-    rcl would log each of them, with the whole label of the request.
+    rcl would log each of them, with the whole label of the request. Unless ``accepts_any``, every
+    transition that a service asks for is refused.
     """
     change_state = node._service_change_state.callback
 
@@ -51,11 +52,16 @@ def refuse_wrong_transitions(node: LifecycleNode) -> None:
         asked = request.transition
         transitions = node._state_machine.available_transitions
         numbers, labels = {each[0] for each in transitions}, {each[1] for each in transitions}
-        if asked.label in labels if asked.label else asked.id in numbers:
+        fits = asked.label in labels if asked.label else asked.id in numbers
+        if fits and accepts_any:
             return change_state(request, response)
         node.get_logger().warning(
-            f"a transition is not possible in the state {state_label(node)}: "
-            f"{printable(asked.label) or asked.id}",
+            f"a service asked for the transition {printable(asked.label) or asked.id}, which is "
+            + (
+                f"not possible in the state {state_label(node)}"
+                if accepts_any
+                else "refused: ros.remote_control is false"
+            ),
             throttle_duration_sec=WARN_EVERY_S,
         )
         response.success = False

@@ -499,6 +499,13 @@ class RosSettings(pydantic.BaseModel, extra="forbid"):
         trusted=True,
         changes_scenes=False,
     )
+    remote_control: bool = _setting(
+        True,
+        "let services change parameters and the state of the node (lifecycle, ~/set_enabled); "
+        "false: they can only ask, for a network on which anybody may call them",
+        trusted=True,
+        changes_scenes=False,
+    )
     transport: Literal["auto", "raw", "compressed"] = _setting(
         "auto",
         "type of the image subscription: sensor_msgs/Image (raw), CompressedImage (compressed), or "

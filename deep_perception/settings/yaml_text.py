@@ -136,10 +136,10 @@ class _Loader(yaml.SafeLoader):
             raise yaml.YAMLError(f"it has more than {DEEPEST} levels")
         node = super().compose_node(parent, index)
         self._depth -= 1
-        if repeats and not isinstance(node, yaml.ScalarNode):
+        if repeats and node is not None and not isinstance(node, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(
                 problem="a name stands for a mapping or a list; write it out",
-                problem_mark=self.peek_event().start_mark,
+                problem_mark=node.start_mark,
             )
         return node
 

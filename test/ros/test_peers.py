@@ -13,9 +13,11 @@ from rcl_interfaces.srv import (
 )
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
 
 from deep_perception.settings.options import options
 from deep_perception_msgs.msg import DescribedRegionArray
+from deep_perception_msgs.srv import GetScene
 from support.actors import camera_image
 from support.graph import LATCHED, UNWATCHED
 
@@ -161,6 +163,28 @@ def test_what_was_given_at_the_start_is_in_the_range_and_no_password_is_shown(gr
     (value,) = graph.call(GetParameters, f"{name}/get_parameters", request).values
     assert value.string_value == "http://***@127.0.0.1:9/v1"
     assert "hunter" not in node.log
+
+
+def test_a_node_without_remote_control_can_only_be_asked(graph, start_node):
+    node = start_node(remaps=["__ns:=/locked"], **UNWATCHED, **{"ros.remote_control": False})
+    name = "/locked/analyzer"
+    camera = graph.publisher(Image, "/locked/image")
+    for parameter, value in (("sweep.max_regions", 1), ("ros.enabled", False),
+                             ("ros.remote_control", True)):  # fmt: skip
+        result = graph.set_parameter(name, parameter, value)
+        assert "the node was started with ros.remote_control false" in result.reason
+    answer = graph.call(SetBool, f"{name}/set_enabled", SetBool.Request(data=False))
+    assert not answer.success
+    assert "ros.remote_control" in answer.message
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN):
+        assert not change(graph, transition, name)
+    assert state(graph, name) == State.PRIMARY_STATE_ACTIVE
+    assert "which is refused: ros.remote_control is false" in node.log
+    scenes = graph.listen(DescribedRegionArray, f"{name}/regions", LATCHED)
+    assert len(graph.analysed(camera, scenes, graph.image(camera_image(1))).regions) > 1
+    answer = graph.call(GetScene, f"{name}/get_scene", GetScene.Request())
+    assert answer.success
+    assert node.stop() == 0
 
 
 UNKNOWN_TYPE = ParameterMessage(name="points.grid_rows", value=ParameterValue(type=200))

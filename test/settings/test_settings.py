@@ -229,6 +229,7 @@ CLASSIFIED = {
 TRUSTED_CHOICES = {
     "describer.load_model", "describer.picture_mode", "describer.scene_picture",
     "describer.dam.manage_server", "describer.dam.device", "models.idle_unload_s", "ros.autostart",
+    "ros.remote_control",
 }  # fmt: skip
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
+import socket
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from deep_perception.describers.dam.launch import Address
 from deep_perception.redaction import scrub
+from deep_perception.untrusted.json_reader import read_json
+from deep_perception.untrusted.text import printable
 
 TIMEOUT_S = 2.0
+LARGEST_BODY = 1 << 16
+LONGEST_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +36,21 @@ class Health:
 def get_health(address: Address, token_variable: str) -> Health:
     """Send one request. It usually takes a millisecond and at most 2 s, and raises nothing."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
+    # The timeout of the connection is for each part that arrives, not for all of them.
+    timer = threading.Timer(TIMEOUT_S, _shut_down, [connection])
+    timer.daemon = True
+    timer.start()
     token = os.environ.get(token_variable)
     try:
         connection.request(
             "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
         )
-        content = json.loads(connection.getresponse().read(1 << 16))
+        content = read_json(connection.getresponse().read(LARGEST_BODY))
         kind = content["status"]
         if kind not in ("loading", "ready", "failed", "stopping"):
             return Health(kind="other")
-        return Health(kind=kind, error=scrub(str(content.get("error", ""))))
+        error = printable(scrub(str(content.get("error", ""))), LONGEST_ERROR)
+        return Health(kind=kind, error=error)
     except ConnectionRefusedError:
         return Health(kind="absent")
     except (OSError, http.client.HTTPException):
@@ -47,4 +58,10 @@ def get_health(address: Address, token_variable: str) -> Health:
     except (ValueError, TypeError, KeyError):
         return Health(kind="other")
     finally:
+        timer.cancel()
         connection.close()
+
+
+def _shut_down(connection: http.client.HTTPConnection) -> None:
+    with suppress(OSError, AttributeError):  # It may not be connected yet, or not any more.
+        connection.sock.shutdown(socket.SHUT_RDWR)

@@ -97,7 +97,7 @@ def foreign(path):
     ("make", "reason"),
     [
         (lambda path: path.write_bytes(random.Random(0).randbytes(20000)), "not a database"),
-        (lambda path: path.mkdir(), "unable to open"),
+        (lambda path: path.mkdir(), "no regular file"),
         (corrupt, "malformed|corrupt|not a database"),
         (foreign, "database of something else"),
     ],

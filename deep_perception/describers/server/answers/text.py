@@ -11,15 +11,17 @@ from deep_perception.label_spelling import JOINERS, one_line
 
 # What a terminal takes for colours, titles and links.
 TERMINAL = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)|"
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|"
     r"\x1b[ -/]*[0-~]"
 )
+# Characters of a text that are looked at for one line of it.
+LONGEST = 10_000
 
 
 def clean(text: str, length: int) -> str:
     """Return the text as one line of at most ``length`` characters, as it is untrusted input."""
     # U+FFFD stands for what was no UTF-8: a character that was cut in two.
-    line = one_line(TERMINAL.sub("", text).replace("\ufffd", ""))
+    line = one_line(TERMINAL.sub("", text[:LONGEST]).replace("\ufffd", ""))
     if len(line) <= length:
         return line
     end = length - 1

@@ -12,6 +12,7 @@ from typing import Literal
 
 from deep_perception.describers.dam.launch import Address
 from deep_perception.redaction import scrub
+from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.json_reader import read_json
 from deep_perception.untrusted.text import printable
 
@@ -45,21 +46,29 @@ def get_health(address: Address, token_variable: str) -> Health:
         connection.request(
             "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
         )
-        content = read_json(connection.getresponse().read(LARGEST_BODY))
-        kind = content["status"]
-        if kind not in ("loading", "ready", "failed", "stopping"):
-            return Health(kind="other")
-        error = printable(scrub(str(content.get("error", ""))), LONGEST_ERROR)
-        return Health(kind=kind, error=error)
+        return health_of(connection.getresponse().read(LARGEST_BODY))
     except ConnectionRefusedError:
         return Health(kind="absent")
     except (OSError, http.client.HTTPException):
         return Health(kind="silent")
-    except (ValueError, TypeError, KeyError):
+    except ValueError:  # A token that no header can carry.
         return Health(kind="other")
     finally:
         timer.cancel()
         connection.close()
+
+
+def health_of(body: bytes) -> Health:
+    """Return what the body of an answer says; "other" for anything that our server never says."""
+    try:
+        content = read_json(body)
+    except UntrustedError:
+        return Health(kind="other")
+    kind = content.get("status") if isinstance(content, dict) else None
+    if kind not in ("loading", "ready", "failed", "stopping"):
+        return Health(kind="other")
+    error = printable(scrub(str(content.get("error", ""))), LONGEST_ERROR)
+    return Health(kind=kind, error=error)
 
 
 def _shut_down(connection: http.client.HTTPConnection) -> None:

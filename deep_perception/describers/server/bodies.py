@@ -63,12 +63,16 @@ def decode_text(data: bytes, content_type: str = "") -> str:
     """
     # By a byte order mark, and by where the zero bytes are.
     encoding = json.detect_encoding(data)
-    declared = re.search(r"charset=[\"']?([\w.:-]+)", content_type, re.IGNORECASE)
-    is_known = declared is not None and _CHARSET.fullmatch(declared[1])
-    for name in (encoding, declared[1] if declared and is_known else encoding):
+    for name in (encoding, known_charset(content_type) or encoding):
         with suppress(UnicodeDecodeError, LookupError):
             return data.decode(name)
     return data.decode("utf-8", "replace")
+
+
+def known_charset(content_type: str) -> str:
+    """Return the character set that a header names, "" for none and for an unknown one."""
+    declared = re.search(r"charset=[\"']?([\w.:-]+)", content_type, re.IGNORECASE)
+    return declared[1] if declared and _CHARSET.fullmatch(declared[1]) else ""
 
 
 def _is_decoded(data: bytes, text: str) -> bool:

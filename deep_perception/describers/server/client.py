@@ -387,6 +387,8 @@ class Client:
             if isinstance(error.__cause__, UntrustedError):
                 raise UnreadableAnswer(str(error.__cause__)) from None
             raise self._no_connection(error.__cause__ or error) from None
+        except UntrustedError as error:  # Some versions of the library do not wrap it.
+            raise UnreadableAnswer(str(error)) from None
         except UnicodeEncodeError as error:
             # Its text would quote a part of the request.
             raise TransientError(f"the request cannot be encoded ({error.reason})") from None

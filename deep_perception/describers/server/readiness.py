@@ -130,7 +130,7 @@ class Readiness:
         if self._breaker.state == "open" or (self._chosen and not self.probing):
             return
         try:
-            await self._choose()
+            await self._choose(CHOICE_TIMEOUT_S)
         except ServerUnavailable as error:
             self._record_loss(error)
 
@@ -140,7 +140,7 @@ class Readiness:
         ends_s = asyncio.get_running_loop().time() + patience_s
         while self._chosen is None and asyncio.get_running_loop().time() < ends_s:
             try:
-                await self._choose()
+                await self._choose(CHOICE_TIMEOUT_S)
             except ServerUnavailable as error:
                 if error.retry_after_s is None:
                     return
@@ -150,7 +150,7 @@ class Readiness:
                 patience_left_s = ends_s - asyncio.get_running_loop().time()
                 await asyncio.sleep(max(0.0, min(error.retry_after_s, patience_left_s)))
 
-    async def _choose(self, timeout_s: float = CHOICE_TIMEOUT_S) -> None:
+    async def _choose(self, timeout_s: float) -> None:
         try:
             self._chosen = await asyncio.wait_for(self._client.choose_model(), timeout_s)
         except ServerUnavailable:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from deep_perception.describers.server.bodies import known_charset
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import inflate
 from deep_perception.untrusted.text import printable
@@ -17,7 +18,7 @@ from deep_perception.untrusted.text import printable
 # The compressions that a server may use; others may be nested, or need another package.
 ACCEPTED = "gzip, deflate"
 # What the client reads of the headers. The compression is undone here.
-HEADERS = ("content-type", "location", "retry-after")
+HEADERS = ("location", "retry-after")
 LONGEST_HEADER = 2000
 
 
@@ -41,13 +42,13 @@ class BoundedTransport:
         finally:
             # The connection is closed if the body is not at its end.
             await answer.stream.aclose()
+        headers = {name: answer.headers.get(name, "")[:LONGEST_HEADER] for name in HEADERS}
+        # The library decodes the text of an error, with any codec of Python that a header names.
+        charset = known_charset(answer.headers.get("content-type", "")[:LONGEST_HEADER])
+        headers["content-type"] = f"text/plain; charset={charset}" if charset else ""
         return self._answer_type(
             answer.status_code,
-            headers={
-                name: answer.headers[name][:LONGEST_HEADER]
-                for name in HEADERS
-                if name in answer.headers
-            },
+            headers={name: value for name, value in headers.items() if value},
             content=_decompressed(data, answer.headers.get("content-encoding", ""), limit),
         )
 

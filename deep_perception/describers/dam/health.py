@@ -6,7 +6,8 @@ import http.client
 import os
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,16 +38,15 @@ class Health:
 def get_health(address: Address, token_variable: str) -> Health:
     """Send one request. It usually takes a millisecond and at most 2 s, and raises nothing."""
     connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
-    # The timeout of the connection is for each part that arrives, not for all of them.
-    timer = threading.Timer(TIMEOUT_S, _shut_down, [connection])
-    timer.daemon = True
-    timer.start()
     token = os.environ.get(token_variable)
     try:
-        connection.request(
-            "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
-        )
-        return health_of(connection.getresponse().read(LARGEST_BODY))
+        connection.connect()
+        # The timeout of the connection is for each part that arrives, not for all of them.
+        with _shut_down_after(TIMEOUT_S, connection.sock):
+            connection.request(
+                "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
+            )
+            return health_of(connection.getresponse().read(LARGEST_BODY))
     except ConnectionRefusedError:
         return Health(kind="absent")
     except (OSError, http.client.HTTPException):
@@ -54,7 +54,6 @@ def get_health(address: Address, token_variable: str) -> Health:
     except ValueError:  # A token that no header can carry.
         return Health(kind="other")
     finally:
-        timer.cancel()
         connection.close()
 
 
@@ -71,6 +70,16 @@ def health_of(body: bytes) -> Health:
     return Health(kind=kind, error=error)
 
 
-def _shut_down(connection: http.client.HTTPConnection) -> None:
-    with suppress(OSError, AttributeError):  # It may not be connected yet, or not any more.
-        connection.sock.shutdown(socket.SHUT_RDWR)
+@contextmanager
+def _shut_down_after(seconds: float, connected: socket.socket) -> Iterator[None]:
+    def shut_down() -> None:
+        with suppress(OSError):  # It is closed already.
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

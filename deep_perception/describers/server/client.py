@@ -446,7 +446,7 @@ class Client:
         )
         text = scrub(text)
         message = f"status {status}: {text}" if text else f"status {status}"
-        retry_after_s = _retry_after_s(error.response.headers.get("retry-after"))
+        retry_after_s = pause_asked_for(error.response.headers.get("retry-after"))
         if takes_no_images(text):
             return self.error_from(text, message)
         if self._proxy is not None and (status == 407 or (not is_json and status >= 400)):
@@ -532,7 +532,7 @@ def _quoted(error: BaseException) -> str:
     return printable(scrub(str(error)[:LONGEST_ERROR]), LONGEST_QUOTE)
 
 
-def _retry_after_s(value: str | None) -> float | None:
+def pause_asked_for(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header, which is a number or a date.
 
     They are at most LONGEST_PAUSE_S.

@@ -243,7 +243,7 @@ def test_a_query_that_does_not_end_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_file, "SLOW_S", 0.1)
     file = DescriptionFile(tmp_path / "w.sqlite", 5)
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-        file._connection.execute(f"{ENDLESS} count(*) FROM n").fetchone()
+        file._connection.execute(f"{ENDLESS} count(*) FROM n").fetchone()  # noqa: SLF001
     file.close()
 
 

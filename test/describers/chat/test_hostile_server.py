@@ -126,7 +126,7 @@ def test_a_server_that_takes_long_for_each_list_is_not_asked_for_all(monkeypatch
      f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT", "\x1b"],
 )  # fmt: skip
 def test_no_pause_that_a_server_asks_for_silences_a_camera(value):
-    pause_s = chat_client._retry_after_s(value)
+    pause_s = chat_client.pause_asked_for(value)
     assert pause_s is None or 0 <= pause_s <= 300
     with HostileServer(http(b"{}", "503 No", f"Retry-After: {value}")) as server:
         (words,), _ = describe(server, region_timeout_s=0.3)
@@ -175,7 +175,7 @@ def test_cookies_are_not_kept_and_nothing_but_two_compressions_is_asked_for():
     assert all("accept-encoding: gzip, deflate\n" in head.lower() + "\n" for head in server.heads)
 
 
-# -- what is published -------------------------------------------------------------------------------
+# -- what is published ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", ["a\x1b[31m\u202eb\n" + "x" * 5000, {"a": 1}, "\ud800", None])
@@ -207,7 +207,7 @@ def test_a_server_that_refuses_a_setting_again_and_again_is_one_warning(caplog):
         describer = chat(server, region_timeout_s=1.0)
         try:
             ask(describer, regions_of(1))
-            assert len(describer._requests.warnings) == 1
+            assert sum("max_tokens is" in warning for warning in describer.warnings) == 1
         finally:
             describer.close()
     refused = [record for record in caplog.records if "describer.max_tokens is" in record.message]

@@ -40,9 +40,10 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
-            ["choices", "message", "delta", "content", "error", "model", "type", "text", "id", "key",
-             "tool_calls", "function", "arguments", "label", "caption", "models", "data", "state",
-             "loaded_instances", "capabilities", "vision", "config", "parallel", "finish_reason"]
+            ["choices", "message", "delta", "content", "error", "model", "type", "text", "id",
+             "key", "tool_calls", "function", "arguments", "label", "caption", "models", "data",
+             "state", "loaded_instances", "capabilities", "vision", "config", "parallel",
+             "finish_reason"]
         )
         | st.text(st.characters(), max_size=5),
         inner,

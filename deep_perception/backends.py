@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.settings import Settings
 
 # The members of the protocols in segmenters/ and describers/.
@@ -45,12 +45,12 @@ def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings
     try:
         factory: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:  # a broken installation may raise anything on import
-        reason = scrub(str(error))
+        reason = clean_line(error)
         raise BackendUnavailable(f"{kind} {name!r} cannot be loaded: {reason}") from error
     try:
         backend = factory(settings=settings) if _takes_settings(factory) else factory()
     except Exception as error:
-        reason = scrub(str(error))
+        reason = clean_line(error)
         raise BackendUnavailable(f"{kind} {name!r} cannot start: {reason}") from error
     missing = [member for member in MEMBERS[kind] if not hasattr(backend, member)]
     if missing:

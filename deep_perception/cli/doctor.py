@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from deep_perception.doctor import Finding
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line, print_json, print_line
 from deep_perception.settings import Settings
 from deep_perception.settings.options import settings_from
+from deep_perception.untrusted.text import LINE, printable
 
 OK, FAILED = 0, 1
 
@@ -39,15 +39,16 @@ def add_doctor_command(commands: Any) -> argparse.ArgumentParser:
 def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print all findings, and return 1 if something is wrong."""
     findings = [
-        dataclasses.replace(each, what=scrub(each.what), remedy=scrub(each.remedy))
+        dataclasses.replace(each, what=clean_line(each.what), remedy=clean_line(each.remedy))
         for each in examine(settings)
     ]
     wrong = sum(each.level == "wrong" for each in findings)
     if chosen.json:
         content = {"wrong": wrong, "findings": [dataclasses.asdict(each) for each in findings]}
-        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        print_json(content)
     else:
-        sys.stdout.write(as_text(findings))
+        for line in as_lines(findings):
+            print_line(line)
     return FAILED if wrong else OK
 
 
@@ -58,29 +59,59 @@ def examine(settings: Settings) -> list[Finding]:
 
     graph, nodes = _guarded("ROS", _check_graph, ([], []))
     if nodes:
-        settings = settings_from(nodes[0], settings)
+        settings, remarks = believed(nodes[0], settings)
+        graph = [*graph, *remarks]
     here, _ = _guarded("Python", lambda: (list(check_environment(settings)), None), ([], None))
     server, _ = _guarded(SECTION, lambda: (list(check_server(settings)), None), ([], None))
     return [*here, *server, *graph]
 
 
-def as_text(findings: list[Finding]) -> str:
-    """The findings by section, one line each, what to do below it, and their sum."""
-    return "\n".join([*_lines(findings), "", _sum(findings)]) + "\n"
+def believed(node: Mapping[str, Any], settings: Settings) -> tuple[Settings, list[Finding]]:
+    """Return the settings with what a node says of its backends, as far as it is believed.
+
+    Anybody can announce a node. So it chooses among the backends of this package only, it names no
+    environment variable whose content is sent, and of the servers only one of this computer.
+    """
+    from deep_perception.describers import REGISTRY as DESCRIBERS
+    from deep_perception.segmenters import REGISTRY as SEGMENTERS
+
+    changes = {}
+    for kind, registry in (("segmenter", SEGMENTERS), ("describer", DESCRIBERS)):
+        for name in (f"{kind}.backend", f"{kind}.fallback"):
+            if node.get(name) in registry:
+                changes[name] = node[name]
+    if node.get("describer.model"):
+        changes["describer.model"] = node["describer.model"]
+    url = node.get("describer.url", "")
+    if url in ("", settings.describer.url):
+        return settings_from(changes, settings), []
+    if _is_here(url):
+        changes |= {"describer.url": url, "describer.api_key_env": ""}
+        return settings_from(changes, settings), []
+    what = f"a node says that its server is {printable(url, LINE)}, which was not asked"
+    remedy = "to ask it: deep_perception doctor --describer.url URL"
+    finding = Finding(section="Analyzer nodes", level="note", what=what, remedy=remedy)
+    return settings_from(changes, settings), [finding]
 
 
-def _lines(findings: list[Finding]) -> Iterator[str]:
+def _is_here(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return False
+
+
+def as_lines(findings: list[Finding]) -> Iterator[str]:
+    """Yield the findings by section, one line each, what to do below it, and their sum."""
     for section, group in groupby(findings, key=lambda each: each.section):
         yield section
         for each in group:
             yield f"  {each.level:<6}{each.what}"
             if each.remedy:
                 yield f"        -> {each.remedy}"
-
-
-def _sum(findings: list[Finding]) -> str:
     wrong = sum(each.level == "wrong" for each in findings)
-    return f"{wrong} wrong" if wrong else "nothing is wrong"
+    yield ""
+    yield f"{wrong} wrong" if wrong else "nothing is wrong"
 
 
 def _check_graph() -> tuple[list[Finding], list[dict[str, Any]]]:

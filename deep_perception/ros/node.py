@@ -14,12 +14,12 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.redaction import scrub
-from deep_perception.redaction.output import scrub_uncaught
+from deep_perception.redaction.output import clean_line, scrub_uncaught
 from deep_perception.ros import diagnostics, parameters, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
+from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.publishers import Publishers
@@ -32,6 +32,8 @@ from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
 from deep_perception.settings.options import SettingsError
 from deep_perception.settings.secrets import register_secrets
+
+_log = logging.getLogger(__name__)
 
 CHECK_INPUT_PERIOD_S = 0.5
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -57,7 +59,7 @@ class AnalyzerNode(LifecycleNode):
         )
         self._state = NodeState(settings=settings)
         self._cameras = camera_names(settings.ros.cameras)
-        self._log_handler = RosLogHandler(self.get_logger())
+        self._log_handler = RosLogHandler(super().get_logger())
         core_logger = logging.getLogger("deep_perception")
         core_logger.addHandler(self._log_handler)
         # The level of the ROS logger (--log-level) decides what is shown.
@@ -75,6 +77,10 @@ class AnalyzerNode(LifecycleNode):
             settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )
 
+    def get_logger(self) -> Log:
+        """Return the log, also to the parts of rclpy that log for this node."""
+        return Log(super().get_logger())
+
     def start(self) -> None:
         """Configure and activate, with ros.autostart; a failure is logged and ends the attempt."""
         if self._state.settings.ros.autostart and self.trigger_configure() == SUCCESS:
@@ -86,6 +92,11 @@ class AnalyzerNode(LifecycleNode):
         if self._worker is not None:
             self._worker.wait(END_WITHIN_S)
         logging.getLogger("deep_perception").removeHandler(self._log_handler)
+
+    def report(self, error: Exception) -> None:
+        """Report that a callback failed."""
+        _log.debug("a callback failed", exc_info=error)
+        self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")
 
     # -- life cycle -----------------------------------------------------------------------------
 
@@ -118,7 +129,7 @@ class AnalyzerNode(LifecycleNode):
         try:
             transition()
         except Exception as error:
-            self._state.problem = scrub(f"cannot be {goal}: {error}")
+            self._state.problem = clean_line(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
                 self._diagnostics.mark_as_logged(self._state.problem)
@@ -248,11 +259,11 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            rclpy.spin(node)
+            rclpy_internals.spin(node, on_fault=node.report)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:
-        rclpy.logging.get_logger("analyzer").fatal(scrub(str(error)))
+        Log(name="analyzer").fatal(error)
         return 1
     except rclpy_internals.RCLError:
         # A signal may end the context while the node is constructed.

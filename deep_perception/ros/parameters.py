@@ -14,7 +14,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.ros import rclpy_internals
 from deep_perception.settings import Settings
 from deep_perception.settings.options import Option, SettingsError, find, options, settings_from
@@ -46,9 +46,9 @@ def declare(
             message = f"{option.name}: {value!r} is not allowed; expected {option.expected}"
             if option.kind is float and isinstance(value, int):
                 message += f"; ROS requires {float(value)} for a number of this kind"
-            raise SettingsError(scrub(message)) from None
+            raise SettingsError(clean_line(message)) from None
     for message in _misspelt(given):
-        node.get_logger().warning(scrub(message))
+        node.get_logger().warning(message)
     current = settings_from(changes)
 
     def changed(parameters: Sequence[Parameter]) -> dict[str, object]:
@@ -66,7 +66,7 @@ def declare(
         try:
             settings_from(changed(parameters), current)
         except SettingsError as error:
-            return SetParametersResult(successful=False, reason=scrub(str(error)))
+            return SetParametersResult(successful=False, reason=clean_line(error))
         return SetParametersResult(successful=True)
 
     def apply(parameters: Sequence[Parameter]) -> None:

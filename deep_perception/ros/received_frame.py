@@ -10,7 +10,11 @@ from std_msgs.msg import Header
 
 from deep_perception.ros import messages
 from deep_perception.stamps import header_of
+from deep_perception.untrusted.text import printable
 
+# tf2 takes any text that is not empty and does not begin with a slash. Frames of robots have some
+# ten characters, with namespaces some more.
+MAX_FRAME_ID = 256
 # A header with a longer frame id is read with the whole message.
 _HEADER_BYTES = 1024
 
@@ -49,7 +53,16 @@ class ReceivedFrame:
 
     @cached_property
     def header(self) -> Header:
-        """The header of the message, without a need for its pixels."""
+        """The header of the message, without a need for its pixels.
+
+        Its frame id is the camera's, because tf and RViz look it up, unless that could be no name
+        of a frame: then it is escaped and shortened.
+        """
+        header = self._header()
+        frame_id = printable(header.frame_id, MAX_FRAME_ID)
+        return Header(stamp=header.stamp, frame_id=frame_id)
+
+    def _header(self) -> Header:
         if isinstance(self._message, bytes):
             try:
                 return deserialize_message(self._message[:_HEADER_BYTES], Header)

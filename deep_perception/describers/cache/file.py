@@ -26,7 +26,7 @@ SLOW_S = 20.0
 # Steps of SQLite between two looks at the clock.
 STEPS = 10_000
 # Bytes of a value, and of a statement of the schema, that SQLite reads (from Python 3.11).
-LONGEST_VALUE = 4 * LONGEST_ROW
+LONGEST_VALUE = 2 * LONGEST_ROW
 # Number of writes between two counts of the rows, which take milliseconds.
 PRUNE_EVERY = 256
 

@@ -19,7 +19,7 @@ from deep_perception.describers.cache import file as cache_file
 from deep_perception.describers.cache import memory as cache_memory
 from deep_perception.describers.cache.file import DescriptionFile
 from deep_perception.describers.cache.memory import DescriptionCache
-from deep_perception.describers.cache.rows import ANY
+from deep_perception.describers.cache.rows import ANSWER, ANY
 from support.cached_descriptions import CUP, cup, key, run
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
@@ -75,10 +75,10 @@ def changed_rows():
         {"status": "reused"}, {"status": "owned"}, {"error": "x"}, {"latency_s": float("inf")},
         {"latency_s": float("nan")}, {"latency_s": -1.0}, {"truncated": 1}, {"extra": "x"},
         {"label": "cup\x1b[2J"}, {"text": "A cup.\nINFO all is well"}, {"text": "\u202eA cup."},
-        {"text": "a\x9b1m"}, {"label": "x" * 61}, {"text": "x" * 601}, {"model": "m" * 201},
+        {"text": "a\x9b1m"}, {"label": "x" * 61}, {"text": "x" * 601}, {"model": "m" * 300},
         {"model": "m\x07"}, {"describer": "\ud800x\n"}, {"prompt_id": "p\u2028"},
         {"attributes": {"color": "x" * 121}}, {"attributes": {"a\x1b": "b"}},
-        {"attributes": {"a": 5}}, {"attributes": {str(n): "x" for n in range(17)}},
+        {"attributes": {"a": 5}}, {"attributes": {str(n): "x" for n in range(33)}},
         {"attributes": []}, {"text": ["A cup."]},
     ):  # fmt: skip
         yield {**good, **changes}
@@ -88,7 +88,7 @@ def test_rows_that_cannot_be_parsed_are_replaced(tmp_path):
     path = tmp_path / "w.sqlite"
     rows = ["", "{", "[]", '{"status": "described"}', '{"status": "described", "label": 5}',
             '{"no": "such"}', None, b"\xff", 5, sqlite3.Binary(b"{}"), "\udcff", "[" * 50_000,
-            '{"label":' * 50_000, "x" * 300_000, *map(json.dumps, changed_rows())]  # fmt: skip
+            '{"label":' * 50_000, "x" * 900_000, *map(json.dumps, changed_rows())]  # fmt: skip
     run(DescriptionCache(99, str(path)), *[(key(n), cup(n)) for n in range(len(rows))])
     with contextlib.closing(sqlite3.connect(path)) as file:
         for number, row in enumerate(rows):
@@ -247,11 +247,10 @@ def test_a_query_that_does_not_end_is_interrupted(tmp_path, monkeypatch):
     file.close()
 
 
-def test_descriptions_of_other_packages_may_be_long_and_have_lines(tmp_path):
-    words = dataclasses.replace(CUP, text="A cup.\n\tIt is red.\n" * 100, label="a " * 100)
-    file = DescriptionFile(tmp_path / "w.sqlite", 5, ANY)
-    assert file.put(key(1), words) == file.get(key(1)) == words
-    bad = dataclasses.replace(CUP, text="A cup.\x1b[2J")
-    assert file.put(key(2), bad) == bad
-    assert file.get(key(2)) is None
-    file.close()
+def test_descriptions_of_other_packages_may_be_long(tmp_path):
+    words = dataclasses.replace(CUP, text="A cup. It is red. " * 300, label="a " * 200)
+    for limits, found in ((ANY, words), (ANSWER, None)):
+        file = DescriptionFile(tmp_path / f"{limits.text}.sqlite", 5, limits)
+        assert file.put(key(1), words) == words
+        assert file.get(key(1)) == found
+        file.close()

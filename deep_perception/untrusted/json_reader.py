@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import isfinite
 from typing import Any
 
 from deep_perception.untrusted import UntrustedError
@@ -15,16 +16,22 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def read_json(text: bytes | str, *, limit: int = LIMIT) -> Any:
+def read_json(text: bytes | str, *, limit: int = LIMIT, non_finite: float | None = None) -> Any:
     """Return the value of a JSON text, which ``json.dumps`` and UTF-8 can encode again.
 
-    NaN and Infinity, which JSON does not have, are None, and lone surrogates are U+FFFD. Raises
-    UntrustedError for a text that is longer than ``limit``, deeper than ``MAX_DEPTH``, or no JSON.
+    NaN and Infinity, which JSON does not have, are ``non_finite``, and lone surrogates are U+FFFD.
+    Raises UntrustedError for a text that is longer than ``limit``, deeper than ``MAX_DEPTH``, or no
+    JSON.
     """
     if len(text) > limit:
         raise UntrustedError(f"has {len(text)} bytes of JSON, more than {limit}")
     try:
-        value = json.loads(text, parse_constant=lambda name: None)
+        value = json.loads(
+            text,
+            parse_constant=lambda name: non_finite,
+            # 1e999 is JSON, and infinite for Python.
+            parse_float=lambda digits: number if isfinite(number := float(digits)) else non_finite,
+        )
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:  # Also bytes that are no Unicode, and numbers of 5000 digits.

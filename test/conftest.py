@@ -46,8 +46,10 @@ NEEDED = {
     "serve": (("transformers", "__version__"), ("fastapi", "FastAPI"), ("uvicorn", "run")),
 }
 # Speed is measured in benchmarks/. A slow moment of the machine must not fail a test.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# The usual profile finds the same in every run; `make test-faults` selects `long`, which searches.
+settings.register_profile("short", deadline=None, derandomize=True)
+settings.register_profile("long", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile("short")
 # A background job of a shell ignores SIGINT, and every process that a test starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -103,6 +105,20 @@ def free_domain():
         else:
             return domain, keeper
     raise pytest.UsageError("no free ROS domain id: all of 1 to 100 are taken")
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("faults", "random faults around a running node (test/faults)")
+    group.addoption(
+        "--fault-seed", type=int, default=1, help="the same seed makes the same faults (1)"
+    )
+    group.addoption("--fault-steps", type=int, default=8, help="the number of faults (8)")
+    group.addoption(
+        "--fault-minutes", type=float, default=8.0, help="no new fault after this time (8)"
+    )
+    group.addoption(
+        "--fault-only", default="", help="only these faults: numbers of steps or names, with commas"
+    )
 
 
 def pytest_configure(config):

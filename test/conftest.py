@@ -21,9 +21,9 @@ pytest.register_assert_rewrite("support")
 
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 TESTS = Path(__file__).parent
-ROS_TESTS = TESTS / "ros"
+ROS_TESTS = (TESTS / "ros", TESTS / "faults")
 # Folders with files that are skipped as a whole where an import of theirs is missing.
-FOLDERS = {"ros": ROS_TESTS, "sam2": TESTS / "segmenters" / "sam2"}
+FOLDERS = {"ros": ROS_TESTS, "sam2": (TESTS / "segmenters" / "sam2",)}
 # The Python of the DAM server's environment, whose transformers clash with those of the tests.
 DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
@@ -149,7 +149,7 @@ def no_secrets_of_other_tests():
 
 
 class CannotRun(pytest.File):
-    """A stand-in for a file under test/ros, which cannot be imported without ROS."""
+    """A stand-in for a file of ROS_TESTS, which cannot be imported without ROS."""
 
     def collect(self):
         item = CannotRunItem.from_parent(self, name="all_of_it")
@@ -167,7 +167,7 @@ class CannotRunItem(pytest.Item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path, parent):
-    if "ros" in MISSING and ROS_TESTS in module_path.parents:
+    if "ros" in MISSING and not set(ROS_TESTS).isdisjoint(module_path.parents):
         return CannotRun.from_parent(parent, path=module_path)
     return None
 
@@ -199,8 +199,9 @@ def pytest_runtest_logreport(report):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector):
     report = (yield).get_result()
-    for group, folder in FOLDERS.items():
-        if report.skipped and group in REQUIRED and folder in collector.path.parents:
+    for group, folders in FOLDERS.items():
+        inside = not set(folders).isdisjoint(collector.path.parents)
+        if report.skipped and group in REQUIRED and inside:
             report.outcome = "failed"
             report.longrepr = f"{collector.nodeid}: required ({group}) but {report.longrepr}"
 

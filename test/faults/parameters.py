@@ -19,7 +19,7 @@ from faults.table import fault
 ATTACKS = ("/etc/passwd", "/proc/self/environ", "http://127.0.0.1:1/v1", "AWS_SECRET_ACCESS_KEY",
            "http.server:test", "sys:exit", "os:abort", "/tmp/made_by_a_peer.sqlite")  # fmt: skip
 # Values of any ROS type; a setting takes one of them at most.
-ODD = (True, -1, 2**63 - 1, -(2**63), float("nan"), float("inf"), -1e300, 0.5, "", b"x", [1, 2],
+ODD = (True, -1, 2**63 - 1, -(2**63), float("nan"), float("inf"), -1e300, 0.5, "", [b"x"], [1, 2],
        ["a"], [True], [0.5], None)  # fmt: skip
 
 

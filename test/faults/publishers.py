@@ -264,7 +264,9 @@ def restarts(world, chance):
 @fault()
 def other_type(world, chance):
     kind = chance.choice((String, CompressedImage))
-    with publishing(world, chance, kind, qos=chance.choice((10, KEPT))) as publisher:
+    topic = f"{world.namespace}/{chance.choice(world.faulty)}/image"
+    qos = chance.choice((10, KEPT))
+    with world.stranger() as node, world.publisher(kind, topic, qos, node) as publisher:
         made = String(data=text(chance)) if kind is String else jpeg(world, chance)
         send(world, publisher, [made] * 5, 0.2)
         yield

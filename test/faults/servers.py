@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gzip
+import itertools
 import json
 import socket
 import struct
@@ -14,6 +15,12 @@ from faults.table import fault
 from support.chat_server import WORDS, completion, lm_studio
 
 HTTP = "HTTP/1.1"
+# What a mode returns that left a request to the good server.
+PASSED = object()
+# A fault ends after so many requests, or where it keeps the node away, after a time.
+ENOUGH, NOTICED_WITHIN_S = 3, 6.0
+# A breaker leaves a server alone for a minute at most.
+USED_AGAIN_WITHIN_S = 120.0
 DEEP = b"[" * 100_000
 
 
@@ -126,17 +133,44 @@ def good(exchange):
 
 
 def lasts(world, mode):
-    """Begin a fault of the server and end it."""
-    world.server.end_of_fault.clear()
-    world.server.mode = mode
+    """Begin a fault of the server, let the node notice it, end it, and let the node recover."""
+    met = []
+
+    def counted(exchange):
+        handled = mode(exchange)
+        met.append(handled is not PASSED)
+
+    server = world.server
+    server.end_of_fault.clear()
+    server.mode = counted
+    # A server that fails is left alone for some seconds, and so may this fault be.
+    world.spin_until(lambda: sum(met) >= ENOUGH, NOTICED_WITHIN_S)
     yield
-    world.server.mode = None
-    world.server.end_of_fault.set()
-    world.server.drop_all()
+    server.mode = None
+    server.end_of_fault.set()
+    server.drop_all()
+    used_again(world)
+
+
+def used_again(world):
+    before = world.server.good_answers
+    world.graph.until(
+        lambda: world.server.good_answers > before,
+        lambda: world.report("that the server, which is well again, is asked"),
+        USED_AGAIN_WITHIN_S,
+    )
 
 
 def only(method, mode):
-    return lambda exchange: mode(exchange) if exchange.method == method else good(exchange)
+    """Leave requests of the other method to a good server."""
+
+    def some(exchange):
+        if exchange.method == method:
+            return mode(exchange)
+        good(exchange)
+        return PASSED
+
+    return some
 
 
 @fault()
@@ -144,6 +178,7 @@ def is_dead(world, chance):
     world.server.die()
     yield
     world.server.open()
+    used_again(world)
 
 
 @fault()
@@ -282,22 +317,26 @@ def any_json(chance, depth=3):
 
 @fault(weight=2)
 def lists_of_any_shape(world, chance):
-    shapes = (
-        {"models": any_json(chance)}, {"data": any_json(chance)}, any_json(chance),
-        {"models": [{**lm_studio(), "loaded_instances": any_json(chance)}]},
-        {"models": [{**lm_studio(), "key": any_json(chance), "capabilities": any_json(chance)}]},
-        {"models": [lm_studio("\ud800")]}, {"models": [lm_studio(text(chance)[:5000])]},
-        {"models": [lm_studio(f"model-{number}") for number in range(20_000)]},
-        {"data": [{"id": any_json(chance), "object": "model"}]}, {"models": [], "data": []},
-        {"models": [lm_studio(parallel=10**9)]}, {"models": [lm_studio(parallel="many")]},
-    )  # fmt: skip
-    shape = chance.choice(shapes)
+    def listing():
+        return chance.choice((
+            {"models": any_json(chance)}, {"data": any_json(chance)}, any_json(chance),
+            {"models": [{**lm_studio(), "loaded_instances": any_json(chance)}]},
+            {"models": [{**lm_studio(), "loaded_instances": chance.choice((5, "x", [5], [None]))}]},
+            {"models": [{**lm_studio(), "key": any_json(chance)}]},
+            {"models": [{**lm_studio(), "capabilities": any_json(chance)}]},
+            {"models": [lm_studio(chance.choice(("\ud800", "x" * 99_999, text(chance)[:5000])))]},
+            {"models": [lm_studio(f"model-{number}") for number in range(20_000)]},
+            {"data": [{"id": any_json(chance), "object": "model"}]}, {"models": [], "data": []},
+            {"models": [lm_studio(parallel=chance.choice((10**9, "many", -1, [1], 0.5)))]},
+        ))  # fmt: skip
+
+    # Each question gets another of them.
+    listings = itertools.cycle([listing() for _ in range(20)])
     # The list is read when the server is ready again after an outage.
-    refuse = world.server
-    refuse.die()
-    world.graph.spin(0.5)
-    refuse.open()
-    yield from lasts(world, only("GET", lambda exchange: exchange.reply(shape)))
+    world.server.die()
+    world.graph.spin(1.0)
+    world.server.open()
+    yield from lasts(world, only("GET", lambda exchange: exchange.reply(next(listings))))
 
 
 @fault(weight=2)

@@ -27,10 +27,10 @@ def any_qos(chance):
     )
 
 
-def subscribe(world, chance, stack, kind=None):
+def subscribe(world, chance, stack, kind=None, node=None):
     output = chance.choice(sorted(OUTPUTS))
     topic = f"{world.name}/{chance.choice(world.cameras)}/{output}"
-    node = world.graph.node
+    node = node or world.graph.node
     subscription = node.create_subscription(
         kind or OUTPUTS[output], topic, lambda message: None, any_qos(chance)
     )
@@ -56,9 +56,9 @@ def vanishing(world, chance):
 
 @fault()
 def of_another_type(world, chance):
-    with contextlib.ExitStack() as stack:
+    with world.stranger() as node, contextlib.ExitStack() as stack:
         for _ in range(5):
-            subscribe(world, chance, stack, String)
+            subscribe(world, chance, stack, String, node)
         yield
 
 

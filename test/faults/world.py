@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import rclpy
+
 from deep_perception.settings.options import options
 from deep_perception.untrusted.text import printable
 from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, SceneState
@@ -28,10 +30,16 @@ PARAMETERS = {
 RATE_HZ = 5
 # How long a healthy camera may be without a new scene after a fault: many times what it takes.
 PATIENCE_S = 60.0
+# On an idle machine it is less than 2 s.
+LONGEST_GAP_S = 20.0
 END_WITHIN_S = 15.0
-MORE_THREADS, MORE_DESCRIPTORS, MORE_MB, PEAK_MB = 25, 40, 700, 3000
+MORE_THREADS, MORE_DESCRIPTORS, MORE_MB, PEAK_MB = 25, 40, 700, 2000
 LONGEST_LINE, MOST_LINES = 5000, 80
 LINE = re.compile(r"\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^\]]+\]: ")
+# What libraries of OpenCV and of the middleware write to the standard error; the words are theirs.
+LIBRARY_LINE = re.compile(
+    r"Corrupt JPEG data|Warning: |Premature end of JPEG|libpng |\[ WARN:|sequence size "
+)
 STATUSES = {
     DescribedRegion.STATUS_DESCRIBED, DescribedRegion.STATUS_REUSED,
     DescribedRegion.STATUS_PENDING, DescribedRegion.STATUS_FAILED,
@@ -53,7 +61,7 @@ class World:
         self.settings = {each.name: parameters.get(each.name, each.default) for each in options()}
         self.scenes = {camera: [] for camera in CAMERAS}
         self.states = {}
-        self.described = 0
+        self.described, self.longest_gap_s, self._scene_s = 0, 0.0, time.monotonic()
         for camera in CAMERAS:
             self._listen(camera)
         self.diagnostics = Diagnostics(graph, self.name)
@@ -91,18 +99,35 @@ class World:
 
     # -- what a fault needs -----------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def publisher(self, kind, topic, qos):
-        """A publisher; the node need not subscribe to it."""
-        publisher = self.graph.node.create_publisher(kind, topic, qos)
-        # Not an error of the node if it never does: the type may be wrong.
-        deadline = time.monotonic() + 1.0
-        while not publisher.get_subscription_count() and time.monotonic() < deadline:
+    def spin_until(self, condition, at_most_s):
+        """Wait for what need not come."""
+        deadline = time.monotonic() + at_most_s
+        while not condition() and time.monotonic() < deadline:
             self.graph.spin(0.02)
+
+    @contextlib.contextmanager
+    def stranger(self):
+        """A node in a context of its own: one context has one type for each topic."""
+        context = rclpy.Context()
+        rclpy.init(context=context)
+        node = rclpy.create_node("stranger", context=context)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+            rclpy.shutdown(context=context)
+
+    @contextlib.contextmanager
+    def publisher(self, kind, topic, qos, node=None):
+        """A publisher; the node need not subscribe to it."""
+        node = node or self.graph.node
+        publisher = node.create_publisher(kind, topic, qos)
+        # Not an error of the node if it never does: the type may be wrong.
+        self.spin_until(publisher.get_subscription_count, 1.0)
         try:
             yield publisher
         finally:
-            self.graph.node.destroy_publisher(publisher)
+            node.destroy_publisher(publisher)
 
     def call(self, kind, name, request, *, again=True):
         return self.graph.call(kind, f"{self.name}/{name}", request, again=again)
@@ -113,6 +138,11 @@ class World:
         if text not in self.problems:
             self.problems.append(text)
 
+    def take_problems(self):
+        """Return the problems since the last call."""
+        problems, self.problems = self.problems, []
+        return problems
+
     def check_shown(self, shown, what, longest=LONGEST_LINE):
         """A text that a person reads is short, and changes neither a terminal nor other lines."""
         if printable(shown, 10**9) != shown:
@@ -122,6 +152,10 @@ class World:
 
     def _listen(self, camera):
         def on_scene(message):
+            if camera == "healthy":
+                now_s = time.monotonic()
+                self.longest_gap_s = max(self.longest_gap_s, now_s - self._scene_s)
+                self._scene_s = now_s
             self.scenes[camera].append(message)
             del self.scenes[camera][:-20]
             for region in message.regions:
@@ -190,7 +224,7 @@ class World:
         self._log_read = len(log)
         for line in lines:
             self.check_shown(line, "a line of the log")
-            if not LINE.match(line):
+            if not LINE.match(line) and not LIBRARY_LINE.match(line):
                 self.problem(f"not a line of the log: {line[:300]!r}")
         if len(lines) > MOST_LINES:
             self.problem(f"{len(lines)} lines of the log for one fault: {lines[:5]}")

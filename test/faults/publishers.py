@@ -1,6 +1,7 @@
 """Faults of publishers: wrong, hostile, cut and far too many messages on the topics of cameras."""
 
 import contextlib
+import functools
 import signal
 import struct
 import zlib
@@ -161,12 +162,19 @@ def png_chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+@functools.cache
+def zeros():
+    """A megabyte of zeros as deflated blocks, which can be repeated."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+
+
 def bomb(width, height, bits=8, colour=0):
     """A PNG of zeros; its file is some thousandth of the image."""
     row_bytes = 1 + width * bits // 8 * {0: 1, 2: 3, 6: 4}[colour]
-    packer = zlib.compressobj(9)
-    block = bytes(row_bytes * max(1, height // 100))
-    body = b"".join(packer.compress(block) for _ in range(100)) + packer.flush()
+    megabytes = -(-row_bytes * height // 2**20)
+    check = struct.pack(">I", (megabytes * 2**20 % 65521 << 16) + 1)
+    body = b"\x78\x9c" + zeros() * megabytes + b"\x03\x00" + check
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", body)
             + png_chunk(b"IEND", b""))  # fmt: skip

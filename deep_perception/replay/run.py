@@ -79,7 +79,8 @@ def _replay(
     # The user sees which topics are left out, because they are judged by their names only.
     others = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
     emit(Notice(f"{task.name}: {', '.join(source.topics)}{others}"))
-    saved = journal.begin(scene_inputs(task, settings, source), task.mode)
+    inputs = scene_inputs(task, settings, source)
+    saved = journal.begin(inputs, task.mode, settings, source.topics)
     if journal.finished:
         emit(Notice(f"{task.name}: all scenes exist already"))
     else:

@@ -18,6 +18,7 @@ from deep_perception.settings import DescriberSettings
 SCHEMA = "deep_perception.summary/1"
 # Lost frames are listed by reason, up to this many reasons; further ones are counted together.
 MAX_REASONS = 20
+MAX_COUNT = 2**63
 
 
 @dataclass(kw_only=True)
@@ -171,6 +172,24 @@ def _sum(counts: Mapping[str, int]) -> str:
 
 
 def counts_from(content: Mapping[str, Any]) -> Counts:
-    """Return the counts that were saved with ``dataclasses.asdict``."""
+    """Return the counts that were saved with ``dataclasses.asdict``. Raises JournalError."""
     names = {item.name for item in dataclasses.fields(Counts)}
-    return Counts(**{name: value for name, value in content.items() if name in names})
+    counts = Counts(**{name: value for name, value in content.items() if name in names})
+    whole = (counts.frames, counts.asked or 0, counts.cache_hits or 0, *_values(counts.lost))
+    lines = (*_items(counts.warnings), *_items(counts.backend_warnings))
+    if (
+        not all(type(count) is int and 0 <= count < MAX_COUNT for count in whole)
+        or not isinstance(counts.seconds, (int, float))
+        or not 0 <= counts.seconds < MAX_COUNT
+        or not all(isinstance(line, str) for line in lines)
+    ):
+        raise JournalError("the counts of the saved state are none; start again with --overwrite")
+    return counts
+
+
+def _values(lost: object) -> Sequence[object]:
+    return list(lost.values()) if isinstance(lost, dict) else [None]
+
+
+def _items(lines: object) -> Sequence[object]:
+    return lines if isinstance(lines, list) else [None]

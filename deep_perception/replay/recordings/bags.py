@@ -19,22 +19,22 @@ from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
     METADATA,
     BagError,
+    Held,
     Lost,
     Message,
     StorageFile,
     Timeline,
     Topic,
+    shortened,
 )
 from deep_perception.stamps import header_of
 
-__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
+__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of", "shortened"]
 
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",
 )
-# An error names at most this many topics.
-_MAX_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,10 +99,11 @@ class Recording:
 
             self.files = tuple(opening.files_of(self.path, self._warn))
             self._opened: list[StorageFile] = []
+            held = Held()
             refused: list[BagError] = []
             for file in self.files:
                 try:
-                    self._opened.append(opening.open_file(file, scratch))
+                    self._opened.append(opening.open_file(file, scratch, held))
                 except BagError as error:
                     refused.append(error)
                     self._warnings[str(error).replace(str(file), file.name, 1)] = None
@@ -195,12 +196,6 @@ class Recording:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Return the first of many names, for a message."""
-    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
-    return ", ".join([*names[:_MAX_NAMES], *more])
 
 
 def name_of(path: Path) -> str:

@@ -12,11 +12,18 @@ from typing import Any, BinaryIO, Literal
 
 from deep_perception.replay.files import lock_folder, remove, replace_path, write_file
 from deep_perception.replay.journal import resume
-from deep_perception.replay.journal.scenes import SceneError, SceneRecord, from_line, to_line
+from deep_perception.replay.journal.scenes import (
+    LARGEST_LINE,
+    SceneError,
+    SceneRecord,
+    from_line,
+    to_line,
+)
 from deep_perception.replay.journal.state import HEAD_LIMIT, OldState, State
 from deep_perception.replay.resume_point import ResumePoint
 from deep_perception.settings import Settings
 from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.text import LINE, printable
 
 Mode = Literal["continue", "resume", "overwrite"]
 """``continue`` resumes an unfinished replay or starts one; ``resume`` requires an existing one."""
@@ -165,7 +172,7 @@ class Journal:
         if not names:
             return
         differences = [
-            f"{name} was {before.get(name, '')!r}, is {now.get(name, '')!r}"
+            f"{printable(name)} was {_quoted(before, name)}, is {_quoted(now, name)}"
             for name in names[:MAX_DIFFERENCES]
         ]
         more = len(names) - MAX_DIFFERENCES
@@ -287,15 +294,27 @@ class Journal:
         self._state = state
 
 
+def _quoted(values: Mapping[str, str], name: str) -> str:
+    return printable(repr(values.get(name, "")), LINE // 10)
+
+
 def _encodable(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read_scenes(path: Path) -> Iterator[SceneRecord]:
     """Yield the scenes of a file, one at a time in memory. Raises JournalError and OSError."""
+    for number, line in enumerate(lines_of(path), start=1):
+        try:
+            yield from_line(line)
+        except SceneError as error:
+            raise JournalError(f"{path}, line {number}: {error}") from None
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, of which the first that is too long is cut off and the last."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield from_line(line.decode())
-            except (SceneError, UnicodeDecodeError) as error:
-                raise JournalError(f"{path}, line {number}: {error}") from None
+        while line := file.readline(LARGEST_LINE + 2):
+            yield line
+            if len(line) > LARGEST_LINE + 1:
+                return

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception._version import __version__
-from deep_perception.replay.journal import JournalError
+from deep_perception.replay.journal import JournalError, lines_of
+from deep_perception.replay.journal.scenes import SceneError, not_a_scene, scene_fields
 from deep_perception.settings import DescriberSettings
 
 SCHEMA = "deep_perception.summary/1"
@@ -141,21 +142,21 @@ def summarize(
     tracks: set[tuple[str, str]] = set()
     by_fallback = 0
     fallback = settings.fallback if settings.fallback != settings.backend else ""
-    with scenes.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                scene = json.loads(line)
-                keyframes[scene["reason"]] += 1
-                for region in scene["regions"]:
-                    statuses[region["status"]] += 1
-                    tracks.add((scene["topic"], region["track_id"]))
-                    if region["status"] in ("described", "reused"):
-                        by_fallback += region["describer"] == fallback or (
-                            region["describer"] != describer
-                        )
-            except (ValueError, LookupError, TypeError) as error:
-                reason = f"not a scene: {type(error).__name__}: {error}"
-                raise JournalError(f"{scenes}, line {number}: {reason}") from None
+    for number, line in enumerate(lines_of(scenes), start=1):
+        try:
+            scene = scene_fields(line)
+            keyframes[scene["reason"]] += 1
+            for region in scene["regions"]:
+                statuses[region["status"]] += 1
+                tracks.add((scene["topic"], region["track_id"]))
+                if region["status"] in ("described", "reused"):
+                    by_fallback += region["describer"] == fallback or (
+                        region["describer"] != describer
+                    )
+        except SceneError as error:
+            raise JournalError(f"{scenes}, line {number}: {error}") from None
+        except (ValueError, LookupError, TypeError) as error:
+            raise JournalError(f"{scenes}, line {number}: {not_a_scene(error)}") from None
     return Summary(
         counts=counts,
         keyframes=dict(keyframes.most_common()),

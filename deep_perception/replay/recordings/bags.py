@@ -28,6 +28,9 @@ from deep_perception.replay.recordings.storage import (
     shortened,
 )
 from deep_perception.stamps import header_of
+from deep_perception.untrusted.text import printable
+
+MAX_TOPIC_NAME = 1000
 
 __all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of", "shortened"]
 
@@ -118,6 +121,10 @@ class Recording:
         self._counts: dict[Topic, int] = {}
         for file in self._opened:
             for topic, count in file.counts.items():
+                # ROS allows names of 255 characters.
+                if max(map(len, topic)) > MAX_TOPIC_NAME:
+                    self._warn(f"the topic {printable(topic.name)} has too long a name")
+                    continue
                 self._counts[topic] = self._counts.get(topic, 0) + count
         self.message_count = sum(self._counts.values())
         self.image_topics = {
@@ -199,10 +206,12 @@ class Recording:
 
 
 def name_of(path: Path) -> str:
-    """Return the name of a recording, which need not exist: that of its folder or file."""
+    """Return the name of a recording, which need not exist: that of its folder or file, or ""."""
     path = path.resolve()
     name = path.parent.name if path.name == METADATA else path.name
-    return re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
+    stem = re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
+    # A file ...mcap would otherwise have the name of the folder above its outputs.
+    return "" if stem.strip(".") == "" else stem
 
 
 def _frame(message: Message, position: int) -> RecordedFrame:

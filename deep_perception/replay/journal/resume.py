@@ -137,7 +137,7 @@ class _Last(Form):
             raise FormError("a last keyframe that is none")
         stamp_ns, size, working, found, shape = content
         size, working = SIZE.unpack(size, source), SIZE.unpack(working, source)
-        if working != fitted_size(*size, sweep.max_width, sweep.max_height):
+        if working != fitted_size(size.width, size.height, sweep.max_width, sweep.max_height):
             raise FormError(f"a working image of {working} for an image of {size}")
         limit = _most_regions(points, sweep)
         if not isinstance(found, list) or len(found) > limit:

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from deep_perception.analyzer import Analyzer
@@ -204,7 +203,7 @@ HOSTILE = st.sampled_from(
 )  # fmt: skip
 
 
-@hypothesis_settings(max_examples=70, deadline=None)
+@pytest.mark.fuzz
 @given(data=st.data())
 def test_changed_values_are_refused_or_harmless(saved, data):
     content, arrays = parts(saved)
@@ -223,7 +222,7 @@ def test_changed_values_are_refused_or_harmless(saved, data):
     continues(point)
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@pytest.mark.fuzz
 @given(data=st.data())
 def test_changed_bytes_are_refused_or_harmless(saved, data):
     """Also arrays with other bytes: numbers that are not finite, empty masks."""

@@ -88,7 +88,7 @@ class McapFile:
         self._file.seek(part.offset)
         raw = memoryview(self._file.read(part.size))
         if part.packed:
-            raw = decompress_chunk(raw, part.cut, part.limit)
+            raw = decompress_chunk(raw, part.cut, min(part.limit, LARGEST_CHUNK))
         self._held.size += len(raw)
         return raw
 

@@ -45,11 +45,12 @@ class Expansion:
             )
 
 
-def decompress(name: str, data: bytes | memoryview, limit: int) -> bytes:
+def decompress(name: str, data: bytes | memoryview, limit: int) -> bytes | bytearray:
     """Return at most ``limit`` bytes; truncated data give as much as is complete.
 
     Raises TooLarge, ValueError for a name that is not known, and what the libraries raise.
     """
+    found: bytes | bytearray
     if name == "zstd":
         found = _unzstd(data, limit)
     elif name == "lz4":
@@ -60,17 +61,18 @@ def decompress(name: str, data: bytes | memoryview, limit: int) -> bytes:
         raise ValueError(f"compression {name[:40]!r} is not known")
     if len(found) > limit:
         raise TooLarge(f"larger than {limit} bytes when it is decompressed")
-    return bytes(found)
+    return found
 
 
-def _unzstd(data: bytes | memoryview, limit: int) -> bytes:
+def _unzstd(data: bytes | memoryview, limit: int) -> bytearray:
     """Return at most a piece more than ``limit``, for which a single call would take memory."""
-    pieces, size = [], 0
+    found = bytearray()
+    if zstandard.frame_content_size(data) > limit:
+        raise TooLarge(f"larger than {limit} bytes when it is decompressed")
     with zstandard.ZstdDecompressor().stream_reader(data) as stream:
-        while size <= limit and (piece := stream.read(_PIECE)):
-            pieces.append(piece)
-            size += len(piece)
-    return b"".join(pieces)
+        while len(found) <= limit and (piece := stream.read(_PIECE)):
+            found += piece
+    return found
 
 
 def decompress_message(data: bytes) -> bytes:
@@ -79,7 +81,7 @@ def decompress_message(data: bytes) -> bytes:
     CDR never starts with the magic number of zstd, so that this does not need the metadata, which a
     crash may have cost. Raises zstandard.ZstdError and TooLarge.
     """
-    return decompress("zstd", data, LARGEST_MESSAGE) if data.startswith(MAGIC) else data
+    return bytes(decompress("zstd", data, LARGEST_MESSAGE)) if data.startswith(MAGIC) else data
 
 
 def decompress_file(path: Path, folder: Path) -> Path:

@@ -73,7 +73,9 @@ class _Reader(Reader):
         self.expansion.add(size)
         name = _COMPRESSION[chunk.decompressor]
         return chunk._replace(
-            decompressor=(lambda data: decompress(name, data, size)) if name else chunk.decompressor
+            decompressor=(lambda data: bytes(decompress(name, data, size)))
+            if name
+            else chunk.decompressor
         )
 
     def read_index_data(self, pos: int, indexes: dict[int, list[IndexData]]) -> None:

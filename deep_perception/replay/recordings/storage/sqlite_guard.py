@@ -13,6 +13,8 @@ from pathlib import Path
 from deep_perception.replay.recordings.storage import LARGEST_MESSAGE
 
 _TABLES = ("topics", "messages")
+# SQLITE_LIMIT_LENGTH, the largest value.
+_LIMIT_LENGTH = 0
 _FUNCTIONS = ("count", "min", "max")
 # Steps of SQLite's machine: a message takes about twenty when it is counted, and has eight bytes.
 _STEPS_PER_BYTE, _ALWAYS_STEPS, _STEPS_AT_ONCE = 40, 50_000_000, 100_000
@@ -26,7 +28,7 @@ def guarded(database: sqlite3.Connection, size: int) -> sqlite3.Connection:
     Raises sqlite3.Error, also if one of the two is not a plain table.
     """
     if hasattr(database, "setlimit"):  # From Python 3.11 on.
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(LARGEST_MESSAGE, 10**9))
+        database.setlimit(_LIMIT_LENGTH, min(LARGEST_MESSAGE, 10**9))
     # Without writable_schema, SQLite refuses a truncated file.
     for setting in ("writable_schema=ON", "trusted_schema=OFF", "cell_size_check=ON",
                     "mmap_size=0", "temp_store=MEMORY"):  # fmt: skip

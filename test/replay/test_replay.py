@@ -731,7 +731,7 @@ def test_a_warning_does_not_contain_the_path_of_the_recording(tmp_path, monkeypa
     metadata.unlink()
     metadata.mkdir()
     (warning,) = warnings()
-    assert "'drive/metadata.yaml'" in warning
+    assert "(drive/metadata.yaml: is no regular file)" in warning
     assert str(tmp_path) not in warning
 
 

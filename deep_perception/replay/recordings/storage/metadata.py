@@ -7,12 +7,14 @@ or dates are made, and nothing is nested deeper than rosbag2 does.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.text import printable
 
 # Bytes: the file of a recording of ten thousand files has some two million.
 LARGEST = 1 << 22
@@ -28,8 +30,15 @@ def file_names(metadata: Path) -> list[str]:
     Raises OSError, ValueError and yaml.YAMLError.
     """
     text = read_file(metadata, LARGEST).decode()
+    try:
+        paths = list(_paths(text))
+    except yaml.MarkedYAMLError as error:
+        mark = error.context_mark or error.problem_mark
+        number = mark.line if mark else 0
+        line = next(islice(text.splitlines(), number, None), "")
+        raise ValueError(f"{error.problem}, line {number + 1}: {printable(line)}") from None
     # Bags before Foxy include the name of the folder, which may have been renamed since.
-    names = (PurePosixPath(path.replace("\\", "/")).name for path in _paths(text))
+    names = (PurePosixPath(path.replace("\\", "/")).name for path in paths)
     return list(dict.fromkeys(name for name in names if name))
 
 

@@ -14,12 +14,13 @@ from deep_perception.encodings import EncodingError
 from deep_perception.images.pixels import MAX_MESSAGE_BYTES
 from deep_perception.ros import messages
 from deep_perception.stamps import header_of
+from deep_perception.untrusted.text import printable
 
 _Message = TypeVar("_Message")
 
-# A header is no larger, because frame ids are no longer. They are repeated in every message and
-# report about the frame.
-MAX_FRAME_ID = 512
+# tf2 takes any text that is not empty and does not begin with a slash. Frames of robots have some
+# ten characters, with namespaces some more. They are repeated in every message and report.
+MAX_FRAME_ID = 256
 _HEADER_BYTES = 1024
 # Where the length of the frame id is: behind the encapsulation and the stamp.
 _FRAME_ID = 12
@@ -69,9 +70,13 @@ class ReceivedFrame:
 
     @cached_property
     def header(self) -> Header:
-        """The header of the message, without a need for its pixels. Raises EncodingError."""
+        """The header of the message, without a need for its pixels. Raises EncodingError.
+
+        Its frame id is the camera's, because tf and RViz look it up, unless that could be no name
+        of a frame: then it is escaped.
+        """
         if not isinstance(self._message, bytes):
-            return self._message.header
+            return self._shown(self._message.header)
         data = self._message[:_HEADER_BYTES]
         if len(data) >= _FRAME_ID + 4:
             (length,) = struct.unpack_from("<I" if data[1] & 1 else ">I", data, _FRAME_ID)
@@ -79,7 +84,11 @@ class ReceivedFrame:
                 raise EncodingError(
                     f"the frame id has {length} bytes; expected at most {MAX_FRAME_ID}"
                 )
-        return _read(data, Header)
+        return self._shown(_read(data, Header))
+
+    @staticmethod
+    def _shown(header: Header) -> Header:
+        return Header(stamp=header.stamp, frame_id=printable(header.frame_id, MAX_FRAME_ID))
 
 
 def _read(data: bytes, message_type: type[_Message]) -> _Message:

@@ -29,9 +29,12 @@ def read_file(path: Path, limit: int) -> bytes:
     return data
 
 
-def inflate(data: bytes, limit: int) -> bytes:
-    """Return what zlib's data contain. Raises UntrustedError if that is broken or too large."""
-    stream = zlib.decompressobj()
+def inflate(data: bytes, limit: int, *, wbits: int = zlib.MAX_WBITS) -> bytes:
+    """Return what zlib's data contain. Raises UntrustedError if that is broken or too large.
+
+    ``wbits`` is that of ``zlib.decompressobj``, for gzip's format and for data without a header.
+    """
+    stream = zlib.decompressobj(wbits)
     try:
         inflated = stream.decompress(data, limit + 1)
     except zlib.error as error:

@@ -5,7 +5,7 @@
   raises.
 - ``Node._parameter_overrides``: the parameters that were given at the start. Declaring one of the
   wrong type raises an exception without the value, and a misspelt one is never declared.
-- ``LifecycleNode._state_machine``: the state that the node is in.
+- ``LifecycleNode._state_machine``: the state that the node is in, and the transitions from it.
 - ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
   raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.
 - ``Executor._take_…``: what takes a message from the middleware. One that raises, for bytes that
@@ -16,7 +16,6 @@ All five were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyri
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -30,10 +29,11 @@ from rclpy.node import Node
 
 from deep_perception.untrusted.text import printable
 
-# Of a transition of the life cycle; a request that has none gives a number.
-LABEL = re.compile(r"[a-z_]{0,40}")
+# A peer can ask for a wrong transition as often as it likes.
+WARN_EVERY_S = 10.0
 # The rest after a callback that failed, so that one that fails always leaves time to the others.
 FAULT_S = 0.001
+
 RCLError: type[Exception] = rclpy_implementation.RCLError
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
 
@@ -96,23 +96,34 @@ def state_label(node: LifecycleNode) -> str:
     return str(node._state_machine.current_state[1])
 
 
-def refuse_wrong_transitions(node: LifecycleNode) -> None:
-    """Answer a transition that does not fit the state with a refusal instead of an exception."""
+def refuse_wrong_transitions(node: LifecycleNode, *, accepts_any: bool) -> None:
+    """Answer a transition that does not fit the state with a refusal instead of an exception.
+
+    rcl would log each of them, with the whole label of the request. Unless ``accepts_any``, every
+    transition that a service asks for is refused.
+    """
     change_state = node._service_change_state.callback
+    warned_s = -WARN_EVERY_S
 
     def guarded(request: Any, response: Any) -> Any:
-        label = request.transition.label
-        if not LABEL.fullmatch(label):  # rcl would log it as it is
-            node.get_logger().warning(f"there is no transition '{printable(label)}'")
-            response.success = False
-            return response
-        try:
+        nonlocal warned_s
+        asked = request.transition
+        transitions = node._state_machine.available_transitions
+        numbers, labels = {each[0] for each in transitions}, {each[1] for each in transitions}
+        fits = asked.label in labels if asked.label else asked.id in numbers
+        if fits and accepts_any:
             return change_state(request, response)
-        except RCLError as error:
-            if not rclpy.ok():
-                raise
-            node.get_logger().warning(f"the transition is not possible in this state: {error}")
-            response.success = False
-            return response
+        if time.monotonic() - warned_s >= WARN_EVERY_S:
+            warned_s = time.monotonic()
+            node.get_logger().warning(
+                f"a service asked for the transition {printable(asked.label) or asked.id}, which "
+                + (
+                    f"is not possible in the state {state_label(node)}"
+                    if accepts_any
+                    else "is refused: ros.remote_control is false"
+                )
+            )
+        response.success = False
+        return response
 
     node._service_change_state.callback = guarded

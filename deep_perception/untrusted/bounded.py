@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -16,7 +17,13 @@ def read_file(path: Path, limit: int) -> bytes:
     if path.exists() and not path.is_file():
         raise UntrustedError(f"{path}: is no regular file")
     with path.open("rb") as stream:
-        data = stream.read(limit + 1)
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise UntrustedError(f"{path}: is larger than {_size(limit)}")
+        # Files of the system may have more than the size that they say.
+        data = stream.read(size + 1)
+        if len(data) > size:
+            data += stream.read(limit + 1 - len(data))
     if len(data) > limit:
         raise UntrustedError(f"{path}: is larger than {_size(limit)}")
     return data

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deep_perception.describers.dam.launch import Address
+from deep_perception.describers.dam.listeners import foreign_user
 from deep_perception.redaction import scrub
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.json_reader import read_json
@@ -27,16 +28,19 @@ class Health:
     """The result of the request.
 
     ``absent``: nothing listens. ``silent``: something listens but does not answer in time, or not
-    in HTTP. ``other``: a server without our /health, such as NVIDIA's. The other kinds are the
-    status that our server reports.
+    in HTTP. ``foreign``: another user of this machine listens, and nothing was sent. ``other``: a
+    server without our /health, such as NVIDIA's. The other kinds are the status that our server
+    reports.
     """
 
-    kind: Literal["absent", "silent", "other", "loading", "ready", "failed", "stopping"]
+    kind: Literal["absent", "silent", "foreign", "other", "loading", "ready", "failed", "stopping"]
     error: str = ""
 
 
 def get_health(address: Address, token_variable: str) -> Health:
-    """Send one request. It usually takes a millisecond and at most 2 s, and raises nothing."""
+    """Send one request. It usually takes a millisecond and at most 4 s, and raises nothing."""
+    if foreign_user(address.host, address.port) is not None:
+        return Health(kind="foreign")
     connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
     token = os.environ.get(token_variable)
     try:

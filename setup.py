@@ -56,7 +56,7 @@ setup(
         "hub": ["huggingface_hub>=2.4,<3"],
         "ray": [*REPLAY, "ray>=2.60"],
         "replay": REPLAY,
-        "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
+        "sam2": ["torch>=2.6", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],
     },
     zip_safe=False,

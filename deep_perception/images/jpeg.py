@@ -77,7 +77,6 @@ class Complete:
     data: bytes
     exif: bytes
     xmp: bytes
-    size: tuple[int, int]
     is_slow: bool
     pixels: NDArray[Any] | None = None
 
@@ -109,7 +108,7 @@ def complete(data: bytes, max_pixels: int = MAX_PIXELS) -> Complete:
         if structure.lacks_passes or _depends_on_more(body, pixels):
             raise ImageError(CUT_OFF)
     is_slow = len(body) > _TWICE_BYTES * max_pixels
-    return Complete(body + END, structure.exif, structure.xmp, structure.size, is_slow, pixels)
+    return Complete(body + END, structure.exif, structure.xmp, is_slow, pixels)
 
 
 def check_tail(image: Complete, pixels: NDArray[Any]) -> None:
@@ -118,9 +117,8 @@ def check_tail(image: Complete, pixels: NDArray[Any]) -> None:
     ``pixels`` are the decoded image or its lower right corner, HxW or HxWxC uint8. It costs time
     only if the last pixels have the grey that decoders fill missing data with.
     """
-    if image.pixels is not None or image.is_slow:
-        return
-    if not (pixels[-2:, -2:] == 128).all():
+    is_known = image.pixels is not None or image.is_slow
+    if is_known or not (pixels[-2:, -2:] == 128).all():
         return
     body, flags = image.data[: -len(END)], cv2.IMREAD_REDUCED_COLOR_8
     if _depends_on_more(body, _decoded(image.data, flags), flags):

@@ -128,5 +128,7 @@ def _close(backend: segmenters.Segmenter | describers.Describer) -> None:
     """Close a backend; a fault is logged, so that the other backend is closed too."""
     try:
         backend.close()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also its SystemExit
         log.warning("closing %s failed: %s: %s", backend.name, type(error).__name__, error)

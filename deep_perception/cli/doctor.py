@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
-from urllib.parse import urlsplit
 
 from deep_perception.doctor import Finding
 from deep_perception.redaction.output import clean_line, print_json, print_line
 from deep_perception.settings import Settings
-from deep_perception.settings.options import settings_from
-from deep_perception.untrusted.text import LINE, printable
 
 OK, FAILED = 0, 1
 
@@ -53,52 +50,18 @@ def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Find out everything. The server is the one of the first running node, if there is one."""
+    """Find out everything, with the backends of the first running node, if there is one."""
+    from deep_perception.doctor.claims import like_the_node
     from deep_perception.doctor.environment import check_environment
     from deep_perception.doctor.server import SECTION, check_server
 
     graph, nodes = _guarded("ROS", _check_graph, ([], []))
+    claims: list[Finding] = []
     if nodes:
-        settings, remarks = believed(nodes[0], settings)
-        graph = [*graph, *remarks]
+        settings, claims = like_the_node(nodes[0], settings)
     here, _ = _guarded("Python", lambda: (list(check_environment(settings)), None), ([], None))
     server, _ = _guarded(SECTION, lambda: (list(check_server(settings)), None), ([], None))
-    return [*here, *server, *graph]
-
-
-def believed(node: Mapping[str, Any], settings: Settings) -> tuple[Settings, list[Finding]]:
-    """Return the settings with what a node says of its backends, as far as it is believed.
-
-    Anybody can announce a node. So it chooses among the backends of this package only, it names no
-    environment variable whose content is sent, and of the servers only one of this computer.
-    """
-    from deep_perception.describers import REGISTRY as DESCRIBERS
-    from deep_perception.segmenters import REGISTRY as SEGMENTERS
-
-    changes = {}
-    for kind, registry in (("segmenter", SEGMENTERS), ("describer", DESCRIBERS)):
-        for name in (f"{kind}.backend", f"{kind}.fallback"):
-            if node.get(name) in registry:
-                changes[name] = node[name]
-    if node.get("describer.model"):
-        changes["describer.model"] = node["describer.model"]
-    url = node.get("describer.url", "")
-    if url in ("", settings.describer.url):
-        return settings_from(changes, settings), []
-    if _is_here(url):
-        changes |= {"describer.url": url, "describer.api_key_env": ""}
-        return settings_from(changes, settings), []
-    what = f"a node says that its server is {printable(url, LINE)}, which was not asked"
-    remedy = "to ask it: deep_perception doctor --describer.url URL"
-    finding = Finding(section="Analyzer nodes", level="note", what=what, remedy=remedy)
-    return settings_from(changes, settings), [finding]
-
-
-def _is_here(url: str) -> bool:
-    try:
-        return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
-    except ValueError:
-        return False
+    return [*here, *server, *claims, *graph]
 
 
 def as_lines(findings: list[Finding]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from deep_perception.settings import Settings
 from deep_perception.settings.options import Option, SettingsError, options, settings_from
 from deep_perception.settings.presets import PRESETS
 from deep_perception.settings.secrets import register_secrets
-from deep_perception.settings.yaml_text import load_yaml
+from deep_perception.settings.yaml_text import LARGEST, load_yaml
 
 OK, BAD_INPUT = 0, 2
 
@@ -148,7 +148,8 @@ def _settings(chosen: argparse.Namespace) -> Settings:
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        return load_yaml(file.read_text(encoding="utf-8-sig"))
+        with file.open(encoding="utf-8-sig") as stream:
+            return load_yaml(stream.read(LARGEST + 1))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read ({error})") from None
     except SettingsError as error:

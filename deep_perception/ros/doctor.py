@@ -38,7 +38,7 @@ SETTLED_S, LONGEST_S = 1.0, 4.0
 LISTEN_S, ANSWER_S = 2.0, 3.0
 # The settings of a node that say which server it uses.
 ASKED = ("describer.backend", "describer.url", "describer.model", "describer.fallback",
-         "describer.api_key_env", "segmenter.backend", "segmenter.fallback")  # fmt: skip
+         "segmenter.backend", "segmenter.fallback")  # fmt: skip
 # What is looked at: each node costs time, and anybody can announce thousands.
 MOST_NODES, MOST_TOPICS, MOST_STATUSES = 10, 30, 1000
 # Of a parameter of another node.

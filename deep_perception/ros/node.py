@@ -9,24 +9,28 @@ from contextlib import suppress
 from typing import Any
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 
 from deep_perception.analyzer import Analyzer
 from deep_perception.redaction.output import clean_line, scrub_uncaught
-from deep_perception.ros import diagnostics, parameters, rclpy_internals
+from deep_perception.ros import diagnostics, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
+from deep_perception.ros.parameters import SettingsParameters
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
+from deep_perception.ros.spinning import spin
 from deep_perception.ros.state import NodeState
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
@@ -52,11 +56,12 @@ class AnalyzerNode(LifecycleNode):
     def __init__(self, **node_arguments: Any) -> None:
         """Raises SettingsError if a parameter that was given at the start is not allowed."""
         super().__init__("analyzer", **node_arguments)
-        settings = parameters.declare(
+        self._settings_parameters = SettingsParameters(
             node=self,
             on_change=self._on_settings,
             is_configured=lambda: self._analyzer is not None,
         )
+        settings = self._settings_parameters.settings
         self._state = NodeState(settings=settings)
         self._cameras = camera_names(settings.ros.cameras)
         self._log_handler = RosLogHandler(super().get_logger())
@@ -67,7 +72,7 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics = diagnostics.Diagnostics(self)
         self._analyzer: Analyzer | None = None
         self._worker: Worker | None = None
-        rclpy_internals.refuse_wrong_transitions(self)
+        rclpy_internals.refuse_wrong_transitions(self, accepts_any=settings.ros.remote_control)
         Services(node=self, state=self._state)
         self._sim_time = SimTime(node=self, on_jump_back=self._on_jump_back)
         # Timers use wall time: a paused simulation must not stop the watch over the input.
@@ -93,10 +98,21 @@ class AnalyzerNode(LifecycleNode):
             self._worker.wait(END_WITHIN_S)
         logging.getLogger("deep_perception").removeHandler(self._log_handler)
 
-    def report(self, error: Exception) -> None:
-        """Report that a callback failed."""
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set all of them or none, for a service; a refusal says what to do instead.
+
+        Without this, rclpy would refuse with the descriptor's reason, which says only that.
+        """
+        if reason := self._settings_parameters.refusal(parameter_list):
+            return SetParametersResult(successful=False, reason=reason)
+        return super().set_parameters_atomically(parameter_list)
+
+    def report_fault(self, error: Exception) -> None:
+        """Log an exception of a callback; repetitions are suppressed."""
         _log.debug("a callback failed", exc_info=error)
-        self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")
+        self._diagnostics.error(
+            f"a request or an event cannot be handled: {type(error).__name__}: {error}"
+        )
 
     # -- life cycle -----------------------------------------------------------------------------
 
@@ -128,7 +144,9 @@ class AnalyzerNode(LifecycleNode):
         # rclpy drops an exception of a transition without logging it.
         try:
             transition()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a backend's SystemExit is a failure like any other
             self._state.problem = clean_line(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
@@ -259,7 +277,7 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            rclpy_internals.spin(node, on_fault=node.report)
+            spin(node, node.report_fault)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:

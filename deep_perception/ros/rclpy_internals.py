@@ -5,59 +5,37 @@
   raises.
 - ``Node._parameter_overrides``: the parameters that were given at the start. Declaring one of the
   wrong type raises an exception without the value, and a misspelt one is never declared.
-- ``LifecycleNode._state_machine``: the state that the node is in.
+- ``LifecycleNode._state_machine``: the state that the node is in, and the transitions from it.
 - ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
   raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.
 - ``Executor._take_…``: what takes a message from the middleware. One that raises, for bytes that
-  cannot be deserialized, ends the executor and leaves the callback group of the node locked.
+  cannot be deserialized, leaves the callback group of the node locked for ever.
+- ``rcutils_logger._internal_callers``: files that are not the place of a line of the log.
 
-All five were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyrical).
+The first four were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyrical), the last
+two in 7.1.6 and 9.1.2; where they are missing, they have no effect.
 """
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.impl import rcutils_logger
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
 from deep_perception.untrusted.text import printable
 
-# Of a transition of the life cycle; a request that has none gives a number.
-LABEL = re.compile(r"[a-z_]{0,40}")
-# The rest after a callback that failed, so that one that fails always leaves time to the others.
-FAULT_S = 0.001
+# A peer can ask for a wrong transition as often as it likes.
+WARN_EVERY_S = 10.0
+
 RCLError: type[Exception] = rclpy_implementation.RCLError
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
-
-
-def spin(node: Node, *, on_fault: Callable[[Exception], None]) -> None:
-    """Spin until the context ends. A callback that fails costs that call, and not the node.
-
-    ``on_fault`` gets its exception.
-    """
-    executor = PatientExecutor(on_fault)
-    try:
-        while rclpy.ok():
-            try:
-                rclpy.spin(node, executor)
-            except ExternalShutdownException:
-                raise
-            except Exception as error:
-                if not rclpy.ok():
-                    raise
-                on_fault(error)
-                time.sleep(FAULT_S)
-    finally:
-        with suppress(RCLError):
-            executor.shutdown(timeout_sec=0)
 
 
 class PatientExecutor(SingleThreadedExecutor):
@@ -86,6 +64,16 @@ class PatientExecutor(SingleThreadedExecutor):
             return None
 
 
+def log_for_callers_of(file: str) -> None:
+    """Let a line that is logged in this file have the place of the call of it.
+
+    A throttled line is known by its place, too.
+    """
+    callers = getattr(rcutils_logger, "_internal_callers", None)
+    if callers is not None:
+        callers.append(str(Path(file).resolve()))
+
+
 def given_parameters(node: Node) -> Mapping[str, Any]:
     """The values of the parameters that were given at the start, declared or not."""
     return {name: parameter.value for name, parameter in node._parameter_overrides.items()}
@@ -96,23 +84,31 @@ def state_label(node: LifecycleNode) -> str:
     return str(node._state_machine.current_state[1])
 
 
-def refuse_wrong_transitions(node: LifecycleNode) -> None:
-    """Answer a transition that does not fit the state with a refusal instead of an exception."""
+def refuse_wrong_transitions(node: LifecycleNode, *, accepts_any: bool) -> None:
+    """Answer a transition that does not fit the state with a refusal instead of an exception.
+
+    rcl would log each of them, with the whole label of the request. Unless ``accepts_any``, every
+    transition that a service asks for is refused.
+    """
     change_state = node._service_change_state.callback
 
     def guarded(request: Any, response: Any) -> Any:
-        label = request.transition.label
-        if not LABEL.fullmatch(label):  # rcl would log it as it is
-            node.get_logger().warning(f"there is no transition '{printable(label)}'")
-            response.success = False
-            return response
-        try:
+        asked = request.transition
+        transitions = node._state_machine.available_transitions
+        numbers, labels = {each[0] for each in transitions}, {each[1] for each in transitions}
+        fits = asked.label in labels if asked.label else asked.id in numbers
+        if fits and accepts_any:
             return change_state(request, response)
-        except RCLError as error:
-            if not rclpy.ok():
-                raise
-            node.get_logger().warning(f"the transition is not possible in this state: {error}")
-            response.success = False
-            return response
+        node.get_logger().warning(
+            f"a service asked for the transition {printable(asked.label) or asked.id}, which is "
+            + (
+                f"not possible in the state {state_label(node)}"
+                if accepts_any
+                else "refused: ros.remote_control is false"
+            ),
+            throttle_duration_sec=WARN_EVERY_S,
+        )
+        response.success = False
+        return response
 
     node._service_change_state.callback = guarded

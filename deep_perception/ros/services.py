@@ -35,10 +35,11 @@ class Services:
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
         # The service sets the parameter, so `ros2 param get` and the service always agree.
-        results = self._node.set_parameters([Parameter("ros.enabled", value=request.data)])
-        response.success = results[0].successful
-        done = "enabled" if request.data else "disabled"
-        response.message = clean_line(results[0].reason) or done
+        result = self._node.set_parameters_atomically(
+            [Parameter("ros.enabled", value=request.data)]
+        )
+        response.success = result.successful
+        response.message = result.reason or ("enabled" if request.data else "disabled")
         return response
 
     def _on_request_keyframe(

@@ -120,50 +120,43 @@ def test_a_check_that_fails_does_not_hide_the_others(capsys, monkeypatch):
     assert of(findings, "Python")
 
 
-def graph_with(monkeypatch, **parameters):
-    """A graph in which somebody has announced a node with these parameters."""
-    node = {name.replace("__", "."): value for name, value in parameters.items()}
-    monkeypatch.setattr(doctor, "_check_graph", lambda: ([], [node]))
+def say(monkeypatch, **said):
+    """Let a node of the graph answer with these values of its settings."""
+    monkeypatch.setattr(doctor, "_check_graph", lambda: ([], [said]))
 
 
 @pytest.mark.chat
-@pytest.mark.parametrize("by_the_user", [False, True])
-def test_a_node_that_anybody_can_announce_gets_no_token(capsys, monkeypatch, by_the_user):
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-key-of-the-cloud")
-    monkeypatch.setenv("LM_API_TOKEN", "the-token-of-the-server")
-    with Server(lambda request: GOOD, PLAIN) as server:
-        graph_with(
-            monkeypatch, describer__backend="chat", describer__url=server.url,
-            describer__api_key_env="AWS_SECRET_ACCESS_KEY",
-        )  # fmt: skip
-        findings = run(capsys, *(["--describer.url", server.url] if by_the_user else []))
-        asked = str(server.headers)
-    # A server on this computer is asked all the same.
-    assert of(findings, "Describer's server")[-1][0] == "ok"
-    assert asked
-    assert "the-key-of-the-cloud" not in asked
-    assert ("the-token-of-the-server" in asked) == by_the_user
+def test_a_node_of_the_graph_cannot_make_it_ask_a_server_or_send_a_token(capsys, monkeypatch):
+    """Every peer of the graph can say that it is an analyzer node."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    with Server() as server:
+        url = f"{server.url}?\x1b[31m"
+        say(monkeypatch, **{
+            "describer.backend": "chat", "describer.url": url, "describer.fallback": "",
+            "describer.api_key_env": "AWS_SECRET_ACCESS_KEY",
+        })  # fmt: skip
+        findings = run(capsys, "--describer.url", "http://127.0.0.1:9/v1")
+        assert server.requests == server.paths == []
+    note = of(findings, "Describer's server")[-1]
+    assert note[0] == "note"
+    assert "it was not asked, because any peer of the graph could say so" in note[1]
+    assert r"\x1b" in note[1]
 
 
-@pytest.mark.parametrize(
-    "url", ["http://192.0.2.1:80/v1", "http://localhost.evil.example/v1", "http://[", "\x1b[2J\n"]
-)
-def test_a_server_elsewhere_that_a_node_names_is_not_asked(capsys, monkeypatch, url):
-    graph_with(monkeypatch, describer__backend="attributes", describer__url=url)
-    findings = run(capsys)
-    (remark,) = [what for _, what in of(findings, "Analyzer nodes")]
-    assert "was not asked" in remark
-    assert remark.isprintable()
-    assert all("192.0.2.1" not in what for _, what in of(findings, "Describer's server"))
-
-
-def test_no_code_that_a_node_names_is_loaded(capsys, monkeypatch, tmp_path):
-    (tmp_path / "evil_module.py").write_text("raise SystemExit(99)")
+def test_a_node_of_the_graph_cannot_make_it_import_a_module(capsys, monkeypatch, tmp_path):
+    (tmp_path / "peers_package").mkdir()
+    (tmp_path / "peers_package" / "__init__.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    evil = "evil_module:Class"
-    graph_with(
-        monkeypatch, segmenter__backend=evil, describer__backend=evil, describer__fallback=evil
-    )
+    say(monkeypatch, **{"segmenter.backend": "peers_package.there:Class",
+                        "describer.backend": ["chat"], "segmenter.fallback": 3})  # fmt: skip
     findings = run(capsys, "--describer.url", "http://127.0.0.1:9/v1")
     assert ("ok", "segmenter superpixels, embedded") in of(findings, "Backends")
-    assert not any(evil in each["what"] for each in findings)
+
+
+@pytest.mark.chat
+def test_the_server_of_a_node_is_asked_if_it_is_ones_own(capsys, monkeypatch):
+    with Server(lambda request: GOOD, PLAIN) as server:
+        say(monkeypatch, **{"describer.backend": "chat", "describer.url": server.url,
+                            "describer.model": "some-model"})  # fmt: skip
+        findings = run(capsys, "--describer.url", server.url)
+    assert of(findings, "Describer's server")[-1][0] == "ok"

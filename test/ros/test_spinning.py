@@ -8,7 +8,7 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException
 from std_srvs.srv import Trigger
 
-from deep_perception.ros import rclpy_internals
+from deep_perception.ros.spinning import spin
 
 pytestmark = pytest.mark.ros
 
@@ -20,11 +20,11 @@ def served(graph):
     node = rclpy.create_node("fragile")
     faults = []
 
-    def spin():
+    def run():
         with suppress(ExternalShutdownException):
-            rclpy_internals.spin(node, on_fault=faults.append)
+            spin(node, faults.append)
 
-    thread = threading.Thread(target=spin)
+    thread = threading.Thread(target=run)
     thread.start()
     yield node, faults
     rclpy.try_shutdown()

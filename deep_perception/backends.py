@@ -71,8 +71,8 @@ def _unavailable(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = f"it ends the process ({error})" if isinstance(error, SystemExit) else str(error)
-        message = clean_line(f"{what}: {reason or type(error).__name__}")
-        raise BackendUnavailable(message) from error
+        message = f"{what}: {reason or type(error).__name__}"
+        raise BackendUnavailable(clean_line(message)) from error
 
 
 def _problem_of_class(kind: str, found: object) -> str:

@@ -47,12 +47,12 @@ def add_dam_server(commands: Any) -> argparse.ArgumentParser:
 
 def run_server(settings: Settings) -> int:
     """Replace this process by the server. Raises BackendUnavailable if something is missing."""
-    from deep_perception.describers.dam.environment import clean_variables
+    from deep_perception.describers.dam.environment import server_variables
     from deep_perception.describers.dam.launch import server_command
 
     command = server_command(settings.describer)
     flush()
-    os.execve(command[0], command, clean_variables())
+    os.execve(command[0], command, server_variables(settings.describer.dam.api_key_env))
 
 
 def _setup(arguments: argparse.Namespace) -> int:

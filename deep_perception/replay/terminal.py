@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.replay.events import Event, Notice, Problem, Progress
 from deep_perception.untrusted.text import printable
 
@@ -22,9 +22,9 @@ class Terminal:
     def emit(self, event: Event) -> None:
         """Show an event."""
         if isinstance(event, Notice):
-            self._info(scrub(event.text))
+            self._info(clean_line(event.text))
         elif isinstance(event, Problem):
-            self._error(scrub(event.text))
+            self._error(clean_line(event.text))
         else:
             self._update_bar(event)
 

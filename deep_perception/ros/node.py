@@ -30,7 +30,6 @@ from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
-from deep_perception.ros.spinning import spin
 from deep_perception.ros.state import NodeState
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
@@ -107,12 +106,10 @@ class AnalyzerNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(parameter_list)
 
-    def report_fault(self, error: Exception) -> None:
-        """Log an exception of a callback; repetitions are suppressed."""
+    def report(self, error: Exception) -> None:
+        """Report that a callback failed; repetitions are suppressed."""
         _log.debug("a callback failed", exc_info=error)
-        self._diagnostics.error(
-            f"a request or an event cannot be handled: {type(error).__name__}: {error}"
-        )
+        self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")
 
     # -- life cycle -----------------------------------------------------------------------------
 
@@ -277,7 +274,7 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            spin(node, node.report_fault)
+            rclpy_internals.spin(node, on_fault=node.report)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:

@@ -9,22 +9,20 @@
 - ``LifecycleNode._service_change_state``: until rclpy 7, a transition that does not fit the state
   raises RCLError out of the executor and so ends the node. rclpy 8 and later log it themselves.
 - ``Executor._take_…``: what takes a message from the middleware. One that raises, for bytes that
-  cannot be deserialized, leaves the callback group of the node locked for ever.
-- ``rcutils_logger._internal_callers``: files that are not the place of a line of the log.
+  cannot be deserialized, ends the executor and leaves the callback group of the node locked.
 
-The first four were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyrical), the last
-two in 7.1.6 and 9.1.2; where they are missing, they have no effect.
+All five were looked up in rclpy 7.1.6 (Jazzy), 9.1.2 (Kilted) and 10.0.10 (Lyrical).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.impl import rcutils_logger
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
@@ -33,9 +31,33 @@ from deep_perception.untrusted.text import printable
 
 # A peer can ask for a wrong transition as often as it likes.
 WARN_EVERY_S = 10.0
+# The rest after a callback that failed, so that one that fails always leaves time to the others.
+FAULT_S = 0.001
 
 RCLError: type[Exception] = rclpy_implementation.RCLError
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
+
+
+def spin(node: Node, *, on_fault: Callable[[Exception], None]) -> None:
+    """Spin until the context ends. A callback that fails costs that call, and not the node.
+
+    ``on_fault`` gets its exception.
+    """
+    executor = PatientExecutor(on_fault)
+    try:
+        while rclpy.ok():
+            try:
+                rclpy.spin(node, executor)
+            except ExternalShutdownException:
+                raise
+            except Exception as error:
+                if not rclpy.ok():
+                    raise
+                on_fault(error)
+                time.sleep(FAULT_S)
+    finally:
+        with suppress(RCLError):
+            executor.shutdown(timeout_sec=0)
 
 
 class PatientExecutor(SingleThreadedExecutor):
@@ -64,16 +86,6 @@ class PatientExecutor(SingleThreadedExecutor):
             return None
 
 
-def log_for_callers_of(file: str) -> None:
-    """Let a line that is logged in this file have the place of the call of it.
-
-    A throttled line is known by its place, too.
-    """
-    callers = getattr(rcutils_logger, "_internal_callers", None)
-    if callers is not None:
-        callers.append(str(Path(file).resolve()))
-
-
 def given_parameters(node: Node) -> Mapping[str, Any]:
     """The values of the parameters that were given at the start, declared or not."""
     return {name: parameter.value for name, parameter in node._parameter_overrides.items()}
@@ -91,23 +103,26 @@ def refuse_wrong_transitions(node: LifecycleNode, *, accepts_any: bool) -> None:
     transition that a service asks for is refused.
     """
     change_state = node._service_change_state.callback
+    warned_s = -WARN_EVERY_S
 
     def guarded(request: Any, response: Any) -> Any:
+        nonlocal warned_s
         asked = request.transition
         transitions = node._state_machine.available_transitions
         numbers, labels = {each[0] for each in transitions}, {each[1] for each in transitions}
         fits = asked.label in labels if asked.label else asked.id in numbers
         if fits and accepts_any:
             return change_state(request, response)
-        node.get_logger().warning(
-            f"a service asked for the transition {printable(asked.label) or asked.id}, which is "
-            + (
-                f"not possible in the state {state_label(node)}"
-                if accepts_any
-                else "refused: ros.remote_control is false"
-            ),
-            throttle_duration_sec=WARN_EVERY_S,
-        )
+        if time.monotonic() - warned_s >= WARN_EVERY_S:
+            warned_s = time.monotonic()
+            node.get_logger().warning(
+                f"a service asked for the transition {printable(asked.label) or asked.id}, which "
+                + (
+                    f"is not possible in the state {state_label(node)}"
+                    if accepts_any
+                    else "is refused: ros.remote_control is false"
+                )
+            )
         response.success = False
         return response
 

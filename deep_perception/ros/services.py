@@ -39,7 +39,8 @@ class Services:
             [Parameter("ros.enabled", value=request.data)]
         )
         response.success = result.successful
-        response.message = result.reason or ("enabled" if request.data else "disabled")
+        done = "enabled" if request.data else "disabled"
+        response.message = clean_line(result.reason) or done
         return response
 
     def _on_request_keyframe(

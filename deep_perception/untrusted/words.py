@@ -17,7 +17,7 @@ INVISIBLE_MARKS = "\u034f\u17b4\u17b5"
 VISIBLE_FORMAT = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
 # What a terminal takes for colours, titles and links.
 TERMINAL = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)|"
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|"
     r"\x1b[ -/]*[0-~]"
 )
 # The flags of England, Scotland and Wales: a black flag, and letters that cannot be seen. Others of

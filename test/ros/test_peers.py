@@ -205,12 +205,6 @@ ARRAY = ParameterMessage(
         (SetParameters, SetParameters.Request(parameters=[message("x" * 10**6, 1)])),
         (SetParameters, SetParameters.Request(parameters=[message("sweep.overlap", "\x1b" * 999)])),
         (SetParametersAtomically, SetParametersAtomically.Request()),
-        (
-            SetParameters,
-            SetParameters.Request(parameters=[message("points.grid_rows", 9)] * 50_000),
-        ),
-        (GetParameters, GetParameters.Request(names=["points.grid_rows"] * 50_000)),
-        (DescribeParameters, DescribeParameters.Request(names=["points.grid_rows"] * 50_000)),
         (GetParameters, GetParameters.Request(names=["\n", "", "no.such"])),
         (DescribeParameters, DescribeParameters.Request(names=[""])),
         (ChangeState, ChangeState.Request(transition=Transition(id=255, label="x" * 10**5))),

@@ -8,7 +8,7 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException
 from std_srvs.srv import Trigger
 
-from deep_perception.ros.spinning import spin
+from deep_perception.ros import rclpy_internals
 
 pytestmark = pytest.mark.ros
 
@@ -22,7 +22,7 @@ def served(graph):
 
     def run():
         with suppress(ExternalShutdownException):
-            spin(node, faults.append)
+            rclpy_internals.spin(node, on_fault=faults.append)
 
     thread = threading.Thread(target=run)
     thread.start()

@@ -110,7 +110,8 @@ def missing_between(stamps_ns: list[int]) -> Loss | None:
     if len(gaps_s) < MIN_GAPS or (gaps_s <= 0).any():
         return None
     # The shortest gaps are the period, unless every second frame is lost in a steady rhythm.
-    shortest_s = float(np.quantile(gaps_s, 0.1))
+    # It is one of them: between two lengths there would be no gap that is near.
+    shortest_s = float(np.quantile(gaps_s, 0.1, method="lower"))
     near = gaps_s[np.abs(gaps_s / shortest_s - 1) < TOLERANCE]
     period_s = float(near.mean())
     steps = np.rint(gaps_s / period_s)

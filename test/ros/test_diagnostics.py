@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from deep_perception.ros.diagnostics import ERROR, FORGET_S, OK, SETTLED_S, Diagnostics, Status
+from deep_perception.ros.diagnostics import (
+    ERROR,
+    FORGET_S,
+    MOST_MESSAGES,
+    OK,
+    SETTLED_S,
+    Diagnostics,
+    Status,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -64,3 +72,23 @@ def test_topics_that_differ_in_a_number_are_two_problems(log, publish_at):
     publish_at(0.0, ERROR, "/cam1/image has no publisher")
     publish_at(1.0, ERROR, "/cam2/image has no publisher")
     assert len(log.lines) == 2
+
+
+def test_what_is_quoted_makes_no_new_line(log, publish_at):
+    for number in range(200):
+        name = chr(97 + number % 26) * (1 + number // 26)
+        publish_at(number / 10, ERROR, f"/front/image: encoding '{name}' is not supported")
+    publish_at(20, ERROR, "/rear/image: encoding 'abc' is not supported")
+    assert len(log.lines) == 2
+
+
+def test_problems_of_any_number_are_so_many_lines(log, publish_at):
+    def invented(number):
+        return "".join(chr(97 + int(digit)) for digit in str(number))
+
+    for number in range(2000):
+        publish_at(number / 100, ERROR, f"a problem named {invented(number)}")
+    assert len(log.lines) == MOST_MESSAGES
+    # Later there is room for others.
+    publish_at(30 + FORGET_S, ERROR, "no image")
+    assert log.lines[-1].endswith("input: no image")

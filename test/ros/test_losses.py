@@ -1,10 +1,14 @@
 """Which cameras lose frames, by the numbers of the frames and by the gaps between their stamps."""
 
+import itertools
 import random
+import warnings
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deep_perception.ros.losses import Losses
+from deep_perception.ros.losses import Losses, missing_between
 
 pytestmark = pytest.mark.ros
 
@@ -109,3 +113,26 @@ def test_publishers_that_send_in_turn_are_told_from_one_that_follows_another():
     _, follows = judged(times_s, [*range(50), *range(50)])
     assert mixed.are_mixed(times_s[-1])
     assert not follows.are_mixed(times_s[-1])
+
+
+def test_a_few_short_gaps_are_no_fault():
+    gaps_ns = [0, *[20_000_000] * 3, *[200_000_000] * 22]
+    assert missing_between(list(itertools.accumulate(gaps_ns))) is None
+
+
+STAMP_NS = st.integers(-(2**31) * 10**9, 2**32 * 10**9)
+
+
+@given(
+    st.lists(STAMP_NS, max_size=61)
+    | st.lists(st.integers(1, 10**10), max_size=61).map(
+        lambda gaps: list(itertools.accumulate(gaps))
+    )
+    | st.lists(st.sampled_from([1, 2, 10**7, 10**9, 2**31 * 10**9]), min_size=21, max_size=60).map(
+        lambda gaps: list(itertools.accumulate(gaps))
+    )
+)
+def test_no_stamps_are_a_fault_of_the_node(stamps_ns):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        missing_between(stamps_ns)

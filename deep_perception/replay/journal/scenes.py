@@ -8,8 +8,9 @@ docs/scenes.md explains each key.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from deep_perception import masks
@@ -190,3 +191,12 @@ def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
     if rle.runs.size < 2:
         raise ValueError("an empty mask")
     return region
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; the first one that is too long is cut off, and the last."""
+    with path.open("rb") as file:
+        while line := file.readline(LARGEST_LINE + 2):
+            yield line
+            if len(line) > LARGEST_LINE + 1:
+                return

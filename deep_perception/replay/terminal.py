@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.replay.events import Event, Notice, Problem, Progress
-from deep_perception.untrusted.text import LINE, printable
+from deep_perception.untrusted.text import printable
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -22,9 +22,9 @@ class Terminal:
     def emit(self, event: Event) -> None:
         """Show an event."""
         if isinstance(event, Notice):
-            self._info(_line(event.text))
+            self._info(clean_line(event.text))
         elif isinstance(event, Problem):
-            self._error(_line(event.text))
+            self._error(clean_line(event.text))
         else:
             self._update_bar(event)
 
@@ -55,8 +55,3 @@ class Terminal:
             _, bar = self._bars.pop(name, ("", None))
             if bar is not None:
                 bar.close()
-
-
-def _line(text: str) -> str:
-    """Return one line, in which the names and errors of others change nothing."""
-    return printable(scrub(text), LINE)

@@ -41,7 +41,7 @@ class JournalError(ValueError):
 class Journal:
     """A context manager: while it is open, no other process writes into the folder.
 
-    Entering it raises FolderInUse. Call ``begin`` first. All methods raise JournalError and
+    Entering it raises FolderInUse, and JournalError for scenes that are no file. Call ``begin`` first. All methods raise JournalError and
     OSError.
     """
 
@@ -56,6 +56,11 @@ class Journal:
         self._saved_s = 0.0
 
     def __enter__(self) -> Journal:
+        # A folder of somebody else may hold a link, through which nothing is written, or a pipe.
+        if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
+            raise JournalError(
+                f"{self.path}: is a link or no file; move it away, or choose another --output"
+            )
         self._stack.enter_context(lock_folder(self._hidden))
         return self
 
@@ -154,9 +159,6 @@ class Journal:
         # The state is written before the scenes: without it the next run would take them for the
         # user's file.
         self._write_state(dataclasses.replace(self._state, models=models))
-        # Nothing is written through a link, which may come with a folder of somebody else.
-        if self.path.is_symlink():
-            raise JournalError(f"{self.path}: is a link; move it away, or choose another --output")
         self.path.touch()
         self._file = self._stack.enter_context(self.path.open("r+b"))
         # Scenes behind the last saved state are computed again.

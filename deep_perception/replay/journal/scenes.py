@@ -31,7 +31,7 @@ READABLE = ("deep_perception.scene/1", SCHEMA)
 # Bytes of a line: a scene of a thousand regions with long descriptions has some millions.
 LARGEST_LINE = 1 << 26
 # What the fields of messages hold, and times in nanoseconds.
-_WHOLE, _TIME = 2**31, 2**66
+_WHOLE, _EARLIEST, _LATEST = 2**31, -(2**63), 2**64
 
 
 class SceneError(ValueError):
@@ -97,9 +97,9 @@ def from_line(line: bytes | str) -> SceneRecord:
         check_size(*size)
         return SceneRecord(
             topic=_text(content["topic"]),
-            position=_whole(content["position"], _TIME),
-            log_ns=_whole(content["log_ns"], _TIME),
-            stamp_ns=_whole(content["stamp_ns"], _TIME),
+            position=_whole(content["position"], 2**63),
+            log_ns=_time(content["log_ns"]),
+            stamp_ns=_time(content["stamp_ns"]),
             frame_id=_text(content["frame_id"]),
             keyframe=_whole(content["keyframe"]),
             reason=_text(content["reason"]),
@@ -146,6 +146,12 @@ def _whole(value: Any, limit: int = _WHOLE) -> int:
     return value
 
 
+def _time(value: Any) -> int:
+    if type(value) is not int or not _EARLIEST <= value < _LATEST:
+        raise ValueError(f"{printable(repr(value))} is no time in nanoseconds")
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{printable(repr(value))} is no text")
@@ -179,7 +185,7 @@ def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
     for number in (region.index, region.area, region.revision):
         _whole(number)
     for number in (region.first_seen_ns, region.last_described_ns):
-        _whole(number, _TIME)
+        _time(number)
     _text(region.track_id)
     if region.description.status not in get_args(Status):
         raise ValueError(f"the status {printable(repr(region.description.status))}")

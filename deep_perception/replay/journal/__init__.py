@@ -41,8 +41,8 @@ class JournalError(ValueError):
 class Journal:
     """A context manager: while it is open, no other process writes into the folder.
 
-    Entering it raises FolderInUse, and JournalError for scenes that are no file. Call ``begin`` first. All methods raise JournalError and
-    OSError.
+    Entering it raises FolderInUse, and JournalError for scenes that are no file. Call ``begin``
+    first. All methods raise JournalError and OSError.
     """
 
     def __init__(self, folder: Path) -> None:

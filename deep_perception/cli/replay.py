@@ -233,6 +233,9 @@ def _export(
         reason = error.strerror if error.errno in DISK_FULL else error
         terminal.emit(Problem(f"datasets: writing into {folder}: {reason}"))
         return False
+    except Exception as error:  # Scenes of somebody else may contradict themselves.
+        terminal.emit(Problem(f"datasets: {type(error).__name__}: {error}"))
+        return False
     terminal.close()
     for line in ["datasets:", *(f"  {line}" for line in lines)]:
         terminal.emit(Notice(line))

@@ -11,7 +11,7 @@ from deep_perception.analyzer import Analyzer, Callbacks
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.cache.wrapper import with_cache
 from deep_perception.encodings import EncodingError
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.replay.events import Emit, Notice, Problem, Progress
 from deep_perception.replay.journal import Journal
 from deep_perception.replay.journal.scenes import SceneRecord
@@ -218,7 +218,7 @@ class _Run:
         return effective_ns
 
     def _leave_out(self, reason: str) -> None:
-        line = printable(" ".join(scrub(reason).split()), LINE // 4)
+        line = clean_line(" ".join(reason.split()), LINE // 4)
         if self._counts.add_lost(line):
             self._emit(Problem(f"{self._name}: a frame is left out: {line}"))
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deep_perception.replay.datasets import ExportError, check, labels_csv
+from deep_perception.replay.datasets.classes import Row
 from deep_perception.replay.datasets.labels_csv import LabelsError
 from deep_perception.replay.files import FolderInUse, write_file
 from deep_perception.replay.journal import Journal, JournalError, read_scenes
@@ -180,6 +181,21 @@ def test_files_that_are_replaced_are_not_written_through_a_link(recording, tmp_p
     (folder / "other.part").symlink_to(victim)
     write_file(folder / "other", b"newer")
     assert victim.read_text() == "precious" and (folder / "other").read_bytes() == b"newer"
+
+
+@pytest.mark.parametrize("name", ["scenes.jsonl", ".replay/state"])
+def test_a_pipe_is_not_waited_for(recording, unfinished, name):
+    folder = unfinished(finished=True, length=0)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(JournalError):
+        replay(recording, folder)
+
+
+def test_an_edited_list_of_labels_that_is_a_pipe_is_kept(tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+    row = Row(label="mug", count=1, name="mug")
+    assert labels_csv.save(tmp_path, [row]) == tmp_path / "labels_new.csv"
 
 
 def test_a_dataset_folder_with_a_pipe_is_not_read(tmp_path):

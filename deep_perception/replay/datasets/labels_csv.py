@@ -93,7 +93,9 @@ def _digest(path: Path) -> str:
 
 
 def _decisions_in(path: Path) -> list[tuple[str, str]] | None:
-    """Return the decisions in a file, None if it also contains other columns."""
+    """Return the decisions in a file, None if it also contains other columns, or is no file."""
+    if not path.is_file():
+        return None
     try:
         columns, rows = _read(path)
     except LabelsError:

@@ -13,17 +13,16 @@ from typing import Any, BinaryIO, Literal
 from deep_perception.replay.files import lock_folder, remove, replace_path, write_file
 from deep_perception.replay.journal import resume
 from deep_perception.replay.journal.scenes import (
-    LARGEST_LINE,
     SceneError,
     SceneRecord,
     from_line,
+    lines_of,
     to_line,
 )
-from deep_perception.replay.journal.state import HEAD_LIMIT, OldState, State
+from deep_perception.replay.journal.state import HEAD_LIMIT, OldState, State, differences, encodable
 from deep_perception.replay.resume_point import ResumePoint
 from deep_perception.settings import Settings
 from deep_perception.untrusted.bounded import read_file
-from deep_perception.untrusted.text import LINE, printable
 
 Mode = Literal["continue", "resume", "overwrite"]
 """``continue`` resumes an unfinished replay or starts one; ``resume`` requires an existing one."""
@@ -33,8 +32,6 @@ HIDDEN = ".replay"
 OUTPUTS = SCENES, SUMMARY, PAGE, BAG = "scenes.jsonl", "summary.json", "report.html", "bag"
 # A crash costs at most this much work, and the frame in which it happens.
 SAVE_EVERY_S = 1.0
-# An error names at most this many differences.
-MAX_DIFFERENCES = 4
 
 
 class JournalError(ValueError):
@@ -44,8 +41,8 @@ class JournalError(ValueError):
 class Journal:
     """A context manager: while it is open, no other process writes into the folder.
 
-    Entering it raises FolderInUse. Call ``begin`` first. All methods raise JournalError and
-    OSError.
+    Entering it raises FolderInUse, and JournalError for scenes that are no file. Call ``begin``
+    first. All methods raise JournalError and OSError.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,6 +56,11 @@ class Journal:
         self._saved_s = 0.0
 
     def __enter__(self) -> Journal:
+        # A folder of somebody else may hold a link, through which nothing is written, or a pipe.
+        if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
+            raise JournalError(
+                f"{self.path}: is a link or no file; move it away, or choose another --output"
+            )
         self._stack.enter_context(lock_folder(self._hidden))
         return self
 
@@ -80,7 +82,7 @@ class Journal:
         among it.
         """
         # JSON of others has no half surrogate pairs, as a file name may have.
-        inputs = {name: _encodable(value) for name, value in inputs.items()}
+        inputs = {name: encodable(value) for name, value in inputs.items()}
         if mode == "overwrite":
             self.mark_outdated()
         state = self._read_state()
@@ -91,6 +93,7 @@ class Journal:
             self._state, self._replaces = State(inputs), state is not None
             return None
         self._check_same(state.inputs, inputs)
+        self._remove_parts()
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < state.length or (state.finished and size > state.length):
             raise self._cannot_resume(f"{SCENES} has {size} bytes, and had {state.length}")
@@ -146,20 +149,16 @@ class Journal:
 
     def open(self, models: Mapping[str, str]) -> None:
         """Prepare to add scenes; ``models`` are those in use, which must stay the same."""
-        models = {name: _encodable(value) for name, value in models.items()}
+        models = {name: encodable(value) for name, value in models.items()}
         if self._state.models:
             self._check_same(self._state.models, models)
-        for part in self._hidden.glob("*.part"):
-            remove(part)
+        self._remove_parts()
         if self._replaces:
             for name in OUTPUTS:
                 remove(self.folder / name)
         # The state is written before the scenes: without it the next run would take them for the
         # user's file.
         self._write_state(dataclasses.replace(self._state, models=models))
-        # Nothing is written through a link, which may come with a folder of somebody else.
-        if self.path.is_symlink():
-            raise JournalError(f"{self.path}: is a link; move it away, or choose another --output")
         self.path.touch()
         self._file = self._stack.enter_context(self.path.open("r+b"))
         # Scenes behind the last saved state are computed again.
@@ -167,18 +166,16 @@ class Journal:
         self._file.seek(0, os.SEEK_END)
         self._saved_s = time.monotonic()
 
+    def _remove_parts(self) -> None:
+        for part in self._hidden.glob("*.part"):
+            remove(part)
+
     def _check_same(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-        names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-        if not names:
+        found = differences(before, now)
+        if not found:
             return
-        differences = [
-            f"{printable(name)} was {_quoted(before, name)}, is {_quoted(now, name)}"
-            for name in names[:MAX_DIFFERENCES]
-        ]
-        more = len(names) - MAX_DIFFERENCES
-        others = f", and {more} more" if more > 0 else ""
         raise JournalError(
-            f"{self.folder}: is of another replay: {'; '.join(differences)}{others}. Choose "
+            f"{self.folder}: is of another replay: {found}. Choose "
             "another --output, or replace it with --overwrite"
         )
 
@@ -294,14 +291,6 @@ class Journal:
         self._state = state
 
 
-def _quoted(values: Mapping[str, str], name: str) -> str:
-    return printable(repr(values.get(name, "")), LINE // 10)
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def read_scenes(path: Path) -> Iterator[SceneRecord]:
     """Yield the scenes of a file, one at a time in memory. Raises JournalError and OSError."""
     for number, line in enumerate(lines_of(path), start=1):
@@ -309,12 +298,3 @@ def read_scenes(path: Path) -> Iterator[SceneRecord]:
             yield from_line(line)
         except SceneError as error:
             raise JournalError(f"{path}, line {number}: {error}") from None
-
-
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, of which the first that is too long is cut off and the last."""
-    with path.open("rb") as file:
-        while line := file.readline(LARGEST_LINE + 2):
-            yield line
-            if len(line) > LARGEST_LINE + 1:
-                return

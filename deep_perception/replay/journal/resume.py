@@ -16,6 +16,7 @@ import numpy as np
 
 from deep_perception import masks
 from deep_perception.images import fitted_size
+from deep_perception.images.pixels import MAX_SIDE
 from deep_perception.masks import Box, Size
 from deep_perception.points import Point
 from deep_perception.regions import Region, Scene
@@ -39,7 +40,6 @@ from deep_perception.replay.journal.resume_forms import (
     COUNT,
     DECODER,
     KEYFRAMES,
-    MAX_SIDE,
     MAX_TOPICS,
     SAMPLER,
     SIZE,

@@ -11,7 +11,7 @@ from deep_perception import masks
 from deep_perception.encodings import FrameDecoder
 from deep_perception.images import IntensityRange, fitted_size
 from deep_perception.images.intensity import MAX_FLOAT, RangeState
-from deep_perception.images.pixels import check_size
+from deep_perception.images.pixels import MAX_SIDE, check_size
 from deep_perception.keyframes import Decision, Keyframes
 from deep_perception.keyframes.changes import COLUMNS, HEIGHT, ROWS, WIDTH, FrameThumbnail
 from deep_perception.masks import Size
@@ -44,8 +44,6 @@ from deep_perception.tracking.tracker import Tracker
 
 # Topics of a recording, and tracks of a viewpoint (``identity.max_lost`` is at most 4096).
 MAX_TOPICS, MAX_TRACKS = 4096, 1 << 16
-# Pixels of a side of an image.
-MAX_SIDE = 1 << 20
 
 COUNT = Whole(0, 2**63)
 STAMP = Whole()

@@ -8,8 +8,9 @@ docs/scenes.md explains each key.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from deep_perception import masks
@@ -30,7 +31,7 @@ READABLE = ("deep_perception.scene/1", SCHEMA)
 # Bytes of a line: a scene of a thousand regions with long descriptions has some millions.
 LARGEST_LINE = 1 << 26
 # What the fields of messages hold, and times in nanoseconds.
-_WHOLE, _TIME = 2**31, 2**66
+_WHOLE, _EARLIEST, _LATEST = 2**31, -(2**63), 2**64
 
 
 class SceneError(ValueError):
@@ -96,9 +97,9 @@ def from_line(line: bytes | str) -> SceneRecord:
         check_size(*size)
         return SceneRecord(
             topic=_text(content["topic"]),
-            position=_whole(content["position"], _TIME),
-            log_ns=_whole(content["log_ns"], _TIME),
-            stamp_ns=_whole(content["stamp_ns"], _TIME),
+            position=_whole(content["position"], 2**63),
+            log_ns=_time(content["log_ns"]),
+            stamp_ns=_time(content["stamp_ns"]),
             frame_id=_text(content["frame_id"]),
             keyframe=_whole(content["keyframe"]),
             reason=_text(content["reason"]),
@@ -145,6 +146,12 @@ def _whole(value: Any, limit: int = _WHOLE) -> int:
     return value
 
 
+def _time(value: Any) -> int:
+    if type(value) is not int or not _EARLIEST <= value < _LATEST:
+        raise ValueError(f"{printable(repr(value))} is no time in nanoseconds")
+    return value
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{printable(repr(value))} is no text")
@@ -178,7 +185,7 @@ def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
     for number in (region.index, region.area, region.revision):
         _whole(number)
     for number in (region.first_seen_ns, region.last_described_ns):
-        _whole(number, _TIME)
+        _time(number)
     _text(region.track_id)
     if region.description.status not in get_args(Status):
         raise ValueError(f"the status {printable(repr(region.description.status))}")
@@ -190,3 +197,12 @@ def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
     if rle.runs.size < 2:
         raise ValueError("an empty mask")
     return region
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; the first one that is too long is cut off, and the last."""
+    with path.open("rb") as file:
+        while line := file.readline(LARGEST_LINE + 2):
+            yield line
+            if len(line) > LARGEST_LINE + 1:
+                return

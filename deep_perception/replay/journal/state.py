@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deep_perception.untrusted.json_reader import read_json
+from deep_perception.untrusted.text import LINE, printable
 
 SCHEMA = "deep_perception.replay/4"
 # The names of the outputs in the files of older versions, whose resume points were pickles.
 OLD_SCHEMAS = {"deep_perception.replay/1": "made", "deep_perception.replay/3": "outputs"}
 # Bytes of the first line: it names each file and each topic of a recording.
 HEAD_LIMIT = 1 << 24
+# An error names at most this many differences.
+MAX_DIFFERENCES = 4
 # What a file system and an .mcap file can hold.
 MAX_LENGTH = 2**63
 
@@ -84,3 +87,23 @@ def _texts(content: Mapping[str, Any], name: str) -> dict[str, str]:
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise ValueError(f"its saved state is unusable: {name} are no texts")
     return texts
+
+
+def encodable(text: str) -> str:
+    """Return a text without half surrogate pairs, which JSON of others does not have either."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return what has other values now, for a message; "" for nothing."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    found = [
+        f"{printable(name)} was {_quoted(before, name)}, is {_quoted(now, name)}"
+        for name in names[:MAX_DIFFERENCES]
+    ]
+    more = len(names) - MAX_DIFFERENCES
+    return "; ".join(found) + (f", and {more} more" if more > 0 else "")
+
+
+def _quoted(values: Mapping[str, str], name: str) -> str:
+    return printable(repr(values.get(name, "")), LINE // 10)

@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception._version import __version__
-from deep_perception.replay.journal import JournalError, lines_of
-from deep_perception.replay.journal.scenes import SceneError, not_a_scene, scene_fields
+from deep_perception.replay.journal import JournalError
+from deep_perception.replay.journal.scenes import (
+    SceneError,
+    lines_of,
+    not_a_scene,
+    scene_fields,
+)
 from deep_perception.settings import DescriberSettings
 
 SCHEMA = "deep_perception.summary/1"

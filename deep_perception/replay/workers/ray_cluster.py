@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
 
 from deep_perception.backends import BackendUnavailable
 
@@ -62,6 +61,7 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
                     tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
                 )
                 stack.callback(ray.shutdown)
+                _require_token()
                 ray.init(
                     LOCAL, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES,
                     include_dashboard=False, _temp_dir=folder, **QUIET,
@@ -70,7 +70,7 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
                 _probe(address)
                 stack.callback(ray.shutdown)
                 ray.init(address, **QUIET)
-        except (RayError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises a bare one if its start takes too long.
             raise unavailable(address, str(error)) from None
         except SystemExit:
             # Ray turns a SIGTERM during its start into a SystemExit.
@@ -78,6 +78,16 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
         # Ray's own handler would end the process without a message.
         signal.signal(signal.SIGTERM, on_sigterm)
         yield
+
+
+def _require_token() -> None:
+    """Keep strangers out of a temporary cluster, whose ports run code and are open to the network.
+
+    Ray requires a token unless the variable of a user's other cluster says otherwise.
+    """
+    if os.environ.pop("RAY_AUTH_MODE", "token").lower() != "token":
+        # Ray has read the variable at its import.
+        ray._raylet.Config.initialize("")
 
 
 def _probe(address: str) -> None:

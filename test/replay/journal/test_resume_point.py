@@ -281,7 +281,7 @@ def test_what_is_too_large_when_inflated_is_refused_in_little_memory(monkeypatch
 def test_a_mask_is_not_larger_than_the_settings_allow(saved):
     content, arrays = parts(saved)
     last = content[1][0][1][3][0]
-    last[1], last[2] = [1 << 20, 300], [1 << 20, 300]
+    last[1], last[2] = [100_000, 1000], [100_000, 1000]
     assert "a working image of" in refused(join(content, arrays))
 
 

@@ -450,3 +450,11 @@ def test_changed_bytes_raise_bag_errors_only(tmp_path_factory, whole, kind, data
             frame.image()
         except ValueError:
             continue
+
+
+def test_a_chunk_of_empty_records_is_not_counted_to_its_end(tmp_path):
+    """Ten million in a few kilobytes, which would take a minute."""
+    data = zeros(90_000_000, "zstd")
+    path = mcap(tmp_path / "bag.mcap", chunk(data, "zstd", 90_000_000))
+    frames, (warning,) = read(path)
+    assert len(frames) == 1 and " records" in warning

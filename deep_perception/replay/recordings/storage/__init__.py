@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate, chain
 from typing import NamedTuple, Protocol, TypeAlias
 
-from deep_perception.images.pixels import MAX_PIXELS
+from deep_perception.images.pixels import MAX_MESSAGE_BYTES
 
 
 class BagError(ValueError):
@@ -54,10 +54,10 @@ _MAX_NAMES = 20
 # The topic of lost messages, which is unknown.
 UNKNOWN_TOPIC = Topic("", "")
 EARLIEST_NS = -(2**63)
-# Bytes of a message: an image of the most pixels, of three bytes each.
-LARGEST_MESSAGE = 3 * MAX_PIXELS + (1 << 20)
-# A chunk has at least one message, and small ones beside it.
-LARGEST_CHUNK = LARGEST_MESSAGE + (1 << 26)
+# Bytes of a message: the data of the largest image, and its other fields.
+LARGEST_MESSAGE = MAX_MESSAGE_BYTES + (1 << 20)
+# Recorders begin a new chunk behind the message that fills one, mostly of less than a megabyte.
+LARGEST_CHUNK = 1 << 29
 # Bytes of what is read of all files of a recording at once. Files that take turns, and chunks that
 # overlap in time, are in memory together.
 MOST_HELD = 2 * LARGEST_CHUNK

@@ -104,7 +104,7 @@ class McapFile:
                 return False
             statistics, indexes = None, []
             channels: list[Channel] = []
-            for code, body in records(raw, False):
+            for code, body in records(raw, False, len(raw)):
                 stream = ReadDataStream(BytesIO(body))
                 if code == Opcode.STATISTICS:
                     statistics = Statistics.read(stream)
@@ -200,7 +200,7 @@ class McapFile:
             raw = self.read_records(part)
             self.release(len(raw))
             self._limit([len(raw)])
-            for code, body in records(raw, cut):
+            for code, body in records(raw, cut, size):
                 if code == Opcode.SCHEMA:
                     self._add_schema(Schema.read(ReadDataStream(BytesIO(body))))
                 elif code == Opcode.CHANNEL:

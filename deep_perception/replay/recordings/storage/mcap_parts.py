@@ -113,7 +113,7 @@ class McapPart:
     def _messages(
         self, raw: memoryview, channels: Mapping[int, TopicChannel]
     ) -> Iterator[tuple[int, int, memoryview]]:
-        for code, body in records(raw, self.cut):
+        for code, body in records(raw, self.cut, self.size):
             if code == Opcode.MESSAGE:
                 channel, _, log_ns, _ = MESSAGE.unpack_from(body)
                 if channel in channels:

@@ -16,6 +16,8 @@ from deep_perception.replay.recordings.storage.packing import decompress
 
 MAGIC = b"\x89MCAP0\r\n"
 RECORD, MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
+# Records of a chunk of any size.
+_FEW_RECORDS = 1000
 # Bytes of an index: that of a million chunks has some hundred million.
 LARGEST_INDEX = 1 << 29
 _CHUNK, _FOOTER = struct.Struct("<QQQII"), struct.Struct("<QQI")
@@ -54,10 +56,16 @@ def read_index(file: BinaryIO) -> memoryview | None:
     return memoryview(summary)[: end - summary_at]
 
 
-def records(raw: memoryview, cut: bool) -> Iterator[tuple[int, memoryview]]:
-    """Yield opcode and body of each record. Raises Damaged, unless the rest is ``cut`` off."""
-    start = 0
+def records(raw: memoryview, cut: bool, packed: int) -> Iterator[tuple[int, memoryview]]:
+    """Yield opcode and body of each record. Raises Damaged, unless the rest is ``cut`` off.
+
+    ``packed`` bytes of the file became ``raw``. There are fewer records, because they differ.
+    """
+    start, left = 0, _FEW_RECORDS + packed
     while start < len(raw):
+        left -= 1
+        if left < 0:
+            raise Damaged(f"more than {_FEW_RECORDS + packed} records")
         end = start + RECORD.size
         code, length = RECORD.unpack_from(raw, start) if end <= len(raw) else (0, len(raw))
         end += length

@@ -101,7 +101,7 @@ class AnalyzerNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(parameter_list)
 
-    def report_fault(self, error: Exception) -> None:
+    def report_fault(self, error: BaseException) -> None:
         """Log an exception of a callback; repetitions are suppressed."""
         self._diagnostics.error(
             scrub(f"a request or an event cannot be handled: {type(error).__name__}: {error}")

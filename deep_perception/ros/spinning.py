@@ -13,11 +13,12 @@ from rclpy.node import Node
 MOST_FAULTS = 10_000
 
 
-def spin(node: Node, on_fault: Callable[[Exception], None]) -> None:
+def spin(node: Node, on_fault: Callable[[BaseException], None]) -> None:
     """Spin until the context ends.
 
     An exception in a callback, which ``rclpy.spin`` would raise, costs that call only: a request
-    with a parameter of an unknown type makes rclpy's own services raise ValueError. Raises
+    with a parameter of an unknown type makes rclpy's own services raise ValueError. So does a
+    SystemExit, which may come from a backend. Raises
     KeyboardInterrupt and ExternalShutdownException, as ``rclpy.spin`` does.
     """
     executor = SingleThreadedExecutor()
@@ -30,7 +31,7 @@ def spin(node: Node, on_fault: Callable[[Exception], None]) -> None:
                 faults = 0
             except ExternalShutdownException:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 faults += 1
                 if not rclpy.ok() or faults > MOST_FAULTS:
                     raise

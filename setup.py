@@ -36,6 +36,10 @@ setup(
             f"share/{NAME}/config",
             ["config/analyzer.yaml", "config/fastdds_shm.xml", "config/foxglove.json"],
         ),
+        (
+            f"share/{NAME}/config/sros2",
+            ["config/sros2/one_camera.policy.xml", "config/sros2/cameras.policy.xml"],
+        ),
     ],
     python_requires=">=3.10",
     install_requires=[
@@ -52,7 +56,7 @@ setup(
         "hub": ["huggingface_hub>=2.4,<3"],
         "ray": [*REPLAY, "ray>=2.60"],
         "replay": REPLAY,
-        "sam2": ["torch>=2.4", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
+        "sam2": ["torch>=2.6", "transformers>=5.23", "safetensors", "huggingface_hub>=2.4,<3"],
         "test": ["pytest", "hypothesis", "pycocotools"],
     },
     zip_safe=False,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.settings import Settings
-from deep_perception.untrusted.text import LINE, printable
+from deep_perception.untrusted.text import printable
 
 # The methods of the protocols in segmenters/ and describers/, which a class must have.
 METHODS = {"segmenter": ("embed", "masks", "close"), "describer": ("describe", "close")}
@@ -71,8 +71,8 @@ def _unavailable(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         reason = f"it ends the process ({error})" if isinstance(error, SystemExit) else str(error)
-        message = printable(scrub(f"{what}: {reason or type(error).__name__}"), LINE)
-        raise BackendUnavailable(message) from error
+        message = f"{what}: {reason or type(error).__name__}"
+        raise BackendUnavailable(clean_line(message)) from error
 
 
 def _problem_of_class(kind: str, found: object) -> str:

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from deep_perception.checkpoints.catalog import ModelError
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import flush, print_line
 from deep_perception.settings import DamSettings, Settings
 
 OK, FAILED = 0, 2
@@ -47,26 +47,20 @@ def add_dam_server(commands: Any) -> argparse.ArgumentParser:
 
 def run_server(settings: Settings) -> int:
     """Replace this process by the server. Raises BackendUnavailable if something is missing."""
-    from deep_perception.describers.dam.environment import clean_variables
+    from deep_perception.describers.dam.environment import server_variables
     from deep_perception.describers.dam.launch import server_command
 
     command = server_command(settings.describer)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.execve(command[0], command, clean_variables())
+    flush()
+    os.execve(command[0], command, server_variables(settings.describer.dam.api_key_env))
 
 
 def _setup(arguments: argparse.Namespace) -> int:
     from deep_perception.describers.dam.environment import path_of, set_up
 
     try:
-        set_up(path_of(arguments.environment), arguments.python, _info)
+        set_up(path_of(arguments.environment), arguments.python, print_line)
     except ModelError as error:
-        sys.stderr.write(scrub(f"deep_perception: {error}\n"))
+        print_line(f"deep_perception: {error}", is_error=True)
         return FAILED
     return OK
-
-
-def _info(line: str) -> None:
-    sys.stdout.write(scrub(line) + "\n")
-    sys.stdout.flush()

@@ -15,13 +15,19 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deep_perception.dam_server.errors import DeviceLost, OutOfMemory, RequestError
+from deep_perception.dam_server.errors import (
+    DeviceLost,
+    OutOfMemory,
+    RequestError,
+    without_folders,
+)
 from deep_perception.dam_server.options import Sampling
+from deep_perception.untrusted.text import LINE, printable
 
 if TYPE_CHECKING:
     from deep_perception.dam_server.model import Completion, Dam
 
-# Seconds that the oldest region waits for others whose images are being received and decoded.
+# Seconds that the oldest region waits for others whose images are being decoded.
 _GATHER_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -72,8 +78,8 @@ class Batcher:
         """The number of regions at the model whose clients still wait."""
         return sum(not job.cancelled for job in self._running)
 
-    def reserve(self) -> None:
-        """Reserve a place for a region whose image is being received. Raises RequestError."""
+    def check_room(self) -> None:
+        """Raise RequestError if there is no place for a region."""
         with self._changed:
             self._refuse_if_closed()
             waiting = len(self._queue) + self._arriving
@@ -84,6 +90,11 @@ class Batcher:
                     f"{waiting} regions wait, which is the limit of --max-queue; retry later",
                     retry_after_s=min(60, math.ceil(self._last_batch_s)),
                 )
+
+    def reserve(self) -> None:
+        """Reserve a place for a region whose image is being decoded. Raises RequestError."""
+        with self._changed:
+            self.check_room()
             self._arriving += 1
 
     def release(self) -> None:
@@ -164,7 +175,7 @@ class Batcher:
             failure = self._generate(model, group)
             if failure is None:
                 continue
-            _log.warning("a batch of %d regions failed: %s", len(group), failure)
+            _log.warning("a batch of %d regions failed: %s", len(group), printable(failure, LINE))
             if isinstance(failure, DeviceLost):
                 for job in jobs:
                     _finish(job, error=RequestError(503, "device_lost", str(failure)))
@@ -218,9 +229,10 @@ def _region_error(failure: Exception) -> RequestError:
         return RequestError(
             503, "out_of_memory", f"this region does not fit into memory: {failure}", 30
         )
-    text = " ".join(str(failure).split())[:300]
     return RequestError(
-        500, "description_failed", f"the model failed: {type(failure).__name__}: {text}"
+        500,
+        "description_failed",
+        f"the model failed: {type(failure).__name__}: {without_folders(str(failure))}",
     )
 
 

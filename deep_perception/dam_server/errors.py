@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
+from deep_perception.untrusted.text import printable
+
+# The folders of an absolute path; its last part, which says what is wrong, is kept.
+_FOLDERS = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[\\/](?:[^\\/:*?\"'<>|\r\n]{1,255}[\\/])*")
+
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "invalid_request_error",
     413: "invalid_request_error",
+    415: "invalid_request_error",
     429: "rate_limit_error",
 }
 
@@ -38,3 +48,8 @@ class OutOfMemory(RuntimeError):
 
 class DeviceLost(RuntimeError):
     """The GPU does not respond: only a new process can use it again."""
+
+
+def without_folders(text: str) -> str:
+    """Return what a client is told of a failure: one line without the folders of this machine."""
+    return printable(_FOLDERS.sub("", " ".join(text.split())), 300)

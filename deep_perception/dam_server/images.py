@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from deep_perception.dam_server.errors import RequestError
+from deep_perception.untrusted.text import printable
 
 # A frame of 8K video has 33 million pixels.
 MAX_PIXELS = 40_000_000
@@ -22,27 +23,27 @@ _PREFIX = "data:image/png;base64,"
 _FORMAT = "send the image as an RGBA PNG whose alpha is above 0 on the region"
 
 
-def decode(url: str) -> tuple[Image.Image, Image.Image]:
-    """Return the RGB image and the mask (mode L, 0 or 255), of equal size.
+def open_png(url: str) -> Image.Image:
+    """Return the image in a data URL, of which only the header is decoded. Raises RequestError.
 
-    Only the data in the URL itself is read. Raises RequestError.
+    Only the data in the URL itself is read. The image has at most MAX_PIXELS.
     """
     if not url.startswith("data:"):
         raise _wrong(
             "picture_not_inline",
-            f"image_url.url is no data URL (it begins with {url[:16]!r}), and this server fetches "
-            f"nothing: {_FORMAT}, {_PREFIX}...",
+            f"image_url.url is no data URL (it begins with {printable(url[:16])}), and this server "
+            f"fetches nothing: {_FORMAT}, {_PREFIX}...",
         )
     if not url.startswith(_PREFIX):
         raise _wrong(
             "picture_not_png",
-            f"image_url.url begins with {url[:32]!r} instead of {_PREFIX!r}: {_FORMAT}",
+            f"image_url.url begins with {printable(url[:32])} instead of {_PREFIX}: {_FORMAT}",
         )
     try:
         data = base64.b64decode(url[len(_PREFIX) :], validate=True)
     except (binascii.Error, ValueError) as error:
         raise _wrong("picture_not_base64", f"the image is no base64: {error}") from error
-    return _split(_open(data))
+    return _open(data)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -60,14 +61,18 @@ def _open(data: bytes) -> Image.Image:
             "picture_without_alpha",
             f"the image's mode is {image.mode}, expected RGBA: {_FORMAT}",
         )
+    return image
+
+
+def split(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Decode an image; return it as RGB and its mask (mode L, 0 or 255), of equal size.
+
+    Raises RequestError.
+    """
     try:
         image.load()
     except Exception as error:
         raise _undecodable(error) from error
-    return image
-
-
-def _split(image: Image.Image) -> tuple[Image.Image, Image.Image]:
     mask = np.asarray(image.getchannel("A")) > 0
     if not mask.any():
         raise _wrong("mask_empty", f"the mask is empty (alpha is 0 everywhere): {_FORMAT}")
@@ -79,7 +84,9 @@ def _wrong(code: str, message: str) -> RequestError:
 
 
 def _undecodable(error: Exception) -> RequestError:
-    return _wrong("picture_undecodable", f"the image cannot be decoded as a PNG: {error}")
+    return _wrong(
+        "picture_undecodable", f"the image cannot be decoded as a PNG: {printable(error)}"
+    )
 
 
 def _too_large(what: str) -> RequestError:

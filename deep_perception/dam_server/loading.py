@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deep_perception.dam_server import checkpoint
 from deep_perception.dam_server.errors import LoadError, OutOfMemory
 from deep_perception.dam_server.options import Options
+from deep_perception.untrusted.text import printable
 
 if TYPE_CHECKING:
     from deep_perception.dam_server.model import Dam
@@ -27,9 +28,13 @@ _log = logging.getLogger(__name__)
 
 
 def load(options: Options, modules: Path) -> Dam:
-    """Load and test the model; ``modules``: an empty folder for its code. Raises LoadError."""
+    """Load and test the model; ``modules``: an empty private folder for its code.
+
+    Raises LoadError.
+    """
     _check_transformers()
-    if not checkpoint.verify(options.checkpoint):
+    folder, compared = checkpoint.checked(options.checkpoint, modules / "checkpoint")
+    if not compared:
         _log.warning(
             "%s has no %s: its files were not checked, and its code is executed nevertheless",
             options.checkpoint,
@@ -37,14 +42,14 @@ def load(options: Options, modules: Path) -> Dam:
         )
     # Nothing is downloaded, and no code but that of this checkpoint is found.
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["HF_MODULES_CACHE"] = str(modules)
+    os.environ["HF_MODULES_CACHE"] = str(modules / "code")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
         from deep_perception.dam_server import model
     except (ImportError, OSError, RuntimeError) as error:
         raise LoadError(f"torch or transformers cannot be used: {_line(error)}") from error
     try:
-        dam = model.Dam(_load(options), _CONVERSATION, _CROPS)
+        dam = model.Dam(_load(options, folder), _CONVERSATION, _CROPS)
         dam.warm_up()
     except LoadError:
         raise
@@ -71,7 +76,7 @@ def _check_transformers() -> None:
         )
 
 
-def _load(options: Options) -> Any:
+def _load(options: Options, folder: Path) -> Any:
     import torch
     from transformers import AutoModel
 
@@ -87,9 +92,9 @@ def _load(options: Options) -> Any:
         _log.warning("on a CPU, DAM-3B takes minutes for a region, and 15 GB of memory")
     # The remote code interprets "yi" or "mpt" anywhere in the path as a kind of language model, so
     # it gets the name of the folder only.
-    os.chdir(options.checkpoint.parent)
+    os.chdir(folder.parent)
     model = AutoModel.from_pretrained(
-        options.checkpoint.name,
+        folder.name,
         trust_remote_code=True,
         local_files_only=True,
         torch_dtype=torch.float16 if options.device == "cuda" else torch.float32,
@@ -143,4 +148,4 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}", 500)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deep_perception.dam_server.callers import is_loopback
 from deep_perception.redaction import register
 from deep_perception.redaction.tokens import TokenError, check_token, is_shown
 
@@ -83,7 +83,7 @@ def parse(arguments: Sequence[str]) -> Options:
         check_token(token, variable)
     except TokenError as error:
         parser.error(str(error))
-    if not token and not _is_loopback(parsed.host):
+    if not token and not is_loopback(parsed.host):
         parser.error(
             f"--host {parsed.host} is open to the network: set the environment variable "
             f"{variable} to a token that clients must send, or use --host 127.0.0.1"
@@ -105,10 +105,3 @@ def parse(arguments: Sequence[str]) -> Options:
         token=token,
         with_parent=parsed.with_parent,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

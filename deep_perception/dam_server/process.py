@@ -25,6 +25,7 @@ from aiohttp import web
 from deep_perception.dam_server import options
 from deep_perception.dam_server.app import App
 from deep_perception.dam_server.batcher import Batcher
+from deep_perception.dam_server.connections import Connections
 from deep_perception.dam_server.errors import DeviceLost, LoadError
 from deep_perception.dam_server.loading import load
 from deep_perception.redaction.output import ScrubbingFormatter, scrub_uncaught
@@ -35,7 +36,12 @@ TERMINATED, NO_PORT, NOT_LOADED, LOST = 0, 1, 3, 4
 _BATCH_GRACE_S = 10.0
 # Seconds that clients may take to receive their answers after that.
 _RESPONSE_GRACE_S = 2.0
-_DECODERS = 4
+_DECODERS = 3
+# Seconds that a connection may take for the line and the headers of a request, and be idle between
+# two requests.
+_IDLE_S = 15.0
+# Seconds that the rest of a refused request is received for, so that its client reads the answer.
+_LINGERING_S = 5.0
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +54,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     scrub_uncaught()
     logging.getLogger("deep_perception").setLevel(logging.INFO)
+    # It logs a traceback for each connection that sends something else than HTTP.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="dam_server_") as modules:
         server = _Server(parsed, Path(modules))
         status = asyncio.run(server.run())
@@ -63,7 +71,8 @@ class _Server:
         self._modules = modules
         self._batcher = Batcher(parsed.max_batch, parsed.max_queue)
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
-        self._app = App(parsed, self._batcher, self._decoders)
+        self._large_decoder = ThreadPoolExecutor(1, thread_name_prefix="decode_large")
+        self._app = App(parsed, self._batcher, self._decoders, self._large_decoder)
         self._worker = threading.Thread(target=self._run_model, name="model", daemon=True)
         self._status = TERMINATED
 
@@ -81,17 +90,27 @@ class _Server:
             # The region of a client that disconnects is removed from the queue.
             handler_cancellation=True,
             shutdown_timeout=_RESPONSE_GRACE_S,
+            keepalive_timeout=_IDLE_S,
+            lingering_time=_LINGERING_S,
+            auto_decompress=False,
         )
         await runner.setup()
+        assert runner.server is not None
+        regions = self._options.max_queue + self._options.max_batch
+        self._app.connections = Connections(runner.server, regions)
+        listener = None
         try:
             try:
-                await web.TCPSite(runner, self._options.host, self._options.port).start()
+                listener = await self._loop.create_server(
+                    self._app.connections.new, self._options.host, self._options.port, backlog=128
+                )
             except OSError as error:
                 _log.error("cannot listen; another DAM server may be running: %s", error)
                 return NO_PORT
+            addresses = [socket.getsockname() for socket in listener.sockets]
             _log.info(
                 "listening on %s, loading %s (%s, %s)",
-                " and ".join(f"{address[0]} port {address[1]}" for address in runner.addresses),
+                " and ".join(f"{address[0]} port {address[1]}" for address in addresses),
                 self._options.checkpoint,
                 self._options.device,
                 self._options.precision,
@@ -100,8 +119,11 @@ class _Server:
             await self._end.wait()
             await self._shut_down()
         finally:
+            if listener:
+                listener.close()
             await runner.cleanup()
-            self._decoders.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._decoders, self._large_decoder):
+                pool.shutdown(wait=False, cancel_futures=True)
         return self._status
 
     async def _shut_down(self) -> None:

@@ -16,12 +16,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.redaction import scrub
-from deep_perception.redaction.output import scrub_uncaught
+from deep_perception.redaction.output import clean_line, scrub_uncaught
 from deep_perception.ros import diagnostics, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
+from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
 from deep_perception.ros.parameters import SettingsParameters
@@ -30,12 +30,13 @@ from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
 from deep_perception.ros.services import Services
 from deep_perception.ros.sim_time import SimTime
-from deep_perception.ros.spinning import spin
 from deep_perception.ros.state import NodeState
 from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
 from deep_perception.settings.options import SettingsError
 from deep_perception.settings.secrets import register_secrets
+
+_log = logging.getLogger(__name__)
 
 CHECK_INPUT_PERIOD_S = 0.5
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -62,7 +63,7 @@ class AnalyzerNode(LifecycleNode):
         settings = self._settings_parameters.settings
         self._state = NodeState(settings=settings)
         self._cameras = camera_names(settings.ros.cameras)
-        self._log_handler = RosLogHandler(self.get_logger())
+        self._log_handler = RosLogHandler(super().get_logger())
         core_logger = logging.getLogger("deep_perception")
         core_logger.addHandler(self._log_handler)
         # The level of the ROS logger (--log-level) decides what is shown.
@@ -79,6 +80,10 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics_timer = self.create_timer(
             settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )
+
+    def get_logger(self) -> Log:
+        """Return the log, also to the parts of rclpy that log for this node."""
+        return Log(super().get_logger())
 
     def start(self) -> None:
         """Configure and activate, with ros.autostart; a failure is logged and ends the attempt."""
@@ -101,11 +106,10 @@ class AnalyzerNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(parameter_list)
 
-    def report_fault(self, error: BaseException) -> None:
-        """Log an exception of a callback; repetitions are suppressed."""
-        self._diagnostics.error(
-            scrub(f"a request or an event cannot be handled: {type(error).__name__}: {error}")
-        )
+    def report(self, error: Exception) -> None:
+        """Report that a callback failed; repetitions are suppressed."""
+        _log.debug("a callback failed", exc_info=error)
+        self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")
 
     # -- life cycle -----------------------------------------------------------------------------
 
@@ -140,7 +144,7 @@ class AnalyzerNode(LifecycleNode):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a backend's SystemExit is a failure like any other
-            self._state.problem = scrub(f"cannot be {goal}: {error}")
+            self._state.problem = clean_line(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
                 self._diagnostics.mark_as_logged(self._state.problem)
@@ -270,11 +274,11 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            spin(node, node.report_fault)
+            rclpy_internals.spin(node, on_fault=node.report)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:
-        rclpy.logging.get_logger("analyzer").fatal(scrub(str(error)))
+        Log(name="analyzer").fatal(error)
         return 1
     except rclpy_internals.RCLError:
         # A signal may end the context while the node is constructed.

@@ -23,12 +23,12 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from deep_perception.redaction import scrub
 from deep_perception.redaction.addresses import shown
+from deep_perception.redaction.output import clean_line
 from deep_perception.ros import rclpy_internals
 from deep_perception.settings import Scalar, Settings
 from deep_perception.settings.options import Option, SettingsError, find, options, settings_from
-from deep_perception.untrusted.text import LINE, printable
+from deep_perception.untrusted.text import printable
 
 # A ROS range has two ends; these mean that there is no limit on one side.
 INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12
@@ -77,7 +77,7 @@ class SettingsParameters:
             option.name: descriptor(option, given.get(option.name)) for option in options()
         }
         for message in _misspelt(given):
-            node.get_logger().warning(scrub(message))
+            node.get_logger().warning(message)
         node.set_descriptor(
             SIM_TIME,
             ParameterDescriptor(
@@ -146,7 +146,7 @@ class SettingsParameters:
                 settings_from(self._changed(parameters), self.settings)
             except SettingsError as error:
                 reason = str(error)
-        return SetParametersResult(successful=not reason, reason=printable(scrub(reason), LINE))
+        return SetParametersResult(successful=not reason, reason=clean_line(reason))
 
     def _apply(self, parameters: Sequence[Parameter]) -> None:
         if changed := self._changed(parameters):
@@ -192,7 +192,7 @@ def _declare(node: Node, option: Option, given: Scalar | None) -> Scalar:
         message += f"expected {option.expected}"
         if option.kind is float and isinstance(given, int):
             message += f"; ROS requires {float(given)} for a number of this kind"
-        raise SettingsError(scrub(message)) from None
+        raise SettingsError(clean_line(message)) from None
     return value
 
 

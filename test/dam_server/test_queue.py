@@ -6,7 +6,7 @@ import pytest
 
 from support.dam_server_process import (
     BLOCKER,
-    TOKEN,
+    HEADERS,
     batches,
     block,
     data_url,
@@ -77,7 +77,7 @@ def test_a_region_that_does_not_fit_is_refused_and_the_server_goes_on(server):
 def test_a_full_queue_refuses_until_a_client_disconnects(server, folder, gate):
     blocker = block(server, folder)
     body = json.dumps(request(urls(1)[0])).encode()
-    head = {"Authorization": f"Bearer {TOKEN}"}
+    head = HEADERS
     waiting = []
     for count in range(1, 7):
         waiting.append(server.connect())

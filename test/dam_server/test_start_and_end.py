@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from support.dam_server_process import (
+    HEADERS,
     PYTHON,
     ROOT,
     SERVER,
-    TOKEN,
     block,
     command,
     environment,
@@ -61,7 +61,7 @@ def test_a_terminated_server_finishes_its_batch(start, folder, gate):
     blocker = block(server, folder)
     body = json.dumps(request(urls(1)[0])).encode()
     queued = server.connect()
-    queued.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {TOKEN}"})
+    queued.request("POST", "/v1/chat/completions", body, HEADERS)
     wait_for(lambda: server.health()["queued"] == 1, "a region in the queue")
     server.process.send_signal(signal.SIGTERM)
     answer = queued.getresponse()

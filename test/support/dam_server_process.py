@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVER = ROOT / "deep_perception" / "dam_server"
 PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 TOKEN = "a token of the tests"
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
 PATIENCE_S = 300
 OURS = ("LD_LIBRARY_PATH", "PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "DEEP_PERCEPTION_ENV")
 SETTINGS = {
@@ -57,7 +58,7 @@ def make_checkpoint(folder, **values):
 
 def bare_package(folder):
     """Only the server's part of the package, in a folder whose other modules must not be found."""
-    for name in (SERVER.name, "redaction"):
+    for name in (SERVER.name, "redaction", "untrusted"):
         shutil.copytree(SERVER.parent / name, folder / "deep_perception" / name)
     for name in ("__init__.py", "_version.py"):
         shutil.copy(SERVER.parent / name, folder / "deep_perception")
@@ -117,12 +118,13 @@ class Server:
         found = re.search(r"listening on 127\.0\.0\.1 port (\d+)", self.log.read_text())
         return found and found[1]
 
-    def call(self, method, path, body=None, token=None, connection=None):
+    def call(self, method, path, body=None, token=None, connection=None, headers=()):
         """Return (status, JSON, headers)."""
         token = self.token if token is None else token
         connection = connection or self.connect()
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        connection.request(method, path, body, headers)
+        sent = {"Content-Type": "application/json"} | dict(headers)
+        sent |= {"Authorization": f"Bearer {token}"} if token else {}
+        connection.request(method, path, body, sent)
         answer = connection.getresponse()
         content = json.loads(answer.read())
         connection.close()
@@ -219,7 +221,8 @@ def block(server, folder):
             sys.executable,
             "-c",
             "import sys, urllib.request as u; r = u.Request(sys.argv[1], sys.stdin.buffer.read(),"
-            " {'Authorization': 'Bearer ' + sys.argv[2]}); print(u.urlopen(r).status)",
+            " {'Authorization': 'Bearer ' + sys.argv[2], 'Content-Type': 'application/json'});"
+            " print(u.urlopen(r).status)",
             f"http://127.0.0.1:{server.port}/v1/chat/completions",
             server.token,
         ],

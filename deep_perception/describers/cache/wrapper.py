@@ -22,6 +22,7 @@ from deep_perception.describers import (
 )
 from deep_perception.describers.cache.file import DescriptionFile, SharedDescriptionFile
 from deep_perception.describers.cache.memory import FILE_TIMES, key_of
+from deep_perception.describers.cache.rows import ANY
 from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings import Settings
@@ -64,6 +65,7 @@ class CachedDescriber(Describer):
             Path(settings.describer.cache_file).expanduser(),
             FILE_TIMES * settings.describer.cache_size,
             "descriptions are not cached",
+            ANY,
         )
         self._asked = self._hits = 0
 

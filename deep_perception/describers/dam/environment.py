@@ -6,16 +6,23 @@ environment of its own, which only `deep_perception models setup-dam` changes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from deep_perception.checkpoints.catalog import ModelError, megabytes
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.json_reader import read_json
+from deep_perception.untrusted.text import printable
 
 REQUIREMENTS = Path(__file__).parents[2] / "dam_server" / "requirements.txt"
 # A file in the environment that says what was installed. It is written last.
@@ -24,18 +31,25 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 # The wheel of torch with CUDA and its unpacked files; the build for the CPU needs a quarter.
 NEEDED_BYTES = 8 * 10**9
 
-# Variables of the caller's environment (ROS, a virtual environment, ROS from wheels) that would
-# make another Python load the libraries of the caller.
-_NOT_INHERITED = (
-    "DEEP_PERCEPTION_ENV",
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-    "VIRTUAL_ENV",
-    "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+# Bytes of RECORD, which has one line.
+_RECORD_LIMIT = 1 << 16
+
+# What a process may inherit: where things are, how it is to speak, and how torch, its GPU and its
+# threads behave. Nothing else: the caller's variables are of another Python (ROS, a virtual
+# environment), or secrets, which the code of a checkpoint could read.
+_INHERITED = re.compile(
+    "PATH|HOME|USER|LOGNAME|SHELL|TERM|COLUMNS|LINES|TZ|LANG|LANGUAGE|LC_.*|TMPDIR|TEMP|TMP|XDG_.*|"
+    "SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|APPDATA|LOCALAPPDATA|PROGRAMDATA|"
+    "NUMBER_OF_PROCESSORS|PROCESSOR_.*|(?:CUDA|CUBLAS|CUDNN|NCCL|NVIDIA|GPU|HIP|ROCR|HSA)_?.*|"
+    "(?:TORCH|PYTORCH|TRITON|BNB|BITSANDBYTES|TRANSFORMERS|TOKENIZERS|HF)_.*|TORCHINDUCTOR_.*|"
+    "(?:OMP|MKL|OPENBLAS|KMP|GOMP|MALLOC)_.*|GLIBC_TUNABLES|PYTHON(?:UNBUFFERED|"
+    "DONTWRITEBYTECODE|FAULTHANDLER|UTF8|IOENCODING|WARNINGS|PYCACHEPREFIX)"
 )
+# What pip needs too: its settings, and the way to its index.
+_INHERITED_BY_PIP = re.compile(
+    "PIP_.*|(?:HTTPS?|ALL|NO)_PROXY|SSL_CERT_(?:FILE|DIR)|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC"
+)
+_SECRET = re.compile("TOKEN(?!IZERS)|SECRET|PASS|KEY|CREDENTIAL|AUTH")
 
 _PRINT_VERSIONS = """
 import json, aiohttp, torch, transformers
@@ -49,7 +63,10 @@ print(json.dumps({
 
 def path_of(environment: str | Path) -> Path:
     """Return the absolute path of the folder in a setting, in which ``~`` is the user's home."""
-    return Path(environment).expanduser().absolute()
+    path = Path(environment)
+    with contextlib.suppress(RuntimeError):  # There is no such user.
+        path = path.expanduser()
+    return path.absolute()
 
 
 def python_of(environment: Path) -> Path:
@@ -57,10 +74,25 @@ def python_of(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def clean_variables() -> dict[str, str]:
-    """Return the environment variables without those that another Python must not inherit."""
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+def server_variables(token_variable: str) -> dict[str, str]:
+    """Return the environment variables of the server: those that it needs, and its token."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if _INHERITED.fullmatch(name.upper()) and not _SECRET.search(name.upper())
+    }
+    kept |= {name: os.environ[name] for name in (token_variable,) if name in os.environ}
     return kept | {"PYTHONNOUSERSITE": "1"}
+
+
+def _setup_variables() -> dict[str, str]:
+    """Return the environment variables of the commands that make the environment."""
+    for_pip = {
+        name: value
+        for name, value in os.environ.items()
+        if _INHERITED_BY_PIP.fullmatch(name.upper())
+    }
+    return server_variables("") | for_pip
 
 
 def problem_of(environment: Path) -> str:
@@ -68,8 +100,15 @@ def problem_of(environment: Path) -> str:
 
     This starts no process.
     """
-    if not python_of(environment).is_file():
+    python = python_of(environment)
+    if not python.is_file():
         return f"DAM has no environment at {environment}"
+    for path in (environment, python.parent, python):
+        if _is_writable_by_all(path):
+            return (
+                f"DAM's environment is not used, because every user of this machine can change "
+                f"{path} (chmod o-w {path}, if you know that nobody did)"
+            )
     record = _record(environment)
     # An environment that the user made has no record. The server itself checks its libraries.
     if record is not None and record.get("requirements") != _digest():
@@ -95,8 +134,8 @@ def set_up(environment: Path, python: str, info: Callable[[str], None]) -> None:
         except OSError as error:
             raise ModelError(f"{environment}: {error.strerror or error}") from error
         info(f"creating {environment}")
-        _run([python, "-m", "venv", str(environment)], "the virtual environment", _VENV_HINT)
-        pip = [str(python_of(environment)), "-m", "pip", "--disable-pip-version-check"]
+        _run([python, "-I", "-m", "venv", str(environment)], "the virtual environment", _VENV_HINT)
+        pip = [str(python_of(environment)), "-I", "-m", "pip", "--disable-pip-version-check"]
         _run([*pip, "install", "--requirement", str(REQUIREMENTS)], "pip", _PIP_HINT)
     versions = _installed_versions(environment)
     _write_record(environment, {"requirements": _digest()})
@@ -116,10 +155,12 @@ _PIP_HINT = "run the same command again to resume"
 def _check_python(python: str) -> None:
     code = "import sys; print(*sys.version_info[:2])"
     try:
-        done = _output([python, "-c", code])
+        done = _output([python, "-I", "-c", code])
         major, minor = (int(part) for part in done.stdout.split())
     except (OSError, ValueError) as error:
-        raise ModelError(f"{python} is not a Python interpreter ({error})") from error
+        raise ModelError(
+            f"{python} is not a Python interpreter ({printable(error, 300)})"
+        ) from error
     if not OLDEST <= (major, minor) <= NEWEST:
         good = ", ".join(
             name
@@ -160,20 +201,27 @@ def _check_room(environment: Path) -> None:
 
 def _installed_versions(environment: Path) -> dict[str, str]:
     try:
-        done = _output([str(python_of(environment)), "-c", _PRINT_VERSIONS])
+        done = _output([str(python_of(environment)), "-I", "-c", _PRINT_VERSIONS])
     except OSError as error:
         raise ModelError(f"{environment}: its Python cannot be started ({error})") from error
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        reason = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1], 300)
         raise ModelError(
             f"{environment}: its libraries do not work ({reason}); delete the folder and run the "
             "command again"
         )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    try:
+        versions = read_json(done.stdout.splitlines()[-1])
+        return {name: printable(versions[name]) for name in (*_LIBRARIES, "device")}
+    except (IndexError, TypeError, KeyError, UntrustedError) as error:
+        raise ModelError(
+            f"{environment}: its Python does not tell its versions ({printable(error)}); delete "
+            "the folder and run the command again"
+        ) from None
 
 
 def _run(command: list[str], what: str, hint: str) -> None:
-    process = subprocess.Popen(command, env=clean_variables(), stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, env=_setup_variables(), stdin=subprocess.DEVNULL)
     try:
         status = process.wait()
     except KeyboardInterrupt:
@@ -186,7 +234,7 @@ def _run(command: list[str], what: str, hint: str) -> None:
 def _output(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
-        env=clean_variables(),
+        env=_setup_variables(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -200,15 +248,24 @@ def _digest() -> str:
 
 def _record(environment: Path) -> Mapping[str, Any] | None:
     try:
-        record = json.loads((environment / RECORD).read_text(encoding="utf-8"))
+        record = read_json(read_file(environment / RECORD, _RECORD_LIMIT))
     except OSError:
         return None
-    except ValueError:
+    except UntrustedError:
         return {}  # The file was made here and not written to its end.
     return record if isinstance(record, dict) else {}
 
 
 def _write_record(environment: Path, record: Mapping[str, str]) -> None:
     draft = environment / (RECORD + ".new")
+    draft.unlink(missing_ok=True)  # It may be a link to a file of the user.
     draft.write_text(json.dumps(record) + "\n", encoding="utf-8")
     draft.replace(environment / RECORD)
+
+
+def _is_writable_by_all(path: Path) -> bool:
+    if os.name == "nt":
+        return False  # The mode says nothing of who may write.
+    mode = path.stat().st_mode
+    # In a folder with the sticky bit, as in /tmp, only the owner of a file can replace it.
+    return bool(mode & stat.S_IWOTH) and not (stat.S_ISDIR(mode) and mode & stat.S_ISVTX)

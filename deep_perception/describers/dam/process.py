@@ -17,7 +17,7 @@ from typing import Literal
 
 from deep_perception.backends import BackendUnavailable
 from deep_perception.describers.dam.child import Child
-from deep_perception.describers.dam.environment import clean_variables
+from deep_perception.describers.dam.environment import server_variables
 from deep_perception.describers.dam.health import Health, get_health
 from deep_perception.describers.dam.launch import address_of, server_command, unchecked_warning
 from deep_perception.redaction.addresses import shown
@@ -158,6 +158,13 @@ class DamProcess:
                 f"another program listens at {self._url} and does not answer GET /health: end it, "
                 "or set describer.dam.url to another port",
             )
+        elif health.kind == "foreign":
+            self._set(
+                "failed",
+                f"a program of another user listens at {self._url}, and no image is sent to it: "
+                "end it, or set describer.dam.url to another port; if you trust it, set "
+                "describer.dam.manage_server to false",
+            )
         elif health.kind == "failed":
             self._set("failed", f"the DAM server failed: {health.error or 'it gives no reason'}")
         elif health.kind == "other":
@@ -173,7 +180,7 @@ class DamProcess:
     def _launch(self) -> float:
         try:
             command = [*server_command(self._settings), "--with-parent"]
-            child = Child(command, clean_variables(), _logger)
+            child = Child(command, server_variables(self._settings.dam.api_key_env), _logger)
         except BackendUnavailable as error:
             return self._retry_later(str(error), MISSING_CHECK_S)
         except OSError as error:

@@ -12,7 +12,14 @@ from typing import Any
 
 import torch
 
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.text import printable
+
 State = dict[str, torch.Tensor]
+
+# Meta's files have 4 kB, 48 blocks, and 1152 channels.
+_YAML_LIMIT, _MAX_BLOCKS, _MAX_WIDTH = 1 << 18, 256, 4096
 
 # Meta's names and the names of transformers, applied in this order to every key.
 RENAMES = (
@@ -142,10 +149,25 @@ def _trunk_in(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        trunk = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]["image_encoder"]["trunk"]
-        return {name: value for name, value in trunk.items() if name in TRUNK_DEFAULTS}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a configuration of SAM2 ({error})") from None
+        text = read_file(path, _YAML_LIMIT).decode()
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
+            raise UntrustedError("it has aliases, which can stand for any number of values")
+        trunk = yaml.safe_load(text)["model"]["image_encoder"]["trunk"]
+        found = {name: value for name, value in trunk.items() if name in TRUNK_DEFAULTS}
+    except (
+        yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError,
+    ) as error:  # fmt: skip
+        reason = printable(error, 300)
+        raise ValueError(f"{path} is not a configuration of SAM2 ({reason})") from None
+    for name, value in found.items():
+        numbers = value if isinstance(value, list) else [value]
+        limit = _MAX_BLOCKS if name == "stages" else _MAX_WIDTH
+        if len(numbers) > _MAX_BLOCKS or not all(
+            type(number) is int and 0 <= number <= limit for number in numbers
+        ):
+            raise ValueError(f"{path}: {name} is {printable(value)}; at most {limit}")
+    return found
 
 
 def _trunk_of(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from deep_perception.backends import BackendUnavailable
 from deep_perception.checkpoints.catalog import fetch_command
 
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+# It can run code. Whoever has one can save the model again, as transformers does it now.
+PICKLE = "pytorch_model.bin"
 OFFICIAL_SUFFIXES = (".pt", ".pth")
 
 
@@ -31,6 +33,12 @@ def find(checkpoint: str) -> Path | None:
             return candidate
     if _is_hub_id(checkpoint):
         return None
+    for candidate in candidates:
+        if (candidate / PICKLE).exists():
+            raise BackendUnavailable(
+                f"SAM2 reads no {PICKLE}, which may contain code, and {candidate.absolute()} has "
+                f"no model.safetensors; run `{command}` or set segmenter.checkpoint"
+            )
     paths = " and ".join(str(candidate.absolute()) for candidate in candidates)
     raise BackendUnavailable(
         f"SAM2 has no checkpoint: nothing at {paths}; run `{command}` or set segmenter.checkpoint"

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from deep_perception.backends import BackendUnavailable
+from deep_perception.segmenters.sam2.checks import check_pickle
 from deep_perception.segmenters.sam2.decoder import MASKS, Decoded
 from deep_perception.segmenters.sam2.encoder import normalise
 from deep_perception.segmenters.sam2.files import find
+from deep_perception.untrusted.text import printable
 
 PATCH = 16
 CONFIG_OF_CHECKPOINT = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
@@ -39,9 +41,10 @@ class OfficialEngine:
                 "file or segmenter.backend to sam2"
             )
         try:
+            check_pickle(path)
             self._model = build_sam2(_config_name(config, path), str(path), device=str(device))
         except Exception as error:  # Hydra, unpickling and a wrong size raise errors of any class.
-            raise BackendUnavailable(f"sam2 cannot load {path}: {error}") from error
+            raise BackendUnavailable(f"sam2 cannot load {path}: {printable(error, 300)}") from error
         self._device = device
         self.name = path.name
 
@@ -89,6 +92,9 @@ def _config_name(config: str, checkpoint: Path) -> str:
         if size not in CONFIG_OF_CHECKPOINT:
             raise ValueError(f"set segmenter.config: {checkpoint.name} does not name its size")
         config = f"{family}_hiera_{CONFIG_OF_CHECKPOINT[size]}"
+    if not re.fullmatch(r"(?!.*\.\.)[\w][\w.+/-]*", config):
+        # Hydra creates whatever a configuration names, so only those of the package are used.
+        raise ValueError(f"segmenter.config {printable(config)} is no name of the package sam2")
     name = Path(config).name.removesuffix(".yaml")
     version = re.match(r"sam2(\.1)?(?=_)", name)
     return f"configs/{version[0]}/{name}.yaml" if version else config

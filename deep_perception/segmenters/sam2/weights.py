@@ -15,10 +15,20 @@ from safetensors.torch import load_file, save_file
 from transformers import Sam2Model
 
 from deep_perception.backends import BackendUnavailable
-from deep_perception.checkpoints.catalog import fetch_command
+from deep_perception.checkpoints.catalog import CATALOGUE, fetch_command
 from deep_perception.segmenters.sam2 import convert
+from deep_perception.segmenters.sam2.checks import (
+    INDEX,
+    check_folder,
+    check_pickle,
+    check_size,
+    check_state,
+)
 from deep_perception.segmenters.sam2.convert import State
 from deep_perception.segmenters.sam2.files import find
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.model_files import check_safetensors
+from deep_perception.untrusted.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +44,28 @@ def load(checkpoint: str, config: str) -> tuple[Any, str]:
     architecture.
     """
     path = find(checkpoint)
-    if path is None:
-        return _from_transformers(checkpoint), checkpoint
-    if path.is_dir():
-        return _from_transformers(str(path)), path.name
+    if path is None or path.is_dir():
+        return _from_transformers(checkpoint, path), path.name if path else checkpoint
     return _from_official(path, config), path.name
 
 
-def _from_transformers(source: str) -> Any:
+def _from_transformers(source: str, folder: Path | None) -> Any:
     """Load a folder that transformers saved (also of a Sam2VideoModel), or a hub id."""
+    source = str(folder) if folder else source
     loader: Any = Sam2Model
     try:
         with _silent_transformers():
+            folder = folder or _downloaded(source)
+            weights = check_folder(folder)
+            chosen = loader.config_class.from_pretrained(folder, local_files_only=True)
+            with torch.device("meta"):
+                check_size(loader(chosen), weights)
             model, report = loader.from_pretrained(
-                source, dtype=torch.float32, output_loading_info=True
+                folder,
+                dtype=torch.float32,
+                output_loading_info=True,
+                use_safetensors=True,
+                local_files_only=True,
             )
     except Exception as error:  # The hub, the disk and broken files raise errors of any class.
         raise _unusable(source, error) from error
@@ -57,13 +75,23 @@ def _from_transformers(source: str) -> Any:
     return model.eval()
 
 
+def _downloaded(source: str) -> Path:
+    """Return the folder of a hub id, downloaded at its first use; of a known one, as pinned."""
+    from huggingface_hub import snapshot_download
+
+    revision = next((model.revision for model in CATALOGUE if model.repo == source), None)
+    wanted = ["config.json", "model*.safetensors", INDEX]
+    return Path(snapshot_download(source, revision=revision, allow_patterns=wanted))
+
+
 def _from_official(path: Path, config: str) -> Any:
     """Load and convert Meta's checkpoint; the result is cached beside it."""
     try:
         state = _read_cache(path)
         if state is None:
+            check_pickle(path)
             official = torch.load(path, map_location="cpu", weights_only=True)
-            state = convert.convert(official.get("model", official))
+            state = convert.convert(check_state(official, path.stat().st_size))
             _write_cache(path, state)
         trunk = convert.find_trunk(config, path.parent, state)
         return _build(convert.to_config(trunk), state)
@@ -84,12 +112,14 @@ def _read_cache(path: Path) -> State | None:
     if not cache.is_file():
         return None
     try:
+        check_safetensors(cache)
         with safe_open(cache, framework="pt") as stored:
             if stored.metadata() != _stamp(path):
                 return None
         return dict(load_file(cache))
-    except (SafetensorError, OSError) as error:
-        log.warning("%s is converted again, because its cache is broken (%s)", path, error)
+    except (SafetensorError, UntrustedError, OSError) as error:
+        reason = printable(error, 300)
+        log.warning("%s is converted again, because its cache is broken (%s)", path, reason)
         return None
 
 
@@ -97,6 +127,7 @@ def _write_cache(path: Path, state: State) -> None:
     cache = path.with_suffix(CACHE_SUFFIX)
     draft = cache.with_name(cache.name + ".part")
     try:
+        draft.unlink(missing_ok=True)  # It may be a link to another file.
         contiguous = {name: tensor.contiguous() for name, tensor in state.items()}
         save_file(contiguous, draft, _stamp(path))
         draft.replace(cache)
@@ -113,8 +144,7 @@ def _stamp(path: Path) -> dict[str, str]:
 
 
 def _unusable(source: str, reason: object) -> BackendUnavailable:
-    text = " ".join(str(reason).split()) or type(reason).__name__
-    short = text if len(text) <= 300 else text[:300] + " …"
+    short = printable(" ".join(str(reason).split()) or type(reason).__name__, 300)
     return BackendUnavailable(
         f"SAM2 cannot use the checkpoint {source}: {short}; `deep_perception models verify` checks "
         f"fetched files, `{fetch_command(source)}` fetches them again"

@@ -222,6 +222,26 @@ def test_a_request_that_cannot_be_handled_costs_its_answer_only(graph, node, kin
     assert max(map(len, node.log.splitlines())) < 5000
 
 
+def test_a_request_about_very_many_parameters_is_not_answered(graph, node):
+    """With 50,000 of them, no image arrived for minutes."""
+
+    def ask(count):
+        names = ["sweep.max_regions"] * count
+        get = GetParameters.Request(names=names)
+        describe = DescribeParameters.Request(names=names)
+        return (
+            len(graph.call(GetParameters, f"{NODE}/get_parameters", get).values),
+            len(
+                graph.call(DescribeParameters, f"{NODE}/describe_parameters", describe).descriptors
+            ),
+            len(set_each(graph, [message(name, 0) for name in names])),
+        )
+
+    assert ask(200) == (200, 200, 200)
+    assert ask(1000) == (0, 0, 0)
+    assert "a request about 1000 parameters is not answered; at most 300 are" in node.log
+
+
 BACKENDS = """
 import os
 import sys

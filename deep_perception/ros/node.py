@@ -21,7 +21,7 @@ from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.log_handler import RosLogHandler
-from deep_perception.ros.memory import keep_freed_memory
+from deep_perception.ros.memory import RETURN_PERIOD_S, keep_freed_memory, return_freed_memory
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
@@ -71,6 +71,7 @@ class AnalyzerNode(LifecycleNode):
         # Timers use wall time: a paused simulation must not stop the watch over the input.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(CHECK_INPUT_PERIOD_S, self._check_input, clock=steady)
+        self.create_timer(RETURN_PERIOD_S, return_freed_memory, clock=steady)
         self._diagnostics_timer = self.create_timer(
             settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )

@@ -8,11 +8,11 @@ PIECES = (
 )  # fmt: skip
 
 
-def text(chance):
+def text(chance, longest=2_000_000):
     """A hostile text; some are long."""
     pieces = [chance.choice(PIECES) for _ in range(chance.randint(1, 4))]
     if chance.random() < 0.15:
-        pieces.append(chance.choice("Ax\u00e4") * chance.choice((300, 100_000, 2_000_000)))
+        pieces.append(chance.choice("Ax\u00e4") * min(longest, chance.choice((300, 10**5, 10**7))))
     chance.shuffle(pieces)
     # The middleware carries no lone surrogates.
     return "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

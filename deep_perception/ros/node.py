@@ -23,7 +23,12 @@ from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
-from deep_perception.ros.memory import RETURN_PERIOD_S, keep_freed_memory, return_freed_memory
+from deep_perception.ros.memory import (
+    RETURN_PERIOD_S,
+    keep_freed_memory,
+    keep_started_objects,
+    return_freed_memory,
+)
 from deep_perception.ros.parameters import SettingsParameters
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
@@ -273,6 +278,7 @@ def run() -> int:
     try:
         node = AnalyzerNode()
         node.start()
+        keep_started_objects()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
             rclpy_internals.spin(node, on_fault=node.report)

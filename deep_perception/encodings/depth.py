@@ -92,7 +92,7 @@ def _runs(numbers: NDArray[np.int32]) -> NDArray[np.intp]:
     """Return where each run begins: with its number of zeros and its number of values."""
     starts, at, last = array("l"), 0, len(numbers) - 1
     # Reading a memoryview takes a fraction of the time that an array of numpy takes.
-    values = memoryview(np.ascontiguousarray(numbers))
+    values = np.ascontiguousarray(numbers).data
     while at < last:
         starts.append(at)
         at += 2 + values[at + 1]

@@ -12,7 +12,7 @@ import numpy as np
 from deep_perception.encodings.errors import EncodingError
 from deep_perception.encodings.layouts import Pixels
 from deep_perception.images import jpeg, png, tiff
-from deep_perception.images.pixels import MAX_MESSAGE_BYTES, MAX_MESSAGE_PIXELS, ImageError
+from deep_perception.images.pixels import MAX_COMPRESSED_BYTES, MAX_MESSAGE_PIXELS, ImageError
 from deep_perception.untrusted.text import printable
 
 
@@ -23,8 +23,10 @@ def decode_image(data: bytes, format_: str) -> Pixels:
     EncodingError, also if a part of the image is missing or the image is too large.
     """
     try:
-        if len(data) > MAX_MESSAGE_BYTES:
-            raise ImageError(f"too large ({len(data) / 1e6:.0f} MB)")
+        if len(data) > MAX_COMPRESSED_BYTES:
+            raise ImageError(
+                f"too large ({len(data) / 1e6:.0f} MB, at most {MAX_COMPRESSED_BYTES / 1e6:.0f} MB)"
+            )
         return _decode(data, format_)
     except ImageError as error:
         raise EncodingError(f"format '{printable(format_)}': {error}") from None

@@ -194,9 +194,10 @@ def _from_pillow(image: Image.Image, orientation: int) -> LoadedImage:
         return _shown(np.asarray(image), orientation)
     # Copies and needless conversions are avoided, because an image may take a gigabyte.
     if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        rgba = np.asarray(image.convert("RGBA"))
+        opaque = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR).astype(np.uint8, copy=False)
+        pixels = exif.upright(_over_white(opaque, rgba[..., 3:]), orientation)
+        return LoadedImage(pixels, exif_orientation=orientation)
     rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if rgb.size == 0:
         raise ImageError("has no pixels")

@@ -54,9 +54,8 @@ _COMPONENTS = (1, 3, 4)
 # Memory and time of an image that is decoded in several passes, or several times, are twofold: it
 # may have half the pixels.
 _ONCE, _TWICE = 4, 8
-# Bytes of image data for each pixel of the largest image: noise at quality 95 takes 1, and nothing
-# takes more than 3 at quality 100.
-_ONCE_BYTES, _TWICE_BYTES = 3.0, 0.8
+# Bytes of image data for each pixel of the largest image: noise at quality 95 takes 1.
+_ONCE_BYTES, _TWICE_BYTES = 2.0, 0.8
 # Image data that differ from each other and from zeros in the first bit on.
 _FILLERS = tuple(
     bytes([first, *((7 * i * i + 31 * i + first) % 255 for i in range(400))])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 BgrImage = NDArray[np.uint8]
 
 # Pixels of an image file: a stitched panorama or the largest photograph of a telephone. Decoded,
-# they take 0.6 GB, and at most three times as much while they are decoded.
+# they take 0.6 GB, and 2 to 4 GB while they are decoded.
 MAX_PIXELS = 200_000_000
 # Pixels of an image in a message, of a camera or a recording. One thread decodes the messages of
 # all cameras: the slowest images of this size (noise; progressive JPEG and 16-bit PNG of half the
@@ -22,8 +22,10 @@ MAX_MESSAGE_PIXELS = 40_000_000
 # Bytes that a decoder may take for each of these pixels. An image whose pixels take more may have
 # fewer of them, so that the memory is the same.
 PIXEL_BYTES = 4
-# Bytes of the data of a message.
+# Bytes of the pixels of a raw message, and of the data of a compressed one: noise takes 1 to 3 for
+# each pixel, and a photograph less.
 MAX_MESSAGE_BYTES = PIXEL_BYTES * MAX_MESSAGE_PIXELS
+MAX_COMPRESSED_BYTES = 2 * MAX_MESSAGE_PIXELS
 # Width and height. Masks are encoded column by column.
 MAX_SIDE = 200_000
 
@@ -46,7 +48,7 @@ def check_size(
     if width * height > most:
         deep = f", of which each takes {pixel_bytes} bytes" if pixel_bytes > PIXEL_BYTES else ""
         raise ImageError(
-            f"too large ({width}x{height} pixels{deep}, at most {most / 10**6:g} megapixels)"
+            f"too large ({width}x{height} pixels{deep}, at most {most / 10**6:.3g} megapixels)"
         )
     if max(width, height) > MAX_SIDE:
         raise ImageError(

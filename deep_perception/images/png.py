@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deep_perception.images.pixels import MAX_PIXELS, ImageError, check_size
+from deep_perception.untrusted.text import printable
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CUT_OFF = "the PNG is cut off: the end of its image data is missing"
@@ -180,7 +181,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
             and is_critical
             and zlib.crc32(content, zlib.crc32(name)) != int.from_bytes(checksum, "big")
         ):
-            raise ImageError(DAMAGED.format(name.decode("ascii", "backslashreplace")))
+            raise ImageError(DAMAGED.format(printable(name.decode("latin-1"))))
         yield name, content, is_whole
     raise ImageError(f"the PNG is damaged: it has more than {_MAX_CHUNKS} chunks")
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +24,8 @@ APPLICATION_ID = 0x64707764
 BUSY_S = 2.0
 # How long one call may use the file, seconds. Only a file that was made to be slow takes longer.
 SLOW_S = 20.0
+# How long a region waits for the file: a disk that is full of writes may take seconds.
+HANGS_S = 30.0
 # Steps of SQLite between two looks at the clock.
 STEPS = 10_000
 # Bytes of a value, and of a statement of the schema, that SQLite reads (from Python 3.11).
@@ -208,6 +211,18 @@ class SharedDescriptionFile:
     def submit(self, use: Use) -> Future[Description | None]:
         """Call ``use`` with the file in the thread; its result, or None if the file is unusable."""
         return self._executor.submit(self._run, use)
+
+    def wait_for(self, use: Use) -> Description | None:
+        """Return what a use of the file gives; a file that hangs is not used any more."""
+        try:
+            return self.submit(use).result(HANGS_S)
+        except FutureTimeoutError:
+            self.give_up_hanging()
+            return None
+
+    def give_up_hanging(self) -> None:
+        """Use the file no more because it does not answer."""
+        self.give_up(f"it does not answer within {HANGS_S:g} s")
 
     def _run(self, use: Use) -> Description | None:
         if self.warning:

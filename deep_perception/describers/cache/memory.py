@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from deep_perception.describers.cache import file as cache_file
 from deep_perception.describers.cache.file import SharedDescriptionFile, Use
 from deep_perception.images import BgrImage
 from deep_perception.regions import Description
@@ -20,8 +21,6 @@ FORMAT = 2
 # The file has this many times the entries of the memory. A replay of hours must find every
 # description when it asks again; a thousand take less than a megabyte.
 FILE_TIMES = 64
-# How long a region waits for the file: a disk that is full of writes may take seconds.
-HANGS_S = 30.0
 
 Result = TypeVar("Result")
 
@@ -128,9 +127,9 @@ class DescriptionCache:
     async def _in_time(file: SharedDescriptionFile, use: Use) -> Description | None:
         """Return what a use of the file gives; a file that hangs is not used any more."""
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(file.submit(use)), HANGS_S)
+            return await asyncio.wait_for(asyncio.wrap_future(file.submit(use)), cache_file.HANGS_S)
         except asyncio.TimeoutError:
-            file.give_up(f"it does not answer within {HANGS_S:g} s")
+            file.give_up_hanging()
             return None
 
     def _keep(self, key: bytes, description: Description) -> None:

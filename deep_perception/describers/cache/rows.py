@@ -32,7 +32,7 @@ class Limits:
 
 # What a describer of this package makes of an answer, and what one from another package may write.
 ANSWER = Limits(label=LABEL_LENGTH, text=TEXT_LENGTH, value=VALUE_LENGTH)
-ANY = Limits(label=MAX_LABEL + 1, text=MAX_TEXT + 1, value=MAX_VALUE + 1)
+ANY = Limits(label=MAX_LABEL, text=MAX_TEXT, value=MAX_VALUE)
 
 
 def write_row(description: Description, limits: Limits) -> str | None:

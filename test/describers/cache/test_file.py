@@ -17,7 +17,7 @@ import pytest
 
 from deep_perception.describers.cache import file as cache_file
 from deep_perception.describers.cache import memory as cache_memory
-from deep_perception.describers.cache.file import DescriptionFile
+from deep_perception.describers.cache.file import DescriptionFile, SharedDescriptionFile
 from deep_perception.describers.cache.memory import DescriptionCache
 from deep_perception.describers.cache.rows import ANSWER, ANY
 from support.cached_descriptions import CUP, cup, key, run
@@ -221,7 +221,7 @@ def test_a_file_that_is_locked_is_a_warning_and_does_not_stop_the_loop(tmp_path,
 
 
 def test_a_file_that_is_slow_is_a_warning_and_the_region_is_described(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_memory, "HANGS_S", 0.2)
+    monkeypatch.setattr(cache_file, "HANGS_S", 0.2)
     free = threading.Event()
     monkeypatch.setattr(DescriptionFile, "get", lambda self, key: free.wait(60) and None)
     cache = DescriptionCache(5, str(tmp_path / "w.sqlite"))
@@ -237,6 +237,16 @@ def test_a_file_that_is_slow_is_a_warning_and_the_region_is_described(tmp_path, 
 
     assert asyncio.run(go()) == cup(1)
     assert "does not answer within 0.2 s" in cache.warning
+
+
+def test_a_file_that_is_slow_does_not_stop_the_describer_of_another_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_file, "HANGS_S", 0.2)
+    free = threading.Event()
+    file = SharedDescriptionFile(tmp_path / "w.sqlite", 5, "descriptions are not cached")
+    assert file.wait_for(lambda _: free.wait(60) and None) is None
+    assert "does not answer within 0.2 s" in file.warning
+    free.set()
+    file.close()
 
 
 def test_a_query_that_does_not_end_is_interrupted(tmp_path, monkeypatch):

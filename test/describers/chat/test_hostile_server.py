@@ -22,8 +22,13 @@ from support.hostile_server import GOOD_BODY, LISTING, HostileServer, endless, h
 pytestmark = [pytest.mark.chat, pytest.mark.usefixtures("quick_retries")]
 
 ZEROS = bytes(60_000_000)
-BOMB = gzip.compress(ZEROS, 5)
+BOMB = gzip.compress(ZEROS, 5, mtime=0)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def short(value):
+    """The identifier of a parameter: bytes of megabytes are none."""
+    return value[:40] if isinstance(value, str) else ""
 
 
 def raw_deflate(data):
@@ -78,6 +83,7 @@ NOT_ASKED_FOR = "which was not asked for"
         (http(json.dumps(completion('{"label":' + "[" * 5000)).encode()), "broken JSON"),
         (http(b"", "307 Go", "Location: /v1/chat/completions"), "maximum allowed redirects"),
     ],
+    ids=short,
 )  # fmt: skip
 def test_no_answer_takes_much_memory_or_time(answer, reason):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -138,6 +144,7 @@ def test_no_pause_that_a_server_asks_for_silences_a_camera(value):
     ["//evil.example/x", "http://[::1]:80/x", "file:///etc/passwd", "https://127.0.0.1/x",
      "http://127.0.0.1:1/x", "http://127.0.0.1:80@evil.example/", "http://a:b@evil.example/",
      "http://evil.example/" + "a" * 90_000, "http://[::1/x", "http://evil.example/\x1b[2J"],
+    ids=short,
 )  # fmt: skip
 def test_no_picture_follows_a_redirect(location):
     with HostileServer(http(b"", "307 Go", f"Location: {location}")) as server:
@@ -160,6 +167,7 @@ def test_no_picture_follows_a_redirect(location):
         (json.dumps(completion("<think>" + "Hm. " * 25_000 + "</think>Red cup\nA red cup."),
                     ).encode(), ()),
     ],
+    ids=short,
 )  # fmt: skip
 def test_what_honest_servers_send_is_read(body, headers):
     with HostileServer(http(body, "200 OK", *headers)) as server:
@@ -233,6 +241,7 @@ def test_a_server_that_refuses_a_setting_again_and_again_is_one_warning(caplog):
         b"[" + b" " * 3_000_000 + b"]",
         BOMB[:50],
     ],
+    ids=short,
 )
 def test_a_list_of_any_form_makes_the_fallback_describe(body, caplog):
     listed = Reply(body)

@@ -33,6 +33,7 @@ def ask(answer):
         (b"null", Health(kind="other")),
         (b"", Health(kind="other")),
     ],
+    ids=lambda value: getattr(value, "kind", ""),
 )  # fmt: skip
 def test_an_answer_of_any_form(body, found):
     assert ask(http(body))[0] == found

@@ -42,6 +42,8 @@ LINE = re.compile(r"\[(DEBUG|INFO|WARN|ERROR|FATAL)\] \[[\d.]+\] \[[^\]]+\]: ")
 # What libraries of OpenCV and of the middleware write to the standard error; the words are theirs.
 LIBRARY_LINE = re.compile(
     r"Corrupt JPEG data|Warning: |Premature end of JPEG|libpng |\[ WARN:|sequence size "
+    # A client that does not take its answer in time.
+    r"|\S+/rclpy/service\.py:\d+: RuntimeWarning: failed to send response|  \S"
 )
 STATUSES = {
     DescribedRegion.STATUS_DESCRIBED, DescribedRegion.STATUS_REUSED,

@@ -1,8 +1,9 @@
 """Texts that try to be something else than text."""
 
 MARKED = "fault-mark"
+FORGED = "[ERROR] [1.0] [analyzer]: forged"
 PIECES = (
-    "\n[ERROR] [1.0] [analyzer]: forged", "\x1b[2J\x1b]0;title\x07", "\u202egnp.exe", "\0", "\r",
+    f"\n{FORGED}", "\x1b[2J\x1b]0;title\x07", "\u202egnp.exe", "\0", "\r",
     "\x9b31m", "\u2028", "\ud83d\ude00", "{0.__class__}", "%s%n", "../../etc/passwd", "$(reboot)",
     "<script>alert(1)</script>", "'; DROP TABLE words; --", "\t", "\u200b", "e\u0301" * 50,
 )  # fmt: skip

@@ -23,7 +23,12 @@ from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
-from deep_perception.ros.memory import keep_freed_memory
+from deep_perception.ros.memory import (
+    RETURN_PERIOD_S,
+    keep_freed_memory,
+    keep_started_objects,
+    return_freed_memory,
+)
 from deep_perception.ros.parameters import SettingsParameters
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
@@ -77,6 +82,7 @@ class AnalyzerNode(LifecycleNode):
         # Timers use wall time: a paused simulation must not stop the watch over the input.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(CHECK_INPUT_PERIOD_S, self._check_input, clock=steady)
+        self.create_timer(RETURN_PERIOD_S, return_freed_memory, clock=steady)
         self._diagnostics_timer = self.create_timer(
             settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )
@@ -272,6 +278,7 @@ def run() -> int:
     try:
         node = AnalyzerNode()
         node.start()
+        keep_started_objects()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
             rclpy_internals.spin(node, on_fault=node.report)

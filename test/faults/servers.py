@@ -214,8 +214,8 @@ def errors(world, chance):
     status = chance.choice((400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 500, 501, 502, 503,
                             504, 100, 204, 206, 299, 304, 600, 999))  # fmt: skip
     body = chance.choice((
-        {"error": {"message": f"{MARKED} {text(chance)[:3000]}"}}, {"error": MARKED}, MARKED, "",
-        f"<html><title>{MARKED}</title>{text(chance)}</html>", {"detail": [MARKED] * 10_000},
+        {"error": {"message": f"{MARKED} {text(chance, 3000)}"}}, {"error": MARKED}, MARKED, "",
+        f"<html><title>{MARKED}</title>{text(chance, 9999)}</html>", {"detail": [MARKED] * 10_000},
         {"error": {"message": {"a": [1, MARKED, None]}}}, {"error": 5}, [], None, "null",
         {"error": {"message": "\ud800 " + MARKED}},
     ))  # fmt: skip
@@ -311,27 +311,32 @@ def any_json(chance, depth=3):
     if kind == 8:
         drawn = chance.sample(names, chance.randrange(5))
         return {name: any_json(chance, depth - 1) for name in drawn}
-    simple = (None, True, -1, 1e308, 10**400, text(chance)[:200], "\ud800")
-    return simple[kind]
+    if kind == 6:
+        return text(chance, 200)
+    return (None, True, -1, 1e308, 10**400, "\ud800")[kind]
 
 
 @fault(weight=2)
 def lists_of_any_shape(world, chance):
-    def listing():
-        return chance.choice((
-            {"models": any_json(chance)}, {"data": any_json(chance)}, any_json(chance),
-            {"models": [{**lm_studio(), "loaded_instances": any_json(chance)}]},
-            {"models": [{**lm_studio(), "loaded_instances": chance.choice((5, "x", [5], [None]))}]},
-            {"models": [{**lm_studio(), "key": any_json(chance)}]},
-            {"models": [{**lm_studio(), "capabilities": any_json(chance)}]},
-            {"models": [lm_studio(chance.choice(("\ud800", "x" * 99_999, text(chance)[:5000])))]},
-            {"models": [lm_studio(f"model-{number}") for number in range(20_000)]},
-            {"data": [{"id": any_json(chance), "object": "model"}]}, {"models": [], "data": []},
-            {"models": [lm_studio(parallel=chance.choice((10**9, "many", -1, [1], 0.5)))]},
-        ))  # fmt: skip
+    def of(**changes):
+        return {"models": [{**lm_studio(), **changes}]}
 
+    makes = (
+        lambda: {"models": any_json(chance)},
+        lambda: {"data": any_json(chance)},
+        lambda: any_json(chance),
+        lambda: {"models": [], "data": []},
+        lambda: {"data": [{"id": any_json(chance), "object": "model"}]},
+        lambda: of(loaded_instances=any_json(chance)),
+        lambda: of(loaded_instances=chance.choice((5, "x", [5], [None], [{"id": 5}]))),
+        lambda: of(key=any_json(chance)),
+        lambda: of(key=chance.choice(("\ud800", "x" * 99_999, text(chance, 5000)))),
+        lambda: of(capabilities=any_json(chance)),
+        lambda: {"models": [lm_studio(parallel=chance.choice((10**9, "many", -1, [1], 0.5)))]},
+        lambda: {"models": [lm_studio(f"model-{number}") for number in range(3000)]},
+    )
     # Each question gets another of them.
-    listings = itertools.cycle([listing() for _ in range(20)])
+    listings = itertools.cycle([chance.choice(makes)() for _ in range(20)])
     # The list is read when the server is ready again after an outage.
     world.server.die()
     world.graph.spin(1.0)
@@ -346,7 +351,8 @@ def answers_of_any_shape(world, chance):
         content = chance.choice((
             json.dumps(words), any_json(chance), [{"type": "text", "text": any_json(chance)}], "",
             "```json\n" + json.dumps(words) + "\n```", "<think>" * 5000, "[" * 5000,
-            json.dumps({**WORDS, "label": text(chance), "caption": text(chance)}), text(chance),
+            json.dumps({**WORDS, "label": text(chance, 9999), "caption": text(chance, 99_999)}),
+            text(chance, 99_999),
         ))  # fmt: skip
         reason = chance.choice(("stop", "length", "content_filter", None, 7))
         choices = [{"index": 0, "finish_reason": reason,

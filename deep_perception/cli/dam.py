@@ -10,6 +10,7 @@ from typing import Any
 from deep_perception.checkpoints.catalog import ModelError
 from deep_perception.redaction import scrub
 from deep_perception.settings import DamSettings, Settings
+from deep_perception.untrusted.text import LINE, printable
 
 OK, FAILED = 0, 2
 
@@ -62,11 +63,11 @@ def _setup(arguments: argparse.Namespace) -> int:
     try:
         set_up(path_of(arguments.environment), arguments.python, _info)
     except ModelError as error:
-        sys.stderr.write(scrub(f"deep_perception: {error}\n"))
+        sys.stderr.write(printable(scrub(f"deep_perception: {error}"), LINE) + "\n")
         return FAILED
     return OK
 
 
 def _info(line: str) -> None:
-    sys.stdout.write(scrub(line) + "\n")
+    sys.stdout.write(printable(scrub(line), LINE) + "\n")
     sys.stdout.flush()

@@ -13,6 +13,7 @@ from typing import Any
 from deep_perception.checkpoints.catalog import CATALOGUE, Model, ModelError, find_model, megabytes
 from deep_perception.cli.dam import add_setup_dam
 from deep_perception.redaction import scrub
+from deep_perception.untrusted.text import LINE, printable
 
 OK, FAILED = 0, 2
 
@@ -74,7 +75,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
     found = [inspect(model, arguments.folder) for model in CATALOGUE]
     if arguments.json:
-        _info(json.dumps([_as_dict(item) for item in found], indent=2))
+        _print_json(found)
         return OK
     rows = [("NAME", "SIZE", "ON DISK", "LICENCE", "WHERE")]
     rows += [(i.model.name, _size(i.model), _state(i), i.model.licence, str(i.path)) for i in found]
@@ -134,7 +135,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         if item.state == "complete" or (item.state == "unverified" and item.model.files)
     ]
     if arguments.json:
-        _info(json.dumps([_as_dict(item) for item in found], indent=2))
+        _print_json(found)
         return OK if len(complete) == len(found) else FAILED
     if not found:
         _info(f"{arguments.folder}: there is no model")
@@ -168,7 +169,7 @@ def _remove(arguments: argparse.Namespace) -> int:
     if done.was_link:
         _info(f"{done.path}: the link was removed, its target was not")
     elif done.left:
-        left = ", ".join(done.left)
+        left = ", ".join(printable(name) for name in done.left)
         _info(f"{done.path}: {megabytes(done.size)} removed; files of others are left: {left}")
     else:
         _info(f"{done.path}: {megabytes(done.size)} removed")
@@ -224,10 +225,14 @@ def _as_dict(item: Any) -> dict[str, Any]:
     }
 
 
+def _print_json(found: Sequence[Any]) -> None:
+    sys.stdout.write(scrub(json.dumps([_as_dict(item) for item in found], indent=2)) + "\n")
+
+
 def _info(line: str) -> None:
-    sys.stdout.write(scrub(line) + "\n")
+    sys.stdout.write(printable(scrub(line), LINE) + "\n")
 
 
 def _error(line: str) -> int:
-    sys.stderr.write(scrub(f"deep_perception: {line}\n"))
+    sys.stderr.write(printable(scrub(f"deep_perception: {line}"), LINE) + "\n")
     return FAILED

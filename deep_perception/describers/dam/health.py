@@ -38,12 +38,13 @@ def get_health(address: Address, token_variable: str) -> Health:
     if foreign_user(address.host, address.port) is not None:
         return Health(kind="foreign")
     connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
-    # A server that sends a byte now and then would be waited for without an end.
-    end = threading.Timer(TIMEOUT_S, _disconnect, [connection])
-    end.daemon = True
+    end: threading.Timer | None = None
     token = os.environ.get(token_variable)
     try:
         connection.connect()
+        # A server that sends a byte now and then would be waited for without an end.
+        end = threading.Timer(TIMEOUT_S, _disconnect, [connection.sock])
+        end.daemon = True
         end.start()
         connection.request(
             "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
@@ -60,11 +61,12 @@ def get_health(address: Address, token_variable: str) -> Health:
     except (ValueError, TypeError, KeyError, AttributeError):
         return Health(kind="other")
     finally:
-        end.cancel()
+        if end:
+            end.cancel()
         connection.close()
 
 
-def _disconnect(connection: http.client.HTTPConnection) -> None:
+def _disconnect(connection: socket.socket) -> None:
     # The other thread may close it at the same time.
-    with contextlib.suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

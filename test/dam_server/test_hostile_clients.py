@@ -82,6 +82,7 @@ def test_a_preflight_is_refused(server):
         assert server.call("GET", path, headers={"Host": "evil.example"})[0] == 403
 
 
+@pytest.mark.slow
 def test_requests_that_never_end_keep_nobody_out(server):
     """They hold no place in the queue of 6, and are given up after 30 s."""
     unfinished = [
@@ -114,10 +115,11 @@ def _trickle(connection):
 
 
 def test_idle_connections_are_limited_and_keep_nobody_out(server):
-    idle = [connected(server, b"") for _ in range(300)]
+    before = descriptors(server)
+    idle = [connected(server, b"") for _ in range(600)]
     assert server.describe(urls(1)[0])
-    # 6 regions wait, 4 are described, and 64 more.
-    wait_for(lambda: descriptors(server) < 110, "closed connections")
+    # 6 regions wait, 4 are described, and 64 more; up to 128 are accepted at once.
+    assert descriptors(server) - before < 74 + 128 + 10
     for connection in idle:
         connection.close()
 
@@ -183,11 +185,11 @@ def test_foreign_text_in_an_error_is_short_and_printable(server):
     assert "\x1b" not in server.log.read_text()
 
 
-def test_without_the_token_health_names_no_reason_and_no_path(start, checkpoint, load_gate):
-    server = start(checkpoint=checkpoint)
+def test_without_the_token_health_names_no_reason_and_no_path(start, load_gate):
+    server = start()
     for token in ("", "wrong"):
         _, content, _ = server.call("GET", "/health", token=token)
-        assert "/" not in json.dumps(content)
+        assert "error" not in content and "/" not in json.dumps(content)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ demo: ## see it work: a recorded camera, the node, a consumer
 
 .PHONY: test
 test: ## the tests of every part, in minutes: all but the slow ones
-	@tools/with_ros $(PYTEST) -m "not slow" $(ARGS)
+	@tools/with_ros $(PYTEST) -m "not slow and not faults" $(ARGS)
 
 .PHONY: test-slow
 test-slow: ## the tests that `make test` leaves out
@@ -66,6 +66,10 @@ test-extras: ## the tests of these three
 test-dam: ## the tests of the DAM server, which runs in an environment of its own
 	@$(call PLAIN,dam); DEEP_PERCEPTION_DAM_PYTHON="$${environment%/*}/bin/python" \
 	exec tools/with_ros $(PYTEST) -m dam $(ARGS)
+
+.PHONY: test-faults
+test-faults: ## random faults around a running node, and the fuzzers for longer (10 minutes)
+	@tools/with_ros $(PYTEST) -m "faults or fuzz" --hypothesis-profile=long --fault-steps 150 -rP $(ARGS)
 
 .PHONY: lint
 lint: ## ruff and mypy

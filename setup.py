@@ -36,6 +36,10 @@ setup(
             f"share/{NAME}/config",
             ["config/analyzer.yaml", "config/fastdds_shm.xml", "config/foxglove.json"],
         ),
+        (
+            f"share/{NAME}/config/sros2",
+            ["config/sros2/one_camera.policy.xml", "config/sros2/cameras.policy.xml"],
+        ),
     ],
     python_requires=">=3.10",
     install_requires=[

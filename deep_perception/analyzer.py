@@ -126,10 +126,10 @@ class Analyzer(contextlib.AbstractContextManager["Analyzer"]):
     ) -> Scene:
         """Sweep and describe an HxWx3 uint8 BGR image; results are in its pixel frame.
 
-        ``settings`` replace those of the constructor for this image; what says "at start only" is
-        not read again while the models are loaded. At ``describer.scene_deadline_s`` a scene whose
-        sweep is complete is returned as it is; its other regions are pending. Raises ValueError
-        for any other array, and Cancelled.
+        ``settings`` replace those of the constructor for this image; what says "at start only" or
+        "trusted" is not read again while the models are loaded. At ``describer.scene_deadline_s`` a
+        scene whose sweep is complete is returned as it is; its other regions are pending. Raises
+        ValueError for any other array, and Cancelled.
         """
         return self._analyze(image, settings, callbacks, previous, describe=True)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.settings import Settings
+from deep_perception.untrusted.text import printable
 
-# The members of the protocols in segmenters/ and describers/.
+# The methods of the protocols in segmenters/ and describers/, which a class must have.
+METHODS = {"segmenter": ("embed", "masks", "close"), "describer": ("describe", "close")}
+# The members that an instance must have.
 MEMBERS = {
-    "segmenter": ("name", "model", "chunk_size", "embed", "masks", "close"),
-    "describer": ("name", "model", "describe", "close"),
+    "segmenter": ("name", "model", "chunk_size", *METHODS["segmenter"]),
+    "describer": ("name", "model", *METHODS["describer"]),
 }
 
 
@@ -36,26 +40,50 @@ PRODUCTS = {
 def create(kind: str, name: str, registry: Mapping[str, str], settings: Settings) -> Any:
     """Return an instance of a registered backend, or of ``package.module:Class``.
 
-    The constructor gets the settings if it has a parameter ``settings``. Raises BackendUnavailable.
+    The constructor gets the settings if it has a parameter ``settings``. Nothing but a class with
+    the methods of the protocol is called. Raises BackendUnavailable, also if the module or the
+    constructor ends the process (``sys.exit``); a KeyboardInterrupt is one.
     """
     target = registry.get(name, name)
     if problem := problem_of_name(kind, name, registry):
         raise BackendUnavailable(problem)
     module_name, class_name = target.split(":", 1)
-    try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:  # a broken installation may raise anything on import
-        reason = scrub(str(error))
-        raise BackendUnavailable(f"{kind} {name!r} cannot be loaded: {reason}") from error
-    try:
-        backend = factory(settings=settings) if _takes_settings(factory) else factory()
-    except Exception as error:
-        reason = scrub(str(error))
-        raise BackendUnavailable(f"{kind} {name!r} cannot start: {reason}") from error
+    quoted = f"{kind} {printable(repr(name))}"
+    with _unavailable(f"{quoted} cannot be loaded"):
+        backend_class = getattr(importlib.import_module(module_name), class_name)
+    if problem := _problem_of_class(kind, backend_class):
+        raise BackendUnavailable(f"{quoted} {problem}")
+    with _unavailable(f"{quoted} cannot start"):
+        takes_settings = _takes_settings(backend_class)
+        backend = backend_class(settings=settings) if takes_settings else backend_class()
     missing = [member for member in MEMBERS[kind] if not hasattr(backend, member)]
     if missing:
-        raise BackendUnavailable(f"{kind} {name!r} lacks {', '.join(missing)}")
+        raise BackendUnavailable(f"{quoted} lacks {', '.join(missing)}")
     return backend
+
+
+@contextmanager
+def _unavailable(what: str) -> Iterator[None]:
+    """Raise BackendUnavailable for anything that a broken installation may raise."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        reason = f"it ends the process ({error})" if isinstance(error, SystemExit) else str(error)
+        message = f"{what}: {reason or type(error).__name__}"
+        raise BackendUnavailable(clean_line(message)) from error
+
+
+def _problem_of_class(kind: str, found: object) -> str:
+    """Say why something is no class of a backend, which is found out without calling it, or ""."""
+    methods = METHODS[kind]
+    if not isinstance(found, type):
+        return (
+            f"is a {type(found).__name__}, expected a class with the methods {', '.join(methods)}"
+        )
+    missing = [method for method in methods if not callable(getattr(found, method, None))]
+    return f"lacks {', '.join(missing)}" if missing else ""
 
 
 def problem_of_name(kind: str, name: str, registry: Mapping[str, str]) -> str:
@@ -66,7 +94,7 @@ def problem_of_name(kind: str, name: str, registry: Mapping[str, str]) -> str:
     near = [meant] if meant in registry else difflib.get_close_matches(name, registry, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return (
-        f"{kind} {name!r} is not in this version of deep_perception; there is "
+        f"{kind} {printable(repr(name))} is not in this version of deep_perception; there is "
         f"{', '.join(registry)}, or your own as 'package.module:Class'{hint}"
     )
 

@@ -16,9 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deep_perception.images.pixels import check_size
+
 Mask = NDArray[np.bool_]
 # The most characters (of 5 bits) of one run length that fit into 64 bits.
 _LONGEST = 12
+# Characters of all run lengths: a mask of noise in the largest image has fewer.
+_MOST = 1 << 24
 
 
 class Box(NamedTuple):
@@ -59,11 +63,12 @@ class Rle:
 
     @property
     def runs(self) -> NDArray[np.int64]:
-        """Lengths of the runs. Raises ValueError if they do not fill the image."""
+        """Lengths of the runs. Raises ValueError if they do not fill an image, or a huge one."""
+        check_size(*self.size, pixel_bytes=1)
         runs, pixels = _decompress(self.counts), self.size.width * self.size.height
         if runs.min(initial=0) < 0 or runs.max(initial=0) > pixels or runs.sum() != pixels:
             raise ValueError(
-                f"RLE runs add up to {sum(runs.tolist())} pixels, expected "
+                f"RLE runs add up to {runs.sum(dtype=np.float64):.0f} pixels, expected "
                 f"{self.size.width}x{self.size.height}"
             )
         return runs
@@ -176,6 +181,7 @@ def from_coco(segmentation: Mapping[str, Any]) -> Rle:
         ) from None
     if height < 1 or width < 1:
         raise ValueError(f"size of a mask is {[height, width]}, expected [height, width]")
+    check_size(width, height, pixel_bytes=1)
     return Rle(Size(width, height), counts)
 
 
@@ -211,6 +217,8 @@ def _compress(counts: NDArray[np.int64]) -> str:
 
 
 def _decompress(text: str) -> NDArray[np.int64]:
+    if len(text) > _MOST:
+        raise ValueError(f"counts of an RLE have {len(text)} characters, more than {_MOST}")
     characters = np.frombuffer(text.encode("utf-8", "replace"), np.uint8).astype(np.int64) - 48
     if characters.size and not (characters.min() >= 0 and characters.max() < 64):
         raise ValueError(f"counts of an RLE have characters that none has: {reprlib.repr(text)}")

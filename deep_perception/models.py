@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from deep_perception import describers, segmenters
 from deep_perception.backends import BackendUnavailable, create_or_fall_back, fall_back
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.settings import Settings
 from deep_perception.settings.secrets import register_secrets
 
@@ -70,7 +70,7 @@ class Models:
         self._warn(warning)
 
     def _warn(self, message: str) -> None:
-        message = scrub(message)
+        message = clean_line(message)
         self._warnings = (*self._warnings, message)
         log.warning(message)
 
@@ -78,7 +78,7 @@ class Models:
     def warnings(self) -> tuple[str, ...]:
         """What does not work as set now: replaced backends, and the warnings of the describer."""
         if isinstance(self.describer, describers.SupportsWarnings):
-            return (*self._warnings, *map(scrub, self.describer.warnings))
+            return (*self._warnings, *map(clean_line, self.describer.warnings))
         return self._warnings
 
     @property
@@ -128,5 +128,7 @@ def _close(backend: segmenters.Segmenter | describers.Describer) -> None:
     """Close a backend; a fault is logged, so that the other backend is closed too."""
     try:
         backend.close()
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also its SystemExit
         log.warning("closing %s failed: %s: %s", backend.name, type(error).__name__, error)

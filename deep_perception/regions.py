@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from deep_perception import masks
 from deep_perception.images import BgrImage, IntensityRange
 from deep_perception.masks import Box, Cut, Mask, Rle, Size
 from deep_perception.points import Contour, Point, to_source
+from deep_perception.redaction.output import clean_line
+from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.words import words
 
 Status = Literal["described", "reused", "pending", "failed"]
+
+# Characters of what a model says of one region, whichever backend asked it. The describers of this
+# package use a tenth of that.
+MAX_LABEL, MAX_TEXT, MAX_NAME = 200, 4000, 200
+# The attributes of a region, and the characters of each of their values.
+MAX_ATTRIBUTES, MAX_VALUE = 32, 400
+# What a duration of ROS holds.
+MAX_LATENCY_S = 2.0**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +32,11 @@ class Description:
     """The description of one region. An error is in ``error``, never in ``text``.
 
     ``reusable`` is True if the description may hold for a later image; one that names places in
-    the image does not. Raises ValueError and TypeError for inconsistent values. Half a surrogate
-    pair, which a truncated answer of a model may end with, becomes U+FFFD, because it cannot be
+    the image does not. Raises ValueError and TypeError for inconsistent values.
+
+    Every text becomes one line without control characters and invisible ones, and is cut off at
+    its maximum (``MAX_LABEL`` and so on): it is from a model, which read what the camera saw. Half
+    a surrogate pair, which a truncated answer may end with, becomes U+FFFD, because it cannot be
     written or sent.
     """
 
@@ -38,23 +53,42 @@ class Description:
     reusable: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("status", "label", "text", "describer", "model", "prompt_id", "error"):
-            object.__setattr__(self, name, _text(name, getattr(self, name)))
+        for name, limit in _LIMITS.items():
+            object.__setattr__(self, name, _text(name, getattr(self, name), limit))
+        object.__setattr__(self, "error", clean_line(_valid("error", self.error)))
         object.__setattr__(self, "latency_s", float(self.latency_s))
+        pairs = itertools.islice(self.attributes.items(), MAX_ATTRIBUTES)
         attributes = {
-            _text("an attribute's name", name): _text(f"attribute {name!r}", value)
-            for name, value in self.attributes.items()
+            _text("an attribute's name", name, MAX_NAME): _text("an attribute", value, MAX_VALUE)
+            for name, value in pairs
         }
         object.__setattr__(self, "attributes", attributes)
+        if self.status not in get_args(Status):
+            raise ValueError(f"status {self.status!r} is none of {', '.join(get_args(Status))}")
+        if not 0 <= self.latency_s < MAX_LATENCY_S:
+            raise ValueError(f"latency_s is {self.latency_s}; expected seconds from 0")
         if self.status in ("described", "reused") and not (self.text and self.label):
             raise ValueError(f"a {self.status} region needs a label and a text")
         if (self.status == "failed") != bool(self.error):
             raise ValueError(f"status {self.status!r} with error {self.error!r}")
 
 
-def _text(name: str, text: object) -> str:
+_LIMITS = {
+    "status": MAX_NAME, "label": MAX_LABEL, "text": MAX_TEXT, "describer": MAX_NAME,
+    "model": MAX_NAME, "prompt_id": MAX_NAME,
+}  # fmt: skip
+
+
+def _text(name: str, text: object, limit: int) -> str:
+    valid = _valid(name, text)
+    # Of a text that nobody could see, the escapes are shown.
+    return words(valid, limit) or printable(valid, limit)
+
+
+def _valid(name: str, text: object) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"{name} of a description is {text!r}; expected a text")
+        shown = printable(repr(text))
+        raise TypeError(f"{name} of a description is {shown}; expected a text")
     # The member of a string enumeration is reduced to its text.
     if type(text) is str and text.isascii():
         return text
@@ -173,6 +207,12 @@ class Scene:
     contours: tuple[Contour, ...] = ()
     points: tuple[Point, ...] = ()
     intensity_range: IntensityRange | None = None
+
+    def __post_init__(self) -> None:
+        # A backend of the user's own writes them, or a server does.
+        object.__setattr__(self, "warnings", tuple(map(clean_line, self.warnings)))
+        for name in ("segmenter", "segmenter_model"):
+            object.__setattr__(self, name, _text(name, getattr(self, name), MAX_NAME))
 
     @property
     def undescribed(self) -> str:

@@ -39,6 +39,8 @@ DOUBTFUL_NS = 600 * NANOSECONDS
 # that time does not go back, which would start everything anew.
 MAX_BIAS_NS = 3600 * NANOSECONDS
 MISSING = "have no stamp"
+# Bytes of a frame id. The length in a message of somebody else may be that of the whole message.
+MAX_FRAME_ID = 1024
 # After this time of stamps that agree with the arrival, they are trusted again.
 TRUST_AFTER_NS = 10 * NANOSECONDS
 
@@ -53,7 +55,7 @@ def header_of(data: bytes) -> tuple[int, str]:
         seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", data, 4)
     except (IndexError, struct.error):
         return 0, ""
-    frame_id = data[16 : 16 + length].partition(b"\0")[0]
+    frame_id = data[16 : 16 + min(length, MAX_FRAME_ID)].partition(b"\0")[0]
     return seconds * NANOSECONDS + nanoseconds, frame_id.decode(errors="replace")
 
 

@@ -136,7 +136,8 @@ class Sweep:
         if claimed_area > MAX_CLAIMED_FRACTION * area:
             return None
         self.claimed |= mask
-        return Claim(point, mask, score)
+        # A view of it would keep the masks of all points of its chunk, as long as a track lives.
+        return Claim(point, mask.copy(), score)
 
     def _is_out_of_time(self) -> bool:
         deadline_s = self._settings.deadline_s

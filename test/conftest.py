@@ -21,9 +21,9 @@ pytest.register_assert_rewrite("support")
 
 REQUIRED = {name for name in os.environ.get("DEEP_PERCEPTION_REQUIRE", "").split(",") if name}
 TESTS = Path(__file__).parent
-ROS_TESTS = TESTS / "ros"
+ROS_TESTS = (TESTS / "ros", TESTS / "faults")
 # Folders with files that are skipped as a whole where an import of theirs is missing.
-FOLDERS = {"ros": ROS_TESTS, "sam2": TESTS / "segmenters" / "sam2"}
+FOLDERS = {"ros": ROS_TESTS, "sam2": (TESTS / "segmenters" / "sam2",)}
 # The Python of the DAM server's environment, whose transformers clash with those of the tests.
 DAM_PYTHON = os.environ.get("DEEP_PERCEPTION_DAM_PYTHON", "")
 HINT = "run with: tools/with_ros python -m pytest"
@@ -46,8 +46,10 @@ NEEDED = {
     "serve": (("transformers", "__version__"), ("fastapi", "FastAPI"), ("uvicorn", "run")),
 }
 # Speed is measured in benchmarks/. A slow moment of the machine must not fail a test.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# The usual profile finds the same in every run; `make test-faults` selects `long`, which searches.
+settings.register_profile("short", deadline=None, derandomize=True)
+settings.register_profile("long", deadline=None, max_examples=2000, print_blob=True)
+settings.load_profile("short")
 # A background job of a shell ignores SIGINT, and every process that a test starts inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -105,6 +107,20 @@ def free_domain():
     raise pytest.UsageError("no free ROS domain id: all of 1 to 100 are taken")
 
 
+def pytest_addoption(parser):
+    group = parser.getgroup("faults", "random faults around a running node (test/faults)")
+    group.addoption(
+        "--fault-seed", type=int, default=1, help="the same seed makes the same faults (1)"
+    )
+    group.addoption("--fault-steps", type=int, default=8, help="the number of faults (8)")
+    group.addoption(
+        "--fault-minutes", type=float, default=8.0, help="no new fault after this time (8)"
+    )
+    group.addoption(
+        "--fault-only", default="", help="only these faults: numbers of steps or names, with commas"
+    )
+
+
 def pytest_configure(config):
     domain, config.domain_keeper = free_domain()
     os.environ["ROS_DOMAIN_ID"] = str(domain)
@@ -133,7 +149,7 @@ def no_secrets_of_other_tests():
 
 
 class CannotRun(pytest.File):
-    """A stand-in for a file under test/ros, which cannot be imported without ROS."""
+    """A stand-in for a file of ROS_TESTS, which cannot be imported without ROS."""
 
     def collect(self):
         item = CannotRunItem.from_parent(self, name="all_of_it")
@@ -151,7 +167,7 @@ class CannotRunItem(pytest.Item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path, parent):
-    if "ros" in MISSING and ROS_TESTS in module_path.parents:
+    if "ros" in MISSING and not set(ROS_TESTS).isdisjoint(module_path.parents):
         return CannotRun.from_parent(parent, path=module_path)
     return None
 
@@ -183,8 +199,9 @@ def pytest_runtest_logreport(report):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector):
     report = (yield).get_result()
-    for group, folder in FOLDERS.items():
-        if report.skipped and group in REQUIRED and folder in collector.path.parents:
+    for group, folders in FOLDERS.items():
+        inside = not set(folders).isdisjoint(collector.path.parents)
+        if report.skipped and group in REQUIRED and inside:
             report.outcome = "failed"
             report.longrepr = f"{collector.nodeid}: required ({group}) but {report.longrepr}"
 

@@ -188,10 +188,67 @@ class WrongShape(Superpixels):
         return np.zeros((len(points), 5, 5), bool), np.zeros(len(points), np.float32)
 
 
-def test_a_backend_that_lacks_members_is_named_and_replaced():
-    with Analyzer(settings_from({"segmenter.backend": f"{__name__}:Half"})) as analyzer:
+class Exits(Superpixels):
+    def __init__(self):
+        raise SystemExit(0)
+
+
+class Generates(Superpixels):
+    def __init__(self):
+        raise GeneratorExit
+
+
+def a_factory(settings):
+    raise AssertionError("this is called")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (f"{__name__}:Half", "lacks embed, masks, close"),
+        (f"{__name__}:Exits", "cannot start: it ends the process (0)"),
+        (f"{__name__}:Generates", "cannot start: GeneratorExit"),
+        (f"{__name__}:a_factory", "is a function, expected a class with the methods embed, masks"),
+        ("http.server:test", "is a function, expected a class"),
+        ("http.server:HTTPServer", "lacks embed, masks"),
+        ("subprocess:Popen", "lacks embed, masks, close"),
+        ("sys:exit", "is a builtin_function_or_method, expected a class"),
+        ("os:abort", "is a builtin_function_or_method, expected a class"),
+        ("builtins:exit", "is a Quitter, expected a class"),
+        ("ending_import:Class", "cannot be loaded: it ends the process (3)"),
+        ("two_lines:Class", r"cannot be loaded: one\ntwo\x1b[31m"),
+        ("x" * 200 + ":Class", "(208 characters) cannot be loaded"),
+    ],
+)
+def test_what_is_no_backend_is_named_and_replaced(name, said, tmp_path, monkeypatch):
+    (tmp_path / "ending_import.py").write_text("import sys\nsys.exit(3)")
+    (tmp_path / "two_lines.py").write_text("raise RuntimeError('one\\ntwo\\x1b[31m')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with Analyzer(settings_from({"segmenter.backend": name})) as analyzer:
         (warning,) = analyzer.models.warnings
-    assert "lacks name, model, chunk_size, embed, masks, close" in warning
+    assert said in warning
+    assert warning.endswith("'superpixels' is used instead")
+    assert warning.isprintable()
+
+
+class Interrupted(Superpixels):
+    def __init__(self):
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_while_a_backend_is_loaded_is_one():
+    with pytest.raises(KeyboardInterrupt):
+        Analyzer(settings_from({"segmenter.backend": f"{__name__}:Interrupted"}))
+
+
+class EndsAtTheEnd(Superpixels):
+    def close(self):
+        raise SystemExit(3)
+
+
+def test_a_backend_that_ends_the_process_when_it_is_closed_is_survived(caplog):
+    Analyzer(settings_from({"segmenter.backend": f"{__name__}:EndsAtTheEnd"})).close()
+    assert "closing superpixels failed: SystemExit: 3" in caplog.text
 
 
 def test_masks_of_the_wrong_shape_are_refused():

@@ -144,3 +144,20 @@ def test_a_mask_of_200_megapixels_encodes_without_being_scaled():
     mask[100:200, 100:300] = True
     rle = masks.encode(mask, Size(20_000, 10_000))
     assert rle.area == 100 * 200 * (10_000 / 320) * (20_000 / 640)
+
+
+@pytest.mark.parametrize(
+    ("size", "counts", "said"),
+    [
+        ([10**9, 10**9], [10**18], "too large"),
+        ([40_000, 40_000], "0", "too large"),
+        ([2, 10**400], "4", "too large"),
+        ([10, 10], "1" * (1 << 25), "33554432 characters"),
+        ([10, 10], [-5, 105], "add up to"),
+        ([10, 10], [2**62, 2**62], "add up to|characters"),
+        ([10, 10], [0] * 100_000, "add up to 0 pixels"),
+    ],
+)
+def test_a_mask_of_others_takes_no_more_memory_than_an_image(size, counts, said):
+    with pytest.raises(ValueError, match=said):
+        masks.decode({"size": size, "counts": counts})

@@ -1,5 +1,7 @@
 """The rules of the sweep (docs/design.md), each against a plain sequential loop."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -151,3 +153,15 @@ def test_points_that_were_claimed_anyway_are_not_reported_as_left_out():
     limited = sweep(points, Discs(radius=lambda x, y: 4), max_regions=1)
     list(limited)
     assert limited.left_out == points[2:]
+
+
+def test_a_region_that_is_kept_holds_no_memory_of_the_others_of_its_chunk():
+    points = [Point(x, y, "grid") for y in range(2, HEIGHT, 4) for x in range(2, WIDTH, 4)]
+    list(sweep(points[:2], Discs(len(points), lambda x, y: 1)))  # whatever is made once
+    tracemalloc.start()
+    kept = next(iter(sweep(points, Discs(len(points), lambda x, y: 1))))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept.mask.any()
+    # The masks of all 70 points have 84,000 bytes.
+    assert held < 10 * kept.mask.nbytes

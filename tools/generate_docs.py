@@ -32,19 +32,32 @@ it.
 it (`/**`, `/*`, `/**/analyzer`) all apply, the most specific one last; the node applies them in the
 order of the file, so put `/**` first. Of several files the last one wins.
 
-A change applies from the next keyframe on. A parameter that is marked "at start only" is read when
-the node is configured and can be set while the node is unconfigured:
+## Changes while the node runs
 
-```bash
-ros2 lifecycle set /analyzer deactivate
-ros2 lifecycle set /analyzer cleanup
-ros2 param set /analyzer segmenter.backend sam2
-ros2 lifecycle set /analyzer configure
-ros2 lifecycle set /analyzer activate
-```
+A change applies from the next keyframe on. Any peer of the ROS graph can call the services that
+change parameters, so not everything can be changed:
 
-`ros.cameras` and `ros.autostart` are fixed for the life of the node. Of a set of parameters that is
-sent with `set_parameters_atomically`, either all are accepted or none.
+- A parameter that is marked **trusted** comes from the command line, a params file or a launch
+  file. No service changes it while the process lives, in whatever state the node is: it decides
+  which code runs, which files, devices and environment variables are used, or what is sent where.
+  Start the node again with `-p NAME:=VALUE` to change it. `use_sim_time` is trusted, too.
+- A parameter that is marked "at start only" is read when the node is configured and can be set
+  while the node is unconfigured:
+
+  ```bash
+  ros2 lifecycle set /analyzer deactivate
+  ros2 lifecycle set /analyzer cleanup
+  ros2 param set /analyzer segmenter.image_size 512
+  ros2 lifecycle set /analyzer configure
+  ros2 lifecycle set /analyzer activate
+  ```
+
+- A number with "a service: from … to …" has a smaller range for services than at the start. It
+  contains the value that was given at the start.
+
+Of a set of parameters that is sent with `set_parameters_atomically`, either all are accepted or
+none. A refusal says why, and what to do instead. A name and password in an address are left out of
+the parameter that other nodes can read.
 """
 COMMAND_LINE = """\
 # Command line

@@ -17,6 +17,7 @@ from deep_perception.regions import Scene
 from deep_perception.reports import write_reports
 from deep_perception.reports.naming import unique_names
 from deep_perception.settings import OutputSettings, Settings
+from deep_perception.untrusted.text import printable
 
 
 def analyze_files(
@@ -86,7 +87,7 @@ def _stem(path: Path) -> str:
 
 def _analyze_with_progress(analyzer: Analyzer, loaded: LoadedImage, name: str) -> Scene:
     # disable=None: no bar where the output is not a terminal.
-    with tqdm(desc=name, unit="point", leave=False, disable=None) as bar:
+    with tqdm(desc=printable(name), unit="point", leave=False, disable=None) as bar:
 
         def show(settled: int, proposed: int) -> None:
             bar.total = proposed

@@ -8,9 +8,8 @@ import sys
 from typing import Any
 
 from deep_perception.checkpoints.catalog import ModelError
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import flush, print_line
 from deep_perception.settings import DamSettings, Settings
-from deep_perception.untrusted.text import LINE, printable
 
 OK, FAILED = 0, 2
 
@@ -52,8 +51,7 @@ def run_server(settings: Settings) -> int:
     from deep_perception.describers.dam.launch import server_command
 
     command = server_command(settings.describer)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    flush()
     os.execve(command[0], command, server_variables(settings.describer.dam.api_key_env))
 
 
@@ -61,13 +59,8 @@ def _setup(arguments: argparse.Namespace) -> int:
     from deep_perception.describers.dam.environment import path_of, set_up
 
     try:
-        set_up(path_of(arguments.environment), arguments.python, _info)
+        set_up(path_of(arguments.environment), arguments.python, print_line)
     except ModelError as error:
-        sys.stderr.write(printable(scrub(f"deep_perception: {error}"), LINE) + "\n")
+        print_line(f"deep_perception: {error}", is_error=True)
         return FAILED
     return OK
-
-
-def _info(line: str) -> None:
-    sys.stdout.write(printable(scrub(line), LINE) + "\n")
-    sys.stdout.flush()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import json
-import sys
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
 from deep_perception.doctor import Finding
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line, print_json, print_line
 from deep_perception.settings import Settings
-from deep_perception.settings.options import settings_from
 
 OK, FAILED = 0, 1
 
@@ -39,48 +36,45 @@ def add_doctor_command(commands: Any) -> argparse.ArgumentParser:
 def run_doctor(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print all findings, and return 1 if something is wrong."""
     findings = [
-        dataclasses.replace(each, what=scrub(each.what), remedy=scrub(each.remedy))
+        dataclasses.replace(each, what=clean_line(each.what), remedy=clean_line(each.remedy))
         for each in examine(settings)
     ]
     wrong = sum(each.level == "wrong" for each in findings)
     if chosen.json:
         content = {"wrong": wrong, "findings": [dataclasses.asdict(each) for each in findings]}
-        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        print_json(content)
     else:
-        sys.stdout.write(as_text(findings))
+        for line in as_lines(findings):
+            print_line(line)
     return FAILED if wrong else OK
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Find out everything. The server is the one of the first running node, if there is one."""
+    """Find out everything, with the backends of the first running node, if there is one."""
+    from deep_perception.doctor.claims import like_the_node
     from deep_perception.doctor.environment import check_environment
     from deep_perception.doctor.server import SECTION, check_server
 
     graph, nodes = _guarded("ROS", _check_graph, ([], []))
+    claims: list[Finding] = []
     if nodes:
-        settings = settings_from(nodes[0], settings)
+        settings, claims = like_the_node(nodes[0], settings)
     here, _ = _guarded("Python", lambda: (list(check_environment(settings)), None), ([], None))
     server, _ = _guarded(SECTION, lambda: (list(check_server(settings)), None), ([], None))
-    return [*here, *server, *graph]
+    return [*here, *server, *claims, *graph]
 
 
-def as_text(findings: list[Finding]) -> str:
-    """The findings by section, one line each, what to do below it, and their sum."""
-    return "\n".join([*_lines(findings), "", _sum(findings)]) + "\n"
-
-
-def _lines(findings: list[Finding]) -> Iterator[str]:
+def as_lines(findings: list[Finding]) -> Iterator[str]:
+    """Yield the findings by section, one line each, what to do below it, and their sum."""
     for section, group in groupby(findings, key=lambda each: each.section):
         yield section
         for each in group:
             yield f"  {each.level:<6}{each.what}"
             if each.remedy:
                 yield f"        -> {each.remedy}"
-
-
-def _sum(findings: list[Finding]) -> str:
     wrong = sum(each.level == "wrong" for each in findings)
-    return f"{wrong} wrong" if wrong else "nothing is wrong"
+    yield ""
+    yield f"{wrong} wrong" if wrong else "nothing is wrong"
 
 
 def _check_graph() -> tuple[list[Finding], list[dict[str, Any]]]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.settings import Settings
 from deep_perception.settings.options import SettingsError, options
 
@@ -24,10 +24,10 @@ class HintingParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the usage and the error with its hint, and end with exit code 2."""
         if "required: COMMAND" in message:
-            self.print_help(sys.stderr)
+            self.print_help(sys.stderr)  # noqa: TID251  (the package's own text)
             self.exit(2)
         commands = [name for action in self._actions for name in action.choices or ()]
-        super().error(scrub(message + hint(message, commands)))
+        super().error(clean_line(message + hint(message, commands)))
 
 
 def check_backends(settings: Settings) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,25 +18,21 @@ from deep_perception.cli.hints import HintingParser, check_backends
 from deep_perception.cli.models import add_models_command
 from deep_perception.cli.replay import run_replay
 from deep_perception.cli.replay_arguments import add_replay_command
-from deep_perception.redaction import scrub
-from deep_perception.redaction.output import ScrubbingFormatter, scrub_uncaught
+from deep_perception.redaction.output import clean_line, start_logging
 from deep_perception.settings import Settings
 from deep_perception.settings.options import Option, SettingsError, options, settings_from
 from deep_perception.settings.presets import PRESETS
 from deep_perception.settings.secrets import register_secrets
-from deep_perception.settings.yaml_text import load_yaml
+from deep_perception.settings.yaml_text import LARGEST, load_yaml
 
 OK, BAD_INPUT = 0, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, and return 0, or 2 if some input was bad (one line for each fault)."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(ScrubbingFormatter("deep_perception: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    scrub_uncaught()
+    start_logging("deep_perception: %(message)s")
     register_secrets()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr):  # noqa: TID251
         # A file name that the terminal cannot show must not stop the files after it.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -153,7 +148,8 @@ def _settings(chosen: argparse.Namespace) -> Settings:
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        return load_yaml(file.read_text(encoding="utf-8-sig"))
+        with file.open(encoding="utf-8-sig") as stream:
+            return load_yaml(stream.read(LARGEST + 1))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: cannot be read ({error})") from None
     except SettingsError as error:
@@ -173,7 +169,7 @@ def _analyze(chosen: argparse.Namespace) -> int:
 def _show_settings(chosen: argparse.Namespace) -> int:
     from deep_perception.settings.yaml_text import to_markdown, to_ros_yaml
 
-    sys.stdout.write(to_markdown() if chosen.markdown else to_ros_yaml())
+    sys.stdout.write(to_markdown() if chosen.markdown else to_ros_yaml())  # noqa: TID251
     return OK
 
 
@@ -181,14 +177,14 @@ def _info(line: str) -> None:
     from tqdm import tqdm
 
     try:
-        tqdm.write(scrub(line))
+        tqdm.write(clean_line(line))
     except BrokenPipeError:
         # The reader has ended, as in `| head`; the work continues without output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # noqa: TID251
 
 
 def _error(message: str) -> int:
     from tqdm import tqdm
 
-    tqdm.write(scrub(f"deep_perception: {message}"), file=sys.stderr)
+    tqdm.write(clean_line(f"deep_perception: {message}"), file=sys.stderr)  # noqa: TID251
     return BAD_INPUT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,8 +11,7 @@ from typing import Any
 
 from deep_perception.checkpoints.catalog import CATALOGUE, Model, ModelError, find_model, megabytes
 from deep_perception.cli.dam import add_setup_dam
-from deep_perception.redaction import scrub
-from deep_perception.untrusted.text import LINE, printable
+from deep_perception.redaction.output import print_json, print_line
 
 OK, FAILED = 0, 2
 
@@ -75,14 +73,14 @@ def _list(arguments: argparse.Namespace) -> int:
 
     found = [inspect(model, arguments.folder) for model in CATALOGUE]
     if arguments.json:
-        _print_json(found)
+        print_json([_as_dict(item) for item in found])
         return OK
     rows = [("NAME", "SIZE", "ON DISK", "LICENCE", "WHERE")]
     rows += [(i.model.name, _size(i.model), _state(i), i.model.licence, str(i.path)) for i in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        _info("  ".join(cells).rstrip())
+        print_line("  ".join(cells).rstrip())
     return OK
 
 
@@ -102,7 +100,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             hint = resume_hint(arguments.folder / model.name)
             raise ModelError(f"{model.name}: interrupted{hint}") from None
-        _info(f"{model.name}: {megabytes(done.size)} in {done.path}, {_checked(done)}")
+        print_line(f"{model.name}: {megabytes(done.size)} in {done.path}, {_checked(done)}")
     return OK
 
 
@@ -112,7 +110,8 @@ def _accept_licence(model: Model, arguments: argparse.Namespace) -> None:
 
     if not model.terms or (arguments.folder / model.name / LOCK).exists():
         return
-    sys.stderr.write(model.terms + "\n")
+    for line in model.terms.splitlines():
+        print_line(line, is_error=True)
     if not arguments.accept_licence:
         _confirm(
             "Do you accept this licence?",
@@ -135,13 +134,13 @@ def _verify(arguments: argparse.Namespace) -> int:
         if item.state == "complete" or (item.state == "unverified" and item.model.files)
     ]
     if arguments.json:
-        _print_json(found)
+        print_json([_as_dict(item) for item in found])
         return OK if len(complete) == len(found) else FAILED
     if not found:
-        _info(f"{arguments.folder}: there is no model")
+        print_line(f"{arguments.folder}: there is no model")
     for item in found:
         if item in complete:
-            _info(f"{item.model.name}: {_checked(item)}")
+            print_line(f"{item.model.name}: {_checked(item)}")
         else:
             reasons = item.problems or (
                 ("its checksums are unknown",) if item.state == "unverified" else ()
@@ -167,20 +166,19 @@ def _remove(arguments: argparse.Namespace) -> int:
         )
     done = remove(model, arguments.folder)
     if done.was_link:
-        _info(f"{done.path}: the link was removed, its target was not")
+        print_line(f"{done.path}: the link was removed, its target was not")
     elif done.left:
-        left = ", ".join(printable(name) for name in done.left)
-        _info(f"{done.path}: {megabytes(done.size)} removed; files of others are left: {left}")
+        left = ", ".join(done.left)
+        print_line(f"{done.path}: {megabytes(done.size)} removed; files of others are left: {left}")
     else:
-        _info(f"{done.path}: {megabytes(done.size)} removed")
+        print_line(f"{done.path}: {megabytes(done.size)} removed")
     return OK
 
 
 def _confirm(question: str, *, no_terminal: str, refused: str) -> None:
     if not sys.stdin.isatty():
         raise ModelError(no_terminal)
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
+    print_line(f"{question} [y/N]", is_error=True, end=" ")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ModelError(refused)
 
@@ -225,14 +223,6 @@ def _as_dict(item: Any) -> dict[str, Any]:
     }
 
 
-def _print_json(found: Sequence[Any]) -> None:
-    sys.stdout.write(scrub(json.dumps([_as_dict(item) for item in found], indent=2)) + "\n")
-
-
-def _info(line: str) -> None:
-    sys.stdout.write(printable(scrub(line), LINE) + "\n")
-
-
 def _error(line: str) -> int:
-    sys.stderr.write(printable(scrub(f"deep_perception: {line}"), LINE) + "\n")
+    print_line(f"deep_perception: {line}", is_error=True)
     return FAILED

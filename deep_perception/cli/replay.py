@@ -193,7 +193,8 @@ def _report(task: Task, result: Summary | Failure, terminal: Terminal) -> bool:
     if isinstance(result, Failure):
         terminal.emit(Problem(result.reason))
         return False
-    terminal.emit(Notice("\n".join(result.lines())))
+    for line in result.lines():
+        terminal.emit(Notice(line))
     if result.counts.lost and not sum(result.keyframes.values()):
         terminal.emit(Problem(f"{task.name}: none of its frames could be used"))
         return False
@@ -233,5 +234,6 @@ def _export(
         terminal.emit(Problem(f"datasets: writing into {folder}: {reason}"))
         return False
     terminal.close()
-    terminal.emit(Notice("\n".join(["datasets:", *(f"  {line}" for line in lines)])))
+    for line in ["datasets:", *(f"  {line}" for line in lines)]:
+        terminal.emit(Notice(line))
     return True

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from deep_perception.describers import Describer, describes_concurrently
 from deep_perception.images import BgrImage
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ class _Run:
             # Each region carries the error, and so do the diagnostics; a log line for every
             # keyframe would flood the log.
             log.debug("describer %s failed", self.view.describer.name, exc_info=True)
-            error = scrub(f"{type(failure).__name__}: {failure}")
+            error = clean_line(f"{type(failure).__name__}: {failure}")
         finally:
             self._close(results)
             self._questions.end(self, error)

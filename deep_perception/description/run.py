@@ -14,7 +14,7 @@ from deep_perception.describers import Describer, is_available
 from deep_perception.description import RegionHistory, regions_to_describe
 from deep_perception.images import BgrImage
 from deep_perception.label_spelling import LabelSpelling, unify_spelling
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Description, Region
 
 log = logging.getLogger(__name__)
@@ -249,7 +249,7 @@ class DescriptionRun(contextlib.AbstractContextManager["DescriptionRun"]):
             # Each region carries the error, and so do the diagnostics; a log line for every
             # keyframe would flood the log.
             log.debug("describer %s failed", self._describer.name, exc_info=True)
-            self._results.put(scrub(f"{type(error).__name__}: {error}"))
+            self._results.put(clean_line(f"{type(error).__name__}: {error}"))
         finally:
             # Requests may be under way, so the generator is not left to the garbage collector.
             if results is not None and hasattr(results, "close"):

@@ -7,6 +7,8 @@ would still have to handle depth, compressed formats and their errors.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import cv2
@@ -17,7 +19,13 @@ from deep_perception.encodings.errors import EncodingError
 from deep_perception.encodings.layouts import ENCODINGS, Decoded, canonical_name
 from deep_perception.images import intensity
 from deep_perception.images.intensity import Deep, IntensityRange, RangeState
-from deep_perception.images.pixels import BgrImage
+from deep_perception.images.pixels import (
+    MAX_MESSAGE_PIXELS,
+    BgrImage,
+    ImageError,
+    check_size,
+)
+from deep_perception.untrusted.text import printable
 
 __all__ = [
     "ENCODINGS",
@@ -81,8 +89,8 @@ def to_bgr(
     Rows may be padded (``step``). More than 8 bits are mapped to 8 (``images.intensity``). A bgr8
     image without padding shares the message's memory. Raises EncodingError.
     """
-    return _to_8_bits(
-        _raw(
+    with _decoding():
+        decoded = _raw(
             data,
             width=width,
             height=height,
@@ -90,7 +98,7 @@ def to_bgr(
             step=step,
             is_bigendian=is_bigendian,
         )
-    )
+    return _to_8_bits(decoded)
 
 
 def compressed_to_bgr(data: Bytes, format_: str) -> BgrImage:
@@ -99,7 +107,9 @@ def compressed_to_bgr(data: Bytes, format_: str) -> BgrImage:
     EXIF orientation is ignored, because the pixel frame is that of the sensor, as in camera_info.
     Raises EncodingError.
     """
-    return _to_8_bits(decode_compressed(bytes(data), format_))
+    with _decoding():
+        decoded = decode_compressed(bytes(data), format_)
+    return _to_8_bits(decoded)
 
 
 def to_jpeg(image: BgrImage, quality: int) -> tuple[bytes, str]:
@@ -113,44 +123,58 @@ def to_jpeg(image: BgrImage, quality: int) -> tuple[bytes, str]:
     return jpeg.tobytes(), "bgr8; jpeg compressed bgr8"
 
 
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Turn what decoders raise into EncodingError, which costs this image only."""
+    try:
+        yield
+    except (cv2.error, MemoryError) as error:
+        raise EncodingError(f"the image cannot be decoded ({printable(error)})") from None
+
+
 def _decode(message: Any) -> Decoded:
-    if hasattr(message, "format"):
-        return decode_compressed(bytes(message.data), message.format)
-    return _raw(
-        message.data,
-        width=message.width,
-        height=message.height,
-        encoding=message.encoding,
-        step=message.step,
-        is_bigendian=bool(message.is_bigendian),
-    )
+    with _decoding():
+        if hasattr(message, "format"):
+            return decode_compressed(bytes(message.data), message.format)
+        return _raw(
+            message.data,
+            width=message.width,
+            height=message.height,
+            encoding=message.encoding,
+            step=message.step,
+            is_bigendian=bool(message.is_bigendian),
+        )
 
 
 def _raw(
     data: Bytes, *, width: int, height: int, encoding: str, step: int, is_bigendian: bool
 ) -> Decoded:
+    shown = printable(encoding)
     layout = ENCODINGS.get(canonical_name(encoding))
     if layout is None:
         raise EncodingError(
-            f"encoding {encoding!r} is not supported; supported are {', '.join(ENCODINGS)}"
+            f"encoding '{shown}' is not supported; supported are {', '.join(ENCODINGS)}"
         )
     if width < 1 or height < 1:
         raise EncodingError(f"the image is {width}x{height} pixels")
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
-    row_bytes = width * layout.channels * dtype.itemsize
+    pixel_bytes = layout.channels * dtype.itemsize
+    try:
+        check_size(width, height, pixel_bytes=pixel_bytes, max_pixels=MAX_MESSAGE_PIXELS)
+    except ImageError as error:
+        raise EncodingError(f"the image of encoding '{shown}' is {error}") from None
+    row_bytes = width * pixel_bytes
     if step < row_bytes:
-        raise EncodingError(
-            f"step is {step} bytes, but {width} pixels of {encoding} need {row_bytes}"
-        )
+        raise EncodingError(f"step is {step} bytes, but {width} pixels of {shown} need {row_bytes}")
     subsampled_rows = layout.half_rows == 3
     odd_width = width % 2 and (layout.channels == 2 or subsampled_rows)
     if odd_width or (height % 2 and subsampled_rows):
-        raise EncodingError(f"{encoding} needs even sizes, the image is {width}x{height} pixels")
+        raise EncodingError(f"{shown} needs even sizes, the image is {width}x{height} pixels")
     rows = height * layout.half_rows // 2
     raw = np.frombuffer(data, np.uint8)
     if raw.size < step * rows:
         raise EncodingError(
-            f"data has {raw.size} bytes, but {width}x{height} {encoding} with step {step} "
+            f"data has {raw.size} bytes, but {width}x{height} {shown} with step {step} "
             f"needs {step * rows}"
         )
     lines = raw[: step * rows].reshape(rows, step)[:, :row_bytes]

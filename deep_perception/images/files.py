@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +15,25 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from deep_perception.images import intensity, jpeg, png, tiff
+from deep_perception.images import exif, headers, intensity, jpeg, png, tiff
 from deep_perception.images.intensity import Deep, IntensityRange
-from deep_perception.images.pixels import MAX_PIXELS, BgrImage, ImageError, check_size
+from deep_perception.images.pixels import (
+    MAX_PIXELS,
+    PIXEL_BYTES,
+    BgrImage,
+    ImageError,
+    check_size,
+)
+from deep_perception.untrusted import UntrustedError, bounded
+from deep_perception.untrusted.text import LINE, printable
 
 STANDARD_INPUT = Path("-")
 # The pixels of the largest image; a pipe need not end.
-MAX_BYTES = 3 * MAX_PIXELS
-ORIENTATION_TAG = 0x0112
-# How an image of each EXIF orientation is turned upright: flipped left-right, quarter turns left.
-_UPRIGHT = {
-    1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2),
-    5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1),
-}  # fmt: skip
+MAX_BYTES = PIXEL_BYTES * MAX_PIXELS
+# What Pillow may decode. It also knows formats that start programs, and many that are forgotten.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "DIB", "WEBP", "AVIF", "JPEG2000")
 # What is no image but is given as one, by bytes at the start of the file.
 _OTHERS = (
     (4, (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim"), "a HEIC photo; save it as JPEG"),
@@ -66,45 +72,40 @@ def load(path: Path) -> BgrImage:
 
 def read(path: Path) -> LoadedImage:
     """Decode an image file as ``load`` does, and say what was done to its pixels."""
+    shown = printable(path, LINE)
     try:
         data = _bytes_of(path)
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}){_hint(path)}") from None
+        raise ImageError(f"{shown}: cannot be read ({error.strerror}){_hint(path)}") from None
+    except UntrustedError as error:
+        raise ImageError(printable(error, LINE)) from None
     if not data:
-        raise ImageError(f"{path}: is empty (0 bytes)")
+        raise ImageError(f"{shown}: is empty (0 bytes)")
     try:
-        # Pillow warns about broken metadata and large images, which does not matter if the image
-        # can be decoded.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decode(data)
+        return decode(data)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        raise ImageError(f"{shown}: {error}") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: too large ({error})") from None
+        raise ImageError(f"{shown}: too large ({error})") from None
     except MemoryError:
-        raise ImageError(f"{path}: does not fit into memory") from None
+        raise ImageError(f"{shown}: does not fit into memory") from None
     except Exception as error:  # Decoders raise errors of any class for broken files.
-        raise ImageError(f"{path}: broken image ({' '.join(str(error).split())})") from None
+        broken = printable(" ".join(str(error).split()), LINE)
+        raise ImageError(f"{shown}: broken image ({broken})") from None
 
 
 def decode(data: bytes) -> LoadedImage:
     """Decode the bytes of an image file. Raises ImageError, and anything that decoders raise."""
     if data.startswith(jpeg.SIGNATURE):
-        data = jpeg.complete(data)
-    elif data.startswith(png.SIGNATURE):
-        data = png.complete(data)
-    elif data.startswith(tiff.SIGNATURES) and (found := tiff.read_deep(data)):
-        return _shown(*found)
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            check_size(opened.width, opened.height)
-            return _from_pillow(data, opened)
-    except UnidentifiedImageError:
-        return _from_opencv(data)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        return _from_jpeg(jpeg.complete(data))
+    if data.startswith(png.SIGNATURE):
+        return _from_png(png.complete(data))
+    # Pillow warns about broken metadata, which do not matter if the image can be decoded.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if data.startswith(tiff.SIGNATURES):
+            return _from_tiff(tiff.complete(data))
+        return _from_others(data)
 
 
 def _hint(path: Path) -> str:
@@ -119,48 +120,89 @@ def _bytes_of(path: Path) -> bytes:
     if path == STANDARD_INPUT:
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
     elif path.is_dir():
-        raise ImageError(f"{path}: is a folder, expected an image file")
-    elif path.is_file():
-        return path.read_bytes()
-    else:
+        raise ImageError(f"{printable(path, LINE)}: is a folder, expected an image file")
+    elif path.is_fifo():
         with path.open("rb") as pipe:
             data = pipe.read(MAX_BYTES + 1)
+    else:
+        return bounded.read_file(path, MAX_BYTES)
     if len(data) > MAX_BYTES:
-        raise ImageError(f"{path}: more than {MAX_BYTES // 10**6} MB, which is no image")
+        raise ImageError(
+            f"{printable(path, LINE)}: more than {MAX_BYTES // 10**6} MB, which is no image"
+        )
     return data
 
 
-def _from_pillow(data: bytes, opened: Image.Image) -> LoadedImage:
-    orientation = _orientation(opened)
-    if opened.format == "PNG" and png.bit_depth(data) == 16:
+def _from_jpeg(image: jpeg.Complete) -> LoadedImage:
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(image.data)) as opened:
+        _check(opened)
+        width, height = opened.size
+        last = opened.crop((max(0, width - 2), max(0, height - 2), width, height))
+        jpeg.check_tail(image, np.asarray(last.convert("RGB")))
+        return _from_pillow(opened, exif.orientation(image.exif, image.xmp))
+
+
+def _from_png(image: png.Complete) -> LoadedImage:
+    orientation = exif.orientation(image.exif)
+    if image.bit_depth == 16:
         # Pillow keeps the upper 8 bits of colours and of images with transparency.
-        return _shown(_unchanged(data), orientation)
-    image = opened
+        return _shown(_unchanged(image.data), orientation)
+    with PngImagePlugin.PngImageFile(io.BytesIO(image.data)) as opened:
+        _check(opened)
+        return _from_pillow(opened, orientation)
+
+
+def _from_tiff(image: tiff.Complete) -> LoadedImage:
+    pixels = tiff.read_deep(image)
+    if pixels is not None:
+        return _shown(pixels, image.orientation)
+    with TiffImagePlugin.TiffImageFile(io.BytesIO(image.data)) as opened:
+        _check(opened)
+        return _from_pillow(opened, image.orientation)
+
+
+def _from_others(data: bytes) -> LoadedImage:
+    headers.check(data)
+    opened = _opened(data)
+    if opened is None:
+        return _from_opencv(data)
+    with opened:
+        _check(opened)
+        info = opened.info
+        return _from_pillow(opened, exif.orientation(info.get("exif"), info.get("xmp")))
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile | None:
+    """Open a file as Pillow does, but with the limit of this package, which no program changes."""
+    for name in _FORMATS:
+        if name not in Image.OPEN:
+            Image.init()
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        if factory is None or (accepts and accepts(data[:16]) is not True):
+            continue
+        with suppress(SyntaxError, IndexError, TypeError, struct.error):
+            return factory(io.BytesIO(data), "")
+    return None
+
+
+def _check(opened: ImageFile.ImageFile) -> None:
+    check_size(*opened.size, pixel_bytes=PIXEL_BYTES)
+
+
+def _from_pillow(image: Image.Image, orientation: int) -> LoadedImage:
     if image.mode.startswith(("I", "F")):
         return _shown(np.asarray(image), orientation)
-    if opened.format in ("JPEG", "MPO"):
-        width, height = image.size
-        last = image.crop((max(0, width - 2), max(0, height - 2), width, height))
-        jpeg.check_tail(data, np.asarray(last.convert("RGB")))
     # Copies and needless conversions are avoided, because an image may take a gigabyte.
-    ImageOps.exif_transpose(image, in_place=True)
     if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
+        rgba = np.asarray(image.convert("RGBA"))
+        opaque = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR).astype(np.uint8, copy=False)
+        pixels = exif.upright(_over_white(opaque, rgba[..., 3:]), orientation)
+        return LoadedImage(pixels, exif_orientation=orientation)
     rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if rgb.size == 0:
         raise ImageError("has no pixels")
     pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
-    return LoadedImage(pixels, exif_orientation=orientation)
-
-
-def _orientation(opened: Image.Image) -> int:
-    try:
-        orientation = opened.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # broken metadata do not matter if the image can be decoded
-        return 1
-    return orientation if orientation in _UPRIGHT else 1
+    return LoadedImage(exif.upright(pixels, orientation), exif_orientation=orientation)
 
 
 def _unchanged(data: bytes) -> NDArray[Any]:
@@ -171,15 +213,16 @@ def _unchanged(data: bytes) -> NDArray[Any]:
 
 
 def _from_opencv(data: bytes) -> LoadedImage:
-    # OpenCV reads formats that Pillow does not, such as Radiance HDR.
     for start, marks, what in _OTHERS:
         if data[start : start + 32].startswith(marks):
             raise ImageError(f"is {what}")
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    decoded = None
+    # Pillow does not read the first, and not all versions the others.
+    if data.startswith((*headers.RADIANCE, *headers.FLOATS, *headers.JPEG_2000)):
+        flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if decoded is None or decoded.size == 0:
         raise ImageError("not an image, or of an unknown format")
-    check_size(decoded.shape[1], decoded.shape[0])
     return _shown(decoded, 1)
 
 
@@ -203,20 +246,14 @@ def _shown(values: NDArray[Any], orientation: int) -> LoadedImage:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     if alpha is not None:
         pixels = _over_white(pixels, alpha)
-    return LoadedImage(_upright(pixels, orientation), shown, orientation)
+    return LoadedImage(exif.upright(pixels, orientation), shown, orientation)
 
 
 def _over_white(pixels: BgrImage, alpha: NDArray[Any]) -> BgrImage:
     most = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1.0
-    share = np.clip(alpha.astype(np.float32) / most, 0.0, 1.0)
-    if share.min() == 1.0:
-        return pixels
-    over: BgrImage = np.rint(255 - (255 - pixels) * share).astype(np.uint8)
+    over = np.empty_like(pixels)
+    # Floats of all pixels at once would take a multiple of the image.
+    for rows in intensity.blocks(pixels):
+        share = np.clip(alpha[rows].astype(np.float32) / most, 0.0, 1.0)
+        over[rows] = np.rint(255 - (255 - pixels[rows]) * share)
     return over
-
-
-def _upright(pixels: BgrImage, orientation: int) -> BgrImage:
-    is_mirrored, turns = _UPRIGHT[orientation]
-    if is_mirrored:
-        pixels = pixels[:, ::-1]
-    return np.ascontiguousarray(np.rot90(pixels, turns))

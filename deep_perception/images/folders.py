@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from deep_perception.images.pixels import ImageError
+from deep_perception.untrusted.text import LINE, printable
 
 # What Pillow and OpenCV decode and cameras, phones and image programs write.
 SUFFIXES = frozenset(
@@ -21,7 +22,7 @@ def expand(paths: Iterable[Path]) -> tuple[list[Path], list[ImageError]]:
     files: dict[Path, None] = {}
     problems: list[ImageError] = []
     for path in paths:
-        if not path.is_dir():
+        if not _leads_to(path, Path.is_dir):
             files[path] = None
             continue
         try:
@@ -39,16 +40,28 @@ def images_in(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir(), key=_natural)
     except OSError as error:
-        raise ImageError(f"{folder}: cannot be read ({error.strerror})") from None
+        shown = printable(folder, LINE)
+        raise ImageError(f"{shown}: cannot be read ({error.strerror})") from None
     visible = [entry for entry in entries if not entry.name.startswith(".")]
-    images = [entry for entry in visible if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+    # Pipes and devices need not end, so only what is named itself is read from them.
+    images = [entry for entry in visible
+              if entry.suffix.lower() in SUFFIXES and _leads_to(entry, Path.is_file)]  # fmt: skip
     if images:
         return images
+    shown = printable(folder, LINE)
     if any(entry.suffix.lower() in _RECORDINGS for entry in visible):
-        raise ImageError(f"{folder}: contains a recording; use deep_perception replay")
-    inside = [entry.name for entry in visible if entry.is_dir()]
+        raise ImageError(f"{shown}: contains a recording; use deep_perception replay")
+    inside = [printable(entry.name) for entry in visible if _leads_to(entry, Path.is_dir)]
     advice = f"; folders inside of it are not searched, give {inside[0]} itself" if inside else ""
-    raise ImageError(f"{folder}: contains no image file{advice}")
+    raise ImageError(f"{shown}: contains no image file{advice}")
+
+
+def _leads_to(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Whether a path is of a kind; a link that leads nowhere, or to itself, is of none."""
+    try:
+        return kind(path)
+    except OSError:
+        return False
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -10,6 +10,7 @@ never falls.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,6 +35,8 @@ NEIGHBOURS, ENOUGH_NEIGHBOURS = 0.954, 256
 # Unsigned 16-bit values that span more than this share of their type are shown as viewers do.
 WIDE = 0.5
 UINT16_MAX = 65535
+# Values that are mapped at once.
+BLOCK = 1 << 18
 # Pixels that are looked at to find the range.
 SAMPLE = 1 << 16
 ROWS_FOR_NOISE = 48
@@ -147,16 +150,27 @@ def _moved(shown: IntensityRange, target: IntensityRange) -> IntensityRange:
 def to_8_bits(deep: Deep, shown: IntensityRange | None) -> BgrImage:
     """Map raw pixels to uint8 of the same shape; without a range every pixel becomes 0."""
     values = deep.values
+    grey = np.zeros(values.shape, np.uint8)
     if shown is None:
-        return np.zeros(values.shape, np.uint8)
-    if values.dtype.itemsize == 2 and values.dtype.kind in "iu":
-        # Looking 65536 values up is several times faster than calculating each pixel.
+        return grey
+    # Looking 65536 values up is several times faster than calculating each pixel.
+    is_looked_up = values.dtype.itemsize == 2 and values.dtype.kind in "iu"
+    if is_looked_up:
         every = np.arange(UINT16_MAX + 1, dtype=np.uint16).view(values.dtype.newbyteorder("="))
-        native = np.ascontiguousarray(values, every.dtype)
         table = _map(Deep(every, deep.is_light), shown)
-        looked_up: BgrImage = table[native.view(np.uint16)]
-        return looked_up
-    return _map(deep, shown)
+    for rows in blocks(values):
+        if is_looked_up:
+            grey[rows] = table[np.ascontiguousarray(values[rows], every.dtype).view(np.uint16)]
+        else:
+            grey[rows] = _map(Deep(values[rows], deep.is_light), shown)
+    return grey
+
+
+def blocks(pixels: Values) -> Iterator[slice]:
+    """Yield ranges of rows of some megabytes, for what takes a multiple of the pixels' memory."""
+    rows = max(1, BLOCK // max(1, pixels[:1].size))
+    for first in range(0, len(pixels), rows):
+        yield slice(first, first + rows)
 
 
 def _map(deep: Deep, shown: IntensityRange) -> BgrImage:

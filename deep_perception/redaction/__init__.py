@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deep_perception.redaction.forms import MARK, Secret, remove_fragments
@@ -82,19 +82,47 @@ def scrub_content(value: Any) -> Any:
     what only looks like a secret.
     """
     secrets = [secret for secret in _sorted if not secret.is_short]
-    return _scrub_content(value, secrets) if secrets else value
+    if not secrets:
+        return value
+    texts = list(_texts(value))
+    # A server may send a million texts, and the search has a cost for each.
+    whole = _SEPARATOR.join(texts)
+    clean = _scrub_text(whole, secrets)
+    if clean == whole:
+        return value
+    parts = clean.split(_SEPARATOR)
+    if len(parts) != len(texts) or any(_SEPARATOR in text for text in texts):
+        parts = [_scrub_text(text, secrets) for text in texts]
+    return _with_texts(value, iter(parts))
 
 
-def _scrub_content(value: object, secrets: list[Secret]) -> object:
+# An environment variable cannot hold it, so hardly any secret does.
+_SEPARATOR = "\0"
+
+
+def _scrub_text(text: str, secrets: list[Secret]) -> str:
+    for secret in secrets:
+        text = secret.remove_from(text)
+    return remove_fragments(text, [secret.text for secret in secrets])
+
+
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
-        for secret in secrets:
-            value = secret.remove_from(value)
-        return remove_fragments(value, [secret.text for secret in secrets])
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _with_texts(value: object, texts: Iterator[str]) -> object:
+    if isinstance(value, str):
+        return next(texts)
     if isinstance(value, Mapping):
-        return {
-            _scrub_content(key, secrets): _scrub_content(item, secrets)
-            for key, item in value.items()
-        }
+        return {_with_texts(key, texts): _with_texts(item, texts) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_scrub_content(item, secrets) for item in value]
+        return [_with_texts(item, texts) for item in value]
     return value

@@ -96,7 +96,7 @@ def _within_base64(data: bytes) -> Iterator[str]:
         whole = base64.b64encode(bytes(before) + data).decode()
         inner = whole.rstrip("=")[shared:]
         inner = inner[:-1] if whole.endswith("=") else inner
-        if len(inner) >= 2 * SHORT:
+        if len(inner) >= SHORT:
             yield from {inner, inner.replace("+", "-").replace("/", "_")}
 
 
@@ -124,33 +124,28 @@ def remove_fragments(text: str, secrets: Sequence[str]) -> str:
 
 def _remove_long_parts(text: str, secret: str) -> str:
     """Return the text with MARK in place of each part of LONG_PART characters or more."""
-    start = 0
-    while start <= len(secret) - LONG_PART:
-        at = text.find(secret[start : start + LONG_PART])
-        if at < 0:
-            start += 1
-            continue
-        length = LONG_PART
-        while (
-            text[at + length : at + length + 1] == secret[start + length : start + length + 1] != ""
-        ):
-            length += 1
-        text = f"{text[:at]}{MARK}{text[at + length :]}"
+    for start in range(len(secret) - LONG_PART + 1):
+        part = secret[start : start + LONG_PART]
+        # A server may repeat a part of the token that it got: the text is put together only once.
+        kept, position = [], 0
+        while (at := text.find(part, position)) >= 0:
+            kept += [text[position:at], MARK]
+            position, more = at + LONG_PART, start + LONG_PART
+            while text[position : position + 1] == secret[more : more + 1] != "":
+                position, more = position + 1, more + 1
+        text = "".join([*kept, text[position:]]) if kept else text
     return text
 
 
 def _shared(secret: str, before: str) -> int:
     """Return how many characters of the secret's begin stand at the end of a text, 0 for few."""
-    if before[-1:] not in secret:
-        return 0
-    return next(
-        (
-            length
-            for length in range(min(len(secret), len(before)), _FRAGMENT - 1, -1)
-            if before.endswith(secret[:length])
-        ),
-        0,
-    )
+    last = before[-_FRAGMENT:]
+    at = secret.rfind(last) if len(last) == _FRAGMENT else -1
+    while at >= 0:
+        if before.endswith(secret[: at + _FRAGMENT]):
+            return at + _FRAGMENT
+        at = secret.rfind(last, 0, at + _FRAGMENT - 1)
+    return 0
 
 
 def _pattern_of(text: str, *, any_case: bool = False, all_encoded: bool = False) -> str:

@@ -19,8 +19,12 @@ class FolderInUse(ValueError):
 def lock_folder(folder: Path) -> Iterator[None]:
     """Create a folder where it is missing, and reserve it for this process.
 
-    The lock is released when the process dies. Raises FolderInUse.
+    The lock is released when the process dies. Raises FolderInUse, also for a link, which may come
+    with a folder of somebody else: nothing is written through it.
     """
+    for path in (folder, folder / "lock"):
+        if path.is_symlink():
+            raise FolderInUse(f"{path}: is a link; move it away, or choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
@@ -39,7 +43,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 def write_file(path: Path, data: bytes) -> None:
     """Replace a file; after a crash or a power cut either the old or the new file exists."""
     part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
+    # What is there is left by a crash, or is a link of somebody else.
+    remove(part)
+    with part.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -25,6 +25,7 @@ from deep_perception.replay.task import Task, check_outputs_outside, scene_input
 from deep_perception.settings import Settings
 from deep_perception.stamps import FrameStamps, header_of
 from deep_perception.stream import Stream
+from deep_perception.untrusted.text import LINE, printable
 
 __all__ = ["LazyAnalyzer", "Task", "replay_bag"]
 
@@ -79,7 +80,8 @@ def _replay(
     # The user sees which topics are left out, because they are judged by their names only.
     others = "".join(f"; {topic} is left out, {why}" for topic, why in left_out.items())
     emit(Notice(f"{task.name}: {', '.join(source.topics)}{others}"))
-    saved = journal.begin(scene_inputs(task, settings, source), task.mode)
+    inputs = scene_inputs(task, settings, source)
+    saved = journal.begin(inputs, task.mode, settings, source.topics)
     if journal.finished:
         emit(Notice(f"{task.name}: all scenes exist already"))
     else:
@@ -199,7 +201,8 @@ class _Run:
             position=frame.position,
             log_ns=frame.log_ns,
             stamp_ns=stamp_ns,
-            frame_id=frame.frame_id,
+            # It comes from the recording and goes into JSON, the page and datasets.
+            frame_id=printable(frame.frame_id, LINE),
             keyframe=point.keyframes[frame.topic],
             reason=selected.decision.reason,
             # A describer's warnings about its server depend on this run and not on the image.
@@ -215,7 +218,7 @@ class _Run:
         return effective_ns
 
     def _leave_out(self, reason: str) -> None:
-        line = " ".join(scrub(reason).split())
+        line = printable(" ".join(scrub(reason).split()), LINE // 4)
         if self._counts.add_lost(line):
             self._emit(Problem(f"{self._name}: a frame is left out: {line}"))
 

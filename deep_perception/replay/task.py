@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from deep_perception.replay.recordings.storage.opening import files_of
 from deep_perception.reports.naming import unique_names
 from deep_perception.settings import Settings
 from deep_perception.settings.options import flatten, options
+
+# Bytes of the name of a folder.
+LONGEST_NAME = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,9 @@ def folder_names(bags: Collection[Path], taken: Collection[str]) -> dict[Path, s
     for bag in sorted(bags, key=Path.resolve):
         whole = (bag.parent if bag.name == METADATA else bag).resolve()
         stem = stems[bag]
-        wanted[bag] = f"{whole.parent.name}_{stem}" if counts[stem] > 1 else stem
+        name = f"{whole.parent.name}_{stem}" if counts[stem] > 1 else stem
+        # A number may be added, and a file name has at most 255 bytes.
+        wanted[bag] = os.fsdecode(os.fsencode(name)[:LONGEST_NAME])
     names = unique_names(wanted, taken)
     return {bag: names[bag] for bag in bags}
 

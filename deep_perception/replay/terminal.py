@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.replay.events import Event, Notice, Problem, Progress
+from deep_perception.untrusted.text import printable
 
 FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
@@ -21,9 +22,9 @@ class Terminal:
     def emit(self, event: Event) -> None:
         """Show an event."""
         if isinstance(event, Notice):
-            self._info(scrub(event.text))
+            self._info(clean_line(event.text))
         elif isinstance(event, Problem):
-            self._error(scrub(event.text))
+            self._error(clean_line(event.text))
         else:
             self._update_bar(event)
 
@@ -37,8 +38,8 @@ class Terminal:
             # event.share, because a resumed run starts in the middle: the remaining time is
             # estimated from the speed of this run only.
             bar = tqdm(
-                desc=f"{event.bag}, {event.step}", total=1.0, initial=event.share, leave=False,
-                disable=None, bar_format=FORMAT,
+                desc=f"{printable(event.bag)}, {event.step}", total=1.0, initial=event.share,
+                leave=False, disable=None, bar_format=FORMAT,
             )  # fmt: skip
             self._bars[event.bag] = event.step, bar
         counts = {"keyframes": event.keyframes, "regions": event.regions}

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from deep_perception.images import IntensityRange
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.fields import scene_fields
+from deep_perception.untrusted.text import LINE, printable
 
 
 def write_reports(
@@ -31,7 +32,7 @@ def text_report(scene: Scene, name: str, exif_orientation: int = 1) -> str:
     """Return one item for each region: source, point, bounding box x1, y1, x2, y2, description."""
     width, height = scene.size
     lines = [
-        f"Analysis report: {name}",
+        f"Analysis report: {printable(name, LINE)}",
         f"Picture: {width}x{height} px",
         *(
             [f"Turned upright: EXIF orientation {exif_orientation}"]
@@ -44,7 +45,7 @@ def text_report(scene: Scene, name: str, exif_orientation: int = 1) -> str:
         f"Points left out: {len(scene.skipped_points)}",
         f"Regions: {len(scene.regions)}, covering {100 * scene.coverage:.1f} % of the picture",
         *([f"Time: {scene.timings.total_s:.2f} s"] if scene.timings.total_s else []),
-        *(f"Warning: {scrub(text)}" for text in (*scene.warnings, scene.undescribed) if text),
+        *(f"Warning: {clean_line(text)}" for text in (*scene.warnings, scene.undescribed) if text),
     ]
     for region in scene.regions:
         lines += ["", *_item(region)]
@@ -73,7 +74,7 @@ def _item(region: Region) -> list[str]:
         f"  Bounding box (x1, y1, x2, y2): {x1}, {y1}, {x2}, {y2}",
     ]
     if description.status == "failed":
-        return [*lines, f"  Not described: {scrub(description.error)}"]
+        return [*lines, f"  Not described: {clean_line(description.error)}"]
     if description.status == "pending":
         return [*lines, "  Not described yet"]
     return [

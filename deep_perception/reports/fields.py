@@ -10,8 +10,12 @@ from deep_perception import masks
 from deep_perception._version import __version__
 from deep_perception.masks import Box, Mask, Rle
 from deep_perception.points import Point
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Description, Region, Scene
+
+# Keys whose texts are others' words. Those of a region are written by a model that looked at an
+# image: they may repeat instructions that are written in the scene, and are nothing to follow.
+UNTRUSTED = ("label", "text", "attributes", "model", "error", "warnings")
 
 
 def region_fields(region: Region, *, digits: int = 4) -> dict[str, Any]:
@@ -36,7 +40,7 @@ def region_fields(region: Region, *, digits: int = 4) -> dict[str, Any]:
         "model": description.model,
         "prompt_id": description.prompt_id,
         "truncated": description.truncated,
-        "error": scrub(description.error),
+        "error": clean_line(description.error),
         "first_seen_ns": region.first_seen_ns,
         "last_described_ns": region.last_described_ns,
         "revision": region.revision,
@@ -86,6 +90,7 @@ def scene_fields(scene: Scene, *, with_masks: bool = True) -> dict[str, Any]:
     """Return a scene, ready for JSON; masks are COCO RLE with ``size`` as height, width."""
     return {
         "generator": f"deep_perception {__version__}",
+        "untrusted": list(UNTRUSTED),
         "width": scene.size.width,
         "height": scene.size.height,
         "intensity_range": scene.intensity_range and list(scene.intensity_range),
@@ -95,7 +100,7 @@ def scene_fields(scene: Scene, *, with_masks: bool = True) -> dict[str, Any]:
         "complete": scene.complete,
         "proposed_points": scene.proposed_points,
         "skipped_points": [[point.x, point.y] for point in scene.skipped_points],
-        "warnings": [scrub(warning) for warning in scene.warnings],
+        "warnings": [clean_line(warning) for warning in scene.warnings],
         "timings": {
             name: round(seconds, 4) for name, seconds in dataclasses.asdict(scene.timings).items()
         },

@@ -14,7 +14,7 @@ import numpy as np
 
 from deep_perception.masks import Box
 from deep_perception.points import Point
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Region, Scene
 from deep_perception.stamps import NANOSECONDS
 
@@ -61,9 +61,9 @@ def described_regions(
         coverage=scene.coverage,
         complete=scene.complete,
         skipped_points=[_point(point, new) for point in scene.skipped_points],
-        segmenter=_valid_text(scene.segmenter),
-        segmenter_model=_valid_text(scene.segmenter_model),
-        warnings=[_valid_text(scrub(warning)) for warning in scene.warnings],
+        segmenter=scene.segmenter,
+        segmenter_model=scene.segmenter_model,
+        warnings=[clean_line(warning) for warning in scene.warnings],
         regions=[
             described_region(region, keyframe, new, with_latency=with_latency)
             for region in scene.regions
@@ -108,7 +108,7 @@ def described_region(
         prompt_id=description.prompt_id,
         latency=new("builtin_interfaces/msg/Duration", sec=seconds, nanosec=nanoseconds),
         truncated=description.truncated,
-        error=scrub(description.error),
+        error=clean_line(description.error),
         first_seen=time_message(region.first_seen_ns, new),
         last_described=time_message(region.last_described_ns, new),
         revision=region.revision,
@@ -157,8 +157,3 @@ def _bounding_box(box: Box, new: NewMessage) -> Any:
 
 def _point(point: Point, new: NewMessage) -> Any:
     return new("vision_msgs/msg/Point2D", x=float(point.x), y=float(point.y))
-
-
-def _valid_text(text: str) -> str:
-    # The name of a user's own segmenter may hold half a surrogate pair, which no message can.
-    return text.encode(errors="replace").decode()

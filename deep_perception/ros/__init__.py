@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from deep_perception.redaction.output import print_line
 
 
 def main() -> int:
@@ -24,9 +24,10 @@ def main() -> int:
 
 
 def _fail(reason: str) -> int:
-    sys.stderr.write(
+    print_line(
         f"analyzer: {reason}. Source ROS 2 and the workspace (`source install/setup.bash`), or run "
         "`tools/with_ros python -m deep_perception.ros` in a checkout. Without ROS, "
-        "`deep_perception analyze IMAGE` works.\n"
+        "`deep_perception analyze IMAGE` works.",
+        is_error=True,
     )
     return 2

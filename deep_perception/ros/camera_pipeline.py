@@ -12,7 +12,7 @@ from deep_perception.analyzer import Analyzer, Callbacks, Cancelled
 from deep_perception.description.live import LiveCamera, LiveScene
 from deep_perception.encodings import EncodingError
 from deep_perception.images import BgrImage
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Scene
 from deep_perception.reports.messages import Keyframe
 from deep_perception.ros.image_input import ImageInput
@@ -124,13 +124,13 @@ class CameraPipeline:
             self.counts["outdated"] += 1
         except EncodingError as error:
             self.counts["failed"] += 1
-            self.input_error = f"{self.topic}: {error}"
+            self.input_error = clean_line(f"{self.topic}: {error}")
             self._warn(self.input_error)
         except BaseException as error:  # also a backend's SystemExit: the node outlives it
             if is_cancelled():
                 raise Cancelled from None
             self.counts["failed"] += 1
-            self.analysis_error = scrub(
+            self.analysis_error = clean_line(
                 f"a frame could not be analysed: {type(error).__name__}: {error}"
             )
             self._warn(self.analysis_error)

@@ -14,9 +14,11 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
+from deep_perception.ros import graph
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.settings import RosSettings
+from deep_perception.untrusted.text import listed
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -25,8 +27,12 @@ LONG_S = 30.0
 # A status that was bad must be good for this long before its recovery is logged: with every other
 # frame broken, a camera has not recovered.
 SETTLED_S = 5.0
+# The names of a camera's publishers that are shown.
+MOST_PUBLISHERS = 20
 # A message is logged again if it did not occur for this long.
 FORGET_S = 60.0
+# Of this many messages within that time the log has enough: somebody makes them up.
+MOST_MESSAGES = 100
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def input_status(pipeline: CameraPipeline, settings: RosSettings, standstill: st
         "received": camera.received,
         "replaced_by_newer": camera.replaced,
         "lost_before_arrival": camera.lost,
-        "publishers": ", ".join(camera.publishers),
+        "publishers": listed(camera.publishers, MOST_PUBLISHERS),
         "rate_hz": f"{camera.rate_hz():.1f}",
         "age_s": f"{camera.silent_s():.2f}",
         **{
@@ -122,9 +128,14 @@ def analysis_status(
 
 
 def namesake(node: Node) -> str:
-    """Whether another node has the name of this one, and what to do about it; "" if not."""
+    """Whether another node has the name of this one, and what to do about it; "" if not.
+
+    Also why that cannot be known.
+    """
     own = node.get_fully_qualified_name()
-    names = [f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces()]
+    names = graph.node_names(node)
+    if not names and not graph.is_readable(node):
+        return graph.UNREADABLE
     if names.count(own) < 2:
         return ""
     return (
@@ -137,8 +148,8 @@ def namesake(node: Node) -> str:
 class Diagnostics:
     """Publish statuses, and log each problem once and its recovery once.
 
-    Messages that differ in their numbers only count as the same. ``error`` and ``warning`` may be
-    called from any thread.
+    Messages that differ only in their numbers, or in what they quote, count as the same. ``error``
+    and ``warning`` may be called from any thread.
     """
 
     def __init__(self, node: Node) -> None:
@@ -157,12 +168,12 @@ class Diagnostics:
     def warning(self, message: str) -> None:
         """Log a warning, unless it was logged lately."""
         if self._is_new(message):
-            self._node.get_logger().warning(scrub(message))
+            self._node.get_logger().warning(message)
 
     def error(self, message: str) -> None:
         """Log an error, unless it was logged lately."""
         if self._is_new(message):
-            self._node.get_logger().error(scrub(message))
+            self._node.get_logger().error(message)
 
     def publish(self, statuses: Iterable[Status]) -> None:
         """Publish all statuses of the node, with the present time as their stamp."""
@@ -174,12 +185,14 @@ class Diagnostics:
         self._publisher.publish(message)
 
     def _is_new(self, message: str) -> bool:
-        pattern, now_s = _without_numbers(message), time.monotonic()
+        pattern, now_s = _pattern_of(message), time.monotonic()
         with self._lock:
             self._last_s = {
                 key: last_s for key, last_s in self._last_s.items() if now_s - last_s <= FORGET_S
             }
             is_new = pattern not in self._last_s
+            if is_new and len(self._last_s) >= MOST_MESSAGES:
+                return False
             self._last_s[pattern] = now_s
         return is_new
 
@@ -188,9 +201,10 @@ class Diagnostics:
             name=f"{self._node.get_fully_qualified_name().lstrip('/')}: {status.name}",
             hardware_id=self._node.get_fully_qualified_name(),
             level=status.level,
-            message=scrub(status.message),
+            message=clean_line(status.message),
             values=[
-                KeyValue(key=key, value=scrub(str(value))) for key, value in status.values.items()
+                KeyValue(key=clean_line(key), value=clean_line(value))
+                for key, value in status.values.items()
             ],
         )
 
@@ -200,8 +214,12 @@ class Diagnostics:
             self._log_recovery(status.name)
             return
         self._good_since_s.pop(status.name, None)
-        self._bad.setdefault(status.name, set()).add(_without_numbers(status.message))
-        if not self._is_new(status.message):
+        is_new = self._is_new(status.message)
+        known = self._bad.setdefault(status.name, set())
+        known.add(_pattern_of(status.message))
+        with self._lock:
+            known &= self._last_s.keys()
+        if not is_new:
             return
         if status.level == ERROR:
             logger.error(text)
@@ -222,6 +240,8 @@ class Diagnostics:
         self._node.get_logger().info(f"{name}: recovered")
 
 
-def _without_numbers(message: str) -> str:
+def _pattern_of(message: str) -> str:
+    # What is quoted is of others: somebody could send another encoding with every frame.
+    message = re.sub(r"'.*'", "'#'", clean_line(message))
     # The digits of topics stay: /cam1/image and /cam2/image are two cameras.
     return re.sub(r"(/[A-Za-z_]\S*)|\d+", lambda match: match[1] or "#", message)

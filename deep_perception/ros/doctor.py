@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import Counter, defaultdict
@@ -18,6 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from deep_perception.doctor import Finding, Level
+from deep_perception.ros import graph
 from deep_perception.ros.doctor_topics import (
     TOPICS,
     Heard,
@@ -26,6 +28,7 @@ from deep_perception.ros.doctor_topics import (
     topic_finding,
 )
 from deep_perception.ros.image_input import TYPES
+from deep_perception.untrusted.text import NAME, printable
 
 NODES = "Analyzer nodes"
 SCENE_SERVICE = "deep_perception_msgs/srv/GetScene"
@@ -35,7 +38,11 @@ SETTLED_S, LONGEST_S = 1.0, 4.0
 LISTEN_S, ANSWER_S = 2.0, 3.0
 # The settings of a node that say which server it uses.
 ASKED = ("describer.backend", "describer.url", "describer.model", "describer.fallback",
-         "describer.api_key_env", "segmenter.backend", "segmenter.fallback")  # fmt: skip
+         "segmenter.backend", "segmenter.fallback")  # fmt: skip
+# What is looked at: each node costs time, and anybody can announce thousands.
+MOST_NODES, MOST_TOPICS, MOST_STATUSES = 10, 30, 1000
+# Of a parameter of another node.
+MOST_CHARACTERS = 1000
 LEVELS: dict[bytes, Level] = {DiagnosticStatus.OK: "ok", DiagnosticStatus.WARN: "note"}
 
 
@@ -102,17 +109,18 @@ class _Look:
         ends_s, quiet_since_s, known = time.monotonic() + LONGEST_S, time.monotonic(), None
         while time.monotonic() < ends_s:
             self._spin(0.1)
-            names = sorted(self._node.get_node_names_and_namespaces())
-            graph = (names, sorted(self._node.get_topic_names_and_types()))
-            if graph != known:
-                known, quiet_since_s = graph, time.monotonic()
+            now = (sorted(graph.node_names(self._node)), sorted(graph.topics(self._node)))
+            if now != known:
+                known, quiet_since_s = now, time.monotonic()
             if time.monotonic() > quiet_since_s + SETTLED_S:
                 analyzers = self._analyzers()
                 if analyzers and self._image_topics(analyzers):
                     return
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self._statuses |= {status.name: status for status in message.status}
+        # The status of a node in use is renewed, and others may invent any number of names.
+        if len(self._statuses) < MOST_STATUSES:
+            self._statuses |= {status.name: status for status in message.status[:MOST_STATUSES]}
 
     # -- image topics -----------------------------------------------------------------------------
 
@@ -124,18 +132,18 @@ class _Look:
         own = tuple(f"{name}/" for name in analyzers)
         return {
             topic: next(kind for kind in types if kind in TYPES)
-            for topic, types in sorted(self._node.get_topic_names_and_types())
+            for topic, types in sorted(graph.topics(self._node))
             if set(types) & TYPES.keys()
             and not topic.startswith(own)
             and self._node.count_publishers(topic)
         }
 
     def _listen(self, seconds: float, analyzers: list[str]) -> dict[str, Heard]:
-        topics = self._image_topics(analyzers)
+        topics = dict(itertools.islice(self._image_topics(analyzers).items(), MOST_TOPICS))
         heard: dict[str, Heard] = defaultdict(Heard)
         subscriptions = []
         for topic, kind in topics.items():
-            infos = self._node.get_publishers_info_by_topic(topic)
+            infos = graph.publishers(self._node, topic)
             latched = all(
                 info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos
             )
@@ -172,34 +180,38 @@ class _Look:
                     "RMW_IMPLEMENTATION and ROS_AUTOMATIC_DISCOVERY_RANGE with its shell",
                 )
             ]
-        return [topic_finding(self._node, topic, each) for topic, each in heard.items()]
+        found = [topic_finding(self._node, topic, each) for topic, each in heard.items()]
+        if len(found) == MOST_TOPICS:
+            what = f"these are the first {MOST_TOPICS} image topics; there may be more"
+            found.append(Finding(section=TOPICS, level="note", what=what))
+        return found
 
     # -- nodes ------------------------------------------------------------------------------------
 
     def _same_names(self) -> list[Finding]:
-        names = Counter(
-            f"{space.rstrip('/')}/{name}"
-            for name, space in self._node.get_node_names_and_namespaces()
-        )
+        if not graph.is_readable(self._node):
+            return [Finding(section=NODES, level="wrong", what=graph.UNREADABLE)]
+        names = Counter(graph.node_names(self._node))
+        twice = [(name, count) for name, count in names.items() if count > 1]
         return [
             Finding(
                 section=NODES,
                 level="wrong",
-                what=f"{count} nodes are named {name}: their services and parameters are mixed up",
+                what=f"{count} nodes are named {printable(name, NAME)}: their services and "
+                "parameters are mixed up",
                 remedy="end all but one, or give another name with -r __node:=NAME",
             )
-            for name, count in names.items()
-            if count > 1
+            for name, count in twice[:MOST_TOPICS]
         ]
 
     def _analyzers(self) -> list[str]:
-        return sorted(
-            {
-                service.removesuffix("/get_scene")
-                for service, types in self._node.get_service_names_and_types()
-                if SCENE_SERVICE in types and service.endswith("/get_scene")
-            }
-        )
+        names = {
+            service.removesuffix("/get_scene")
+            for service, types in self._node.get_service_names_and_types()
+            if SCENE_SERVICE in types and service.endswith("/get_scene")
+        }
+        # Each of them is waited for.
+        return sorted(names)[:MOST_NODES]
 
     def _call(self, kind: Any, name: str, request: Any) -> Any:
         client = self._node.create_client(kind, name)
@@ -223,7 +235,7 @@ class _Look:
         )
         values = answer.values if answer else []
         return {
-            key: value.string_value
+            key: value.string_value[:MOST_CHARACTERS]
             for key, value in zip(ASKED, values, strict=False)
             if value.type == ParameterType.PARAMETER_STRING
         }
@@ -239,9 +251,9 @@ class _Look:
                     remedy="see its log; start it again",
                 )
             ]
-        state = answer.current_state.label
+        state = printable(answer.current_state.label)
         backends = ", ".join(
-            f"{kind} {parameters[f'{kind}.backend']}"
+            f"{kind} {printable(parameters[f'{kind}.backend'])}"
             for kind in ("segmenter", "describer")
             if parameters.get(f"{kind}.backend")
         )
@@ -256,8 +268,8 @@ class _Look:
         statuses = {k: v for k, v in self._statuses.items() if k.startswith(prefix)}
         for key, status in sorted(statuses.items()):
             values = {each.key: each.value for each in status.values}
-            more = [f"{values['topic']}"] if values.get("topic") else []
-            more += [f"{values['rate_hz']} Hz"] if "rate_hz" in values else []
+            more = [printable(values["topic"], NAME)] if values.get("topic") else []
+            more += [f"{printable(values['rate_hz'])} Hz"] if "rate_hz" in values else []
             what = f"{name} {key.removeprefix(prefix)}: {status.message}"
             what += f" ({', '.join(more)})" if more else ""
             level = LEVELS.get(status.level, "wrong")

@@ -14,9 +14,12 @@ from rclpy.qos import DurabilityPolicy
 
 from deep_perception.doctor import Finding
 from deep_perception.encodings import ENCODINGS
+from deep_perception.ros import graph
 from deep_perception.ros.silence import COMPRESSED, RAW
+from deep_perception.untrusted.text import QUOTED, listed, printable
 
 MIDDLEWARE, TOPICS = "ROS", "Image topics"
+MOST_KINDS = 20
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Heard:
 
 def topic_finding(node: Node, topic: str, heard: Heard) -> Finding:
     """Say who publishes an image topic, how, and what came."""
-    infos = node.get_publishers_info_by_topic(topic)
+    infos = graph.publishers(node, topic)
     kinds = {info.topic_type for info in infos if info.topic_type in (RAW, COMPRESSED)}
     names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
     qos = sorted(
@@ -51,7 +54,7 @@ def topic_finding(node: Node, topic: str, heard: Heard) -> Finding:
         }
     )
     start = f"{topic} ({', '.join(sorted(kind.split('/')[-1] for kind in kinds))}"
-    start += f", {'; '.join(qos)}, from {', '.join(names)})"
+    start += f", {'; '.join(qos)}, from {listed(names)})"
     if not heard.count:
         return Finding(
             section=TOPICS,
@@ -60,7 +63,7 @@ def topic_finding(node: Node, topic: str, heard: Heard) -> Finding:
             remedy="is the camera paused? Large raw images get lost without the profile "
             "config/fastdds_shm.xml on both sides: see docs/troubleshooting.md",
         )
-    text = f"{start}: {', '.join(heard.kinds)}"
+    text = f"{start}: {listed(heard.kinds)}"
     text += f", {heard.rate_hz:.1f} Hz" if heard.count > 1 else ", one image"
     unknown = [kind.split()[0] for kind in heard.kinds if kind.startswith("unsupported")]
     if unknown:
@@ -77,11 +80,17 @@ def count(message: Any, to: Heard) -> None:
     now_s = time.monotonic()
     to.first_s, to.last_s, to.count = to.first_s or now_s, now_s, to.count + 1
     if not hasattr(message, "encoding"):
-        to.kinds[message.format or "no format"] += 1
+        _count_kind(to, printable(message.format) or "no format")
         return
-    known = message.encoding.strip().lower() in ENCODINGS
-    text = f"{message.width}x{message.height} {message.encoding or '(no encoding)'}"
-    to.kinds[text if known else f"unsupported encoding: {text}"] += 1
+    known = message.encoding[:QUOTED].strip().lower() in ENCODINGS
+    text = f"{message.width}x{message.height} {printable(message.encoding) or '(no encoding)'}"
+    _count_kind(to, text if known else f"unsupported encoding: {text}")
+
+
+def _count_kind(to: Heard, kind: str) -> None:
+    # A camera has one kind of image, or two.
+    if kind in to.kinds or len(to.kinds) < MOST_KINDS:
+        to.kinds[kind] += 1
 
 
 def middleware_findings() -> list[Finding]:

@@ -14,7 +14,7 @@ from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
-from deep_perception.ros import silence
+from deep_perception.ros import graph, silence
 from deep_perception.ros.latest import Latest
 from deep_perception.ros.losses import Losses
 from deep_perception.ros.received_frame import ReceivedFrame
@@ -184,7 +184,7 @@ class ImageInput:
         return ReliabilityPolicy[self._settings.reliability.upper()]
 
     def _infos(self, topic: str) -> list[TopicEndpointInfo]:
-        return list(self._node.get_publishers_info_by_topic(topic))
+        return graph.publishers(self._node, topic)
 
     def _matching_infos(self) -> list[TopicEndpointInfo]:
         return [info for info in self._infos(self.topic) if info.topic_type == self.type]

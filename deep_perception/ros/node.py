@@ -9,19 +9,22 @@ from contextlib import suppress
 from typing import Any
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 
 from deep_perception.analyzer import Analyzer
-from deep_perception.redaction import scrub
-from deep_perception.redaction.output import scrub_uncaught
-from deep_perception.ros import diagnostics, parameters, rclpy_internals
+from deep_perception.redaction.output import clean_line, scrub_uncaught
+from deep_perception.ros import diagnostics, rclpy_internals
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.image_input import ImageInput, camera_names
 from deep_perception.ros.latest import Latest
+from deep_perception.ros.log import Log
 from deep_perception.ros.log_handler import RosLogHandler
 from deep_perception.ros.memory import keep_freed_memory
+from deep_perception.ros.parameters import SettingsParameters
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.ros.scene_state import status_of, to_message
@@ -32,6 +35,8 @@ from deep_perception.ros.worker import Worker
 from deep_perception.settings import Settings
 from deep_perception.settings.options import SettingsError
 from deep_perception.settings.secrets import register_secrets
+
+_log = logging.getLogger(__name__)
 
 CHECK_INPUT_PERIOD_S = 0.5
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -50,14 +55,15 @@ class AnalyzerNode(LifecycleNode):
     def __init__(self, **node_arguments: Any) -> None:
         """Raises SettingsError if a parameter that was given at the start is not allowed."""
         super().__init__("analyzer", **node_arguments)
-        settings = parameters.declare(
+        self._settings_parameters = SettingsParameters(
             node=self,
             on_change=self._on_settings,
             is_configured=lambda: self._analyzer is not None,
         )
+        settings = self._settings_parameters.settings
         self._state = NodeState(settings=settings)
         self._cameras = camera_names(settings.ros.cameras)
-        self._log_handler = RosLogHandler(self.get_logger())
+        self._log_handler = RosLogHandler(super().get_logger())
         core_logger = logging.getLogger("deep_perception")
         core_logger.addHandler(self._log_handler)
         # The level of the ROS logger (--log-level) decides what is shown.
@@ -65,7 +71,7 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics = diagnostics.Diagnostics(self)
         self._analyzer: Analyzer | None = None
         self._worker: Worker | None = None
-        rclpy_internals.refuse_wrong_transitions(self)
+        rclpy_internals.refuse_wrong_transitions(self, accepts_any=settings.ros.remote_control)
         Services(node=self, state=self._state)
         self._sim_time = SimTime(node=self, on_jump_back=self._on_jump_back)
         # Timers use wall time: a paused simulation must not stop the watch over the input.
@@ -74,6 +80,10 @@ class AnalyzerNode(LifecycleNode):
         self._diagnostics_timer = self.create_timer(
             settings.ros.diagnostics_period_s, self._publish_diagnostics, clock=steady
         )
+
+    def get_logger(self) -> Log:
+        """Return the log, also to the parts of rclpy that log for this node."""
+        return Log(super().get_logger())
 
     def start(self) -> None:
         """Configure and activate, with ros.autostart; a failure is logged and ends the attempt."""
@@ -86,6 +96,20 @@ class AnalyzerNode(LifecycleNode):
         if self._worker is not None:
             self._worker.wait(END_WITHIN_S)
         logging.getLogger("deep_perception").removeHandler(self._log_handler)
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set all of them or none, for a service; a refusal says what to do instead.
+
+        Without this, rclpy would refuse with the descriptor's reason, which says only that.
+        """
+        if reason := self._settings_parameters.refusal(parameter_list):
+            return SetParametersResult(successful=False, reason=reason)
+        return super().set_parameters_atomically(parameter_list)
+
+    def report(self, error: Exception) -> None:
+        """Report that a callback failed; repetitions are suppressed."""
+        _log.debug("a callback failed", exc_info=error)
+        self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")
 
     # -- life cycle -----------------------------------------------------------------------------
 
@@ -117,8 +141,10 @@ class AnalyzerNode(LifecycleNode):
         # rclpy drops an exception of a transition without logging it.
         try:
             transition()
-        except Exception as error:
-            self._state.problem = scrub(f"cannot be {goal}: {error}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a backend's SystemExit is a failure like any other
+            self._state.problem = clean_line(f"cannot be {goal}: {error}")
             if rclpy.ok():  # after a shutdown of the context every transition fails
                 self.get_logger().error(self._state.problem)
                 self._diagnostics.mark_as_logged(self._state.problem)
@@ -248,11 +274,11 @@ def run() -> int:
         node.start()
         # A signal during the start has ended the context, and spinning would raise.
         if rclpy.ok():
-            rclpy.spin(node)
+            rclpy_internals.spin(node, on_fault=node.report)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except SettingsError as error:
-        rclpy.logging.get_logger("analyzer").fatal(scrub(str(error)))
+        Log(name="analyzer").fatal(error)
         return 1
     except rclpy_internals.RCLError:
         # A signal may end the context while the node is constructed.

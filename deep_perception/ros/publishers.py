@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
@@ -27,6 +30,8 @@ from deep_perception_msgs.msg import DescribedRegion, DescribedRegionArray, Scen
 
 # A subscription that is new to the publisher may not be ready to receive at once.
 PUBLISH_AFTER_S = 0.1
+# However often subscriptions come, the images are not drawn more often for them.
+PUBLISH_EVERY_S = 1.0
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -117,18 +122,29 @@ class Publishers:
     ) -> PublisherEventCallbacks:
         """Publish the latest scene for a subscription that came after it and is not latched."""
 
+        timer: Timer | None = None
+        published_s = -math.inf
+
         def on_matched(event: Any) -> None:
-            if event.current_count_change <= 0:
+            nonlocal timer
+            # A timer that waits is for all that come in the meantime.
+            if event.current_count_change <= 0 or timer is not None:
                 return
-
-            def publish_latest() -> None:
-                self._node.destroy_timer(timer)
-                if self._latest is not None:
-                    publish(*self._latest)
-
+            rest_s = published_s + PUBLISH_EVERY_S - time.monotonic()
             timer = self._node.create_timer(
-                PUBLISH_AFTER_S, publish_latest, clock=Clock(clock_type=ClockType.STEADY_TIME)
+                max(PUBLISH_AFTER_S, rest_s),
+                publish_latest,
+                clock=Clock(clock_type=ClockType.STEADY_TIME),
             )
+
+        def publish_latest() -> None:
+            nonlocal timer, published_s
+            if timer is not None:
+                self._node.destroy_timer(timer)
+            timer, published_s = None, time.monotonic()
+            if self._latest is not None:
+                with self._unless_ended():
+                    publish(*self._latest)
 
         return PublisherEventCallbacks(matched=on_matched)
 

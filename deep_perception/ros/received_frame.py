@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import struct
 from functools import cached_property
+from typing import TypeVar
 
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from deep_perception.encodings import EncodingError
+from deep_perception.images.pixels import MAX_MESSAGE_BYTES
 from deep_perception.ros import messages
 from deep_perception.stamps import header_of
+from deep_perception.untrusted.text import printable
 
-# A header with a longer frame id is read with the whole message.
+_Message = TypeVar("_Message")
+
+# tf2 takes any text that is not empty and does not begin with a slash. Frames of robots have some
+# ten characters, with namespaces some more. They are repeated in every message and report.
+MAX_FRAME_ID = 256
 _HEADER_BYTES = 1024
+# Where the length of the frame id is: behind the encapsulation and the stamp.
+_FRAME_ID = 12
+# Padded rows may take as much memory as their pixels.
+_MAX_BYTES = 2 * MAX_MESSAGE_BYTES
 
 
 class ReceivedFrame:
@@ -42,17 +55,48 @@ class ReceivedFrame:
 
     @cached_property
     def message(self) -> Image | CompressedImage:
-        """The message. For CDR bytes the first access is slow: it copies the pixels."""
-        if isinstance(self._message, bytes):
-            return deserialize_message(self._message, self._type)
-        return self._message
+        """The message. Raises EncodingError if its bytes are damaged or too many.
+
+        For CDR bytes the first access is slow: it copies the pixels.
+        """
+        if not isinstance(self._message, bytes):
+            return self._message
+        if len(self._message) > _MAX_BYTES:
+            raise EncodingError(
+                f"the message is too large ({len(self._message) / 1e6:.0f} MB, at most "
+                f"{_MAX_BYTES / 1e6:.0f} MB)"
+            )
+        return _read(self._message, self._type)
 
     @cached_property
     def header(self) -> Header:
-        """The header of the message, without a need for its pixels."""
-        if isinstance(self._message, bytes):
-            try:
-                return deserialize_message(self._message[:_HEADER_BYTES], Header)
-            except Exception:  # rclpy does not say which
-                return self.message.header
-        return self._message.header
+        """The header of the message, without a need for its pixels. Raises EncodingError.
+
+        Its frame id is the camera's, because tf and RViz look it up, unless that could be no name
+        of a frame: then it is escaped.
+        """
+        if not isinstance(self._message, bytes):
+            return self._shown(self._message.header)
+        data = self._message[:_HEADER_BYTES]
+        if len(data) >= _FRAME_ID + 4:
+            (length,) = struct.unpack_from("<I" if data[1] & 1 else ">I", data, _FRAME_ID)
+            if length > MAX_FRAME_ID:
+                raise EncodingError(
+                    f"the frame id has {length} bytes; expected at most {MAX_FRAME_ID}"
+                )
+        return self._shown(_read(data, Header))
+
+    @staticmethod
+    def _shown(header: Header) -> Header:
+        return Header(stamp=header.stamp, frame_id=printable(header.frame_id, MAX_FRAME_ID))
+
+
+def _read(data: bytes, message_type: type[_Message]) -> _Message:
+    """Return the message in CDR bytes, which a publisher may send as it likes."""
+    try:
+        return deserialize_message(data, message_type)
+    except Exception as error:  # rclpy does not say which
+        raise EncodingError(
+            f"the message cannot be read: {len(data)} bytes are no {message_type.__name__} "
+            f"({type(error).__name__})"
+        ) from None

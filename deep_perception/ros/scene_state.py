@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 
+from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Scene
 from deep_perception.reports.messages import Keyframe
 from deep_perception.ros import messages
@@ -47,7 +48,7 @@ def status_of(pipeline: CameraPipeline, *, is_enabled: bool) -> Status:
         activity, activity_since_s = SceneState.DESCRIBING, latest.swept_s
     return Status(
         state=state,
-        reason=reason,
+        reason=clean_line(reason),
         since_s=pipeline.state_since(state, began_s),
         activity=activity,
         activity_since_s=activity_since_s,

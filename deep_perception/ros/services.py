@@ -9,10 +9,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
+from deep_perception.redaction.output import clean_line
 from deep_perception.ros import messages
 from deep_perception.ros.camera_pipeline import CameraPipeline
 from deep_perception.ros.scene_state import SILENT_S, status_of, to_message
 from deep_perception.ros.state import NodeState
+from deep_perception.untrusted.text import printable
 from deep_perception_msgs.srv import GetScene
 
 # A scene is compared with the newest frame, but not more often than this.
@@ -33,9 +35,12 @@ class Services:
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
         # The service sets the parameter, so `ros2 param get` and the service always agree.
-        results = self._node.set_parameters([Parameter("ros.enabled", value=request.data)])
-        response.success = results[0].successful
-        response.message = results[0].reason or ("enabled" if request.data else "disabled")
+        result = self._node.set_parameters_atomically(
+            [Parameter("ros.enabled", value=request.data)]
+        )
+        response.success = result.successful
+        done = "enabled" if request.data else "disabled"
+        response.message = clean_line(result.reason) or done
         return response
 
     def _on_request_keyframe(
@@ -52,9 +57,8 @@ class Services:
             response.message = "disabled: the next frame after ~/set_enabled is analysed"
         else:
             silent = [camera for camera in cameras if camera.silent_s() > SILENT_S]
-            response.message = "; ".join(
-                ["the next frame is analysed", *(camera.explain_silence() for camera in silent)]
-            )
+            reasons = (camera.explain_silence() for camera in silent)
+            response.message = clean_line("; ".join(["the next frame is analysed", *reasons]))
         return response
 
     def _on_get_scene(
@@ -66,7 +70,9 @@ class Services:
             self._fill(response, pipeline, include_masks=request.include_masks)
         elif pipelines:
             known = ", ".join(pipelines) or "leave the name empty"
-            response.message = f"there is no camera {request.camera!r}; there is {known}"
+            response.message = clean_line(
+                f"there is no camera '{printable(request.camera)}'; there is {known}"
+            )
         else:
             response.message = f"the node is not configured; {self._state.problem}".rstrip("; ")
         return response

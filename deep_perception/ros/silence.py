@@ -11,21 +11,23 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from deep_perception.ros import graph
 from deep_perception.ros.losses import Loss
+from deep_perception.untrusted.text import NAME, listed, printable
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+# So many image topics are compared with the one that is missing.
+MAX_TOPICS = 100
 # What rcl calls a node that it has not heard of yet.
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 UNKNOWN_NODE = "a node whose name is unknown"
-# An explanation names at most this many topics.
-_MAX_NAMES = 5
 
 
 def node_name(info: TopicEndpointInfo) -> str:
     """The full name of the node of a publisher."""
     if info.node_name == _UNKNOWN:
         return UNKNOWN_NODE
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    return printable(f"{info.node_namespace.rstrip('/')}/{info.node_name}", NAME)
 
 
 def published_by(names: Sequence[str]) -> str:
@@ -36,7 +38,7 @@ def published_by(names: Sequence[str]) -> str:
         f"{name} ({count} publishers)" if count > 1 else name
         for name, count in Counter(names).items()
     )
-    return f", which have {len(names)} publishers ({', '.join(counted)}),"
+    return f", which have {len(names)} publishers ({listed(counted)}),"
 
 
 def is_latched(info: TopicEndpointInfo) -> bool:
@@ -62,8 +64,8 @@ def refused(infos: Sequence[TopicEndpointInfo], reliability: ReliabilityPolicy) 
     if not names:
         return ""
     return (
-        f"no image of {' and '.join(names)} can arrive, which offers best effort, but this node "
-        "requests reliable: set ros.reliability to best_effort"
+        f"no image of {listed(names, separator=' and ')} can arrive, which offers best effort, but "
+        "this node requests reliable: set ros.reliability to best_effort"
     )
 
 
@@ -106,13 +108,13 @@ def explain(
     ``wanted`` is the base topic of the camera.
     """
     suggest = _Suggestion(node, camera, wanted)
-    publishers = node.get_publishers_info_by_topic(topic)
+    publishers = graph.publishers(node, topic)
     if not publishers:
         lost = " any more" if received else ""
         return f"{topic} has no publisher{lost}; {suggest}"
     matching = [info for info in publishers if info.topic_type == type_name]
     if not matching:
-        found = ", ".join(sorted({info.topic_type for info in publishers}))
+        found = listed(sorted({info.topic_type for info in publishers}))
         return f"{topic} carries {found}, expected {type_name}; {suggest}"
     if reliability == ReliabilityPolicy.RELIABLE and all(
         info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for info in matching
@@ -121,7 +123,7 @@ def explain(
             f"{topic} is published as best effort, but this node requests reliable; "
             "set ros.reliability to best_effort"
         )
-    names = " and ".join(sorted({node_name(info) for info in matching}))
+    names = listed(sorted({node_name(info) for info in matching}), separator=" and ")
     return (
         f"{topic} has a publisher ({names}) but no image arrives; the camera may be paused, or its "
         f"images are lost on the way: {transport_advice(type_name)}"
@@ -139,31 +141,29 @@ class _Suggestion:
         # Topics of other cameras of this node are no suggestion.
         taken = {subscription.topic_name for subscription in node.subscriptions}
         own_topics = f"{node.get_fully_qualified_name()}/"
-        images = [
-            name
-            for name, types in node.get_topic_names_and_types()
-            if set(types) & {RAW, COMPRESSED}
-            and not name.startswith(own_topics)
-            # The graph also lists topics that have subscriptions only.
-            and node.count_publishers(name)
-        ]
-        bases = {name.removesuffix("/compressed") for name in images if name not in taken}
         wanted = self._wanted.removesuffix("/compressed")
+        names = [
+            name
+            for name, types in graph.topics(node)
+            if set(types) & {RAW, COMPRESSED} and not name.startswith(own_topics)
+        ]
+        # The ones that are meant and used first, because there may be thousands.
+        names.sort(key=lambda name: (not name.startswith(wanted), name not in taken))
+        # The graph also lists topics that have subscriptions only.
+        images = [name for name in names[:MAX_TOPICS] if node.count_publishers(name)]
+        bases = {name.removesuffix("/compressed") for name in images if name not in taken}
         if wanted in bases:
             return "its images come in the other transport: set ros.transport to auto"
         used = sorted({name.removesuffix("/compressed") for name in images if name in taken})
         bases -= set(used)
-        others = f"{_list(used)} of other cameras of this node" if used else ""
+        others = f"{listed(used)} of other cameras of this node" if used else ""
         if bases:
-            nearest = difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0]
+            nearest = printable(
+                difflib.get_close_matches(wanted, sorted(bases), n=1, cutoff=0.0)[0], NAME
+            )
             own = f"{self._camera}/image" if self._camera else "image"
             also = f" (visible as well: {others})" if others else ""
             return f"the nearest image topic is {nearest}: remap with -r {own}:={nearest}{also}"
         if others:
             return f"the only images that are visible are {others}: is this camera running?"
         return "no image topic is visible at all: is the camera running, in this ROS_DOMAIN_ID?"
-
-
-def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return ", ".join(names[:_MAX_NAMES]) + more

@@ -42,7 +42,8 @@ class Worker:
         self._frames = frames
         self._analyzer = analyzer
         self._settings = settings
-        self._previous = previous
+        # Only what still works is kept, or a peer could make a chain of any length.
+        self._previous = previous.unfinished if previous is not None else None
         self._questions = DescriptionQueue()
         self._stopping = threading.Event()
         self._busy_since_s: float | None = None
@@ -110,6 +111,14 @@ class Worker:
         """Whether neither this worker nor the previous one analyses a frame any more."""
         previous = self._previous
         return self._has_ended and (previous is None or previous.has_ended)
+
+    @property
+    def unfinished(self) -> Worker | None:
+        """This worker, or if it has ended, the previous one that it did not wait for to the end."""
+        previous = self._previous
+        if not self._has_ended:
+            return self
+        return previous.unfinished if previous is not None else None
 
     def _is_cancelled(self) -> bool:
         # A signal ends the context, and with it every publisher, before anybody can call stop.

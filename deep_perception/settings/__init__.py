@@ -26,13 +26,23 @@ def _setting(
     unit: str = "",
     at_least: float | None = None,
     at_most: float | None = None,
+    live_at_least: float | None = None,
+    live_at_most: float | None = None,
     step: int = 1,
     read_only: bool = False,
+    trusted: bool | None = None,
     changes_scenes: bool = True,
 ) -> Any:
     """A field with its help, unit and range.
 
-    Whole numbers are multiples of ``step``. If ``read_only``, a running node cannot change it.
+    Whole numbers are multiples of ``step``. If ``read_only``, a node that is configured cannot
+    change it. If ``trusted``, it is set where the process is started and never by a service: every
+    setting that decides which code runs, which files, devices and environment variables are used,
+    and what is sent to which address. Text has to be classified, see ``_text``.
+
+    ``live_at_least`` and ``live_at_most`` are the range for a service: with any values in it, an
+    analysis takes about twice as long as with the defaults, and there are twice as many.
+
     ``changes_scenes`` is False only for a setting that says where a result comes from, how fast,
     or what is made of it: a replay resumes with another value of such a setting.
     """
@@ -40,8 +50,11 @@ def _setting(
         "unit": unit,
         "at_least": at_least,
         "at_most": at_most,
+        "live_at_least": at_least if live_at_least is None else live_at_least,
+        "live_at_most": at_most if live_at_most is None else live_at_most,
         "step": step,
-        "read_only": read_only,
+        "read_only": read_only or bool(trusted),
+        "trusted": trusted,
         "changes_scenes": changes_scenes,
     }
     return pydantic.Field(
@@ -54,17 +67,30 @@ def _setting(
     )
 
 
+def _text(default: str, help_text: str, *, trusted: bool, changes_scenes: bool = True) -> Any:
+    """A field of text without choices.
+
+    ``trusted`` has to be said, because text is what can name code, a file or an address: False is
+    for text that is only shown.
+    """
+    return _setting(default, help_text, trusted=trusted, changes_scenes=changes_scenes)
+
+
 class PointSettings(pydantic.BaseModel, extra="forbid"):
     """The prompt points."""
 
     sources: Literal["contours+grid", "contours", "grid"] = _setting(
         "contours+grid", "sources of the prompt points, in this order"
     )
-    grid_columns: int = _setting(14, "columns of the point grid", at_least=1, at_most=200)
-    grid_rows: int = _setting(12, "rows of the point grid", at_least=1, at_most=200)
+    grid_columns: int = _setting(
+        14, "columns of the point grid", at_least=1, at_most=200, live_at_most=24
+    )
+    grid_rows: int = _setting(
+        12, "rows of the point grid", at_least=1, at_most=200, live_at_most=24
+    )
     max_contour_points: int = _setting(
         500, "maximum number of contour centroids; the largest contours are used",
-        at_least=0, at_most=20000,
+        at_least=0, at_most=20000, live_at_most=800,
     )  # fmt: skip
     order: Literal["area", "saliency", "novelty"] = _setting(
         "area",
@@ -81,11 +107,11 @@ class SweepSettings(pydantic.BaseModel, extra="forbid"):
 
     max_width: int = _setting(
         640, "maximum width of the working image; larger images are reduced to fit",
-        unit="px", at_least=16, at_most=8192,
+        unit="px", at_least=16, at_most=8192, live_at_most=800,
     )  # fmt: skip
     max_height: int = _setting(
         480, "maximum height of the working image; larger images are reduced to fit",
-        unit="px", at_least=16, at_most=8192,
+        unit="px", at_least=16, at_most=8192, live_at_most=600,
     )  # fmt: skip
     min_mask_area: int = _setting(
         50, "minimum area of a mask; smaller masks are dropped",
@@ -111,33 +137,33 @@ class SweepSettings(pydantic.BaseModel, extra="forbid"):
 class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
     """The segmenter and its weights."""
 
-    backend: str = _setting(
+    backend: str = _text(
         "superpixels",
         "segmenter: superpixels (embedded, no download), sam2, sam2_official (Meta's package) or "
         "your own 'package.module:Class'",
-        read_only=True,
+        trusted=True,
     )
-    fallback: str = _setting(
+    fallback: str = _text(
         "superpixels",
         "segmenter that replaces a backend that is unavailable; every message then contains a "
         "warning; empty means none",
-        read_only=True,
+        trusted=True,
     )
-    checkpoint: str = _setting(
+    checkpoint: str = _text(
         "checkpoints/sam2.1-hiera-tiny",
         "weights of SAM2: a folder (deep_perception models fetch), Meta's .pt file or a hub id",
-        read_only=True,
+        trusted=True,
     )
-    config: str = _setting(
+    config: str = _text(
         "",
         "configuration of a .pt file: a YAML file or its name (sam2.1_hiera_l.yaml); empty means "
         "that it is derived from the weights",
-        read_only=True,
+        trusted=True,
     )
-    device: str = _setting(
+    device: str = _text(
         "auto",
         "device of SAM2: auto (cuda, else mps, else cpu), cpu, cuda, cuda:1, mps",
-        read_only=True,
+        trusted=True,
     )
     image_size: int = _setting(
         1024, "side of the square image that SAM2 encodes; smaller is faster and coarser",
@@ -151,7 +177,7 @@ class SegmenterSettings(pydantic.BaseModel, extra="forbid"):
     )
     chunk_size: int = _setting(
         0, "number of points that SAM2 decodes at once; 0 means a number that suits the device",
-        at_least=0, at_most=1024, read_only=True,
+        at_least=0, at_most=1024, live_at_most=64, read_only=True,
     )  # fmt: skip
     fill_holes_area: int = _setting(
         0, "maximum area of holes in a SAM2 mask that are filled; 0 means none",
@@ -177,36 +203,36 @@ class _ServerSettings(pydantic.BaseModel, extra="forbid"):
 class DamSettings(_ServerSettings):
     """The server of the Describe Anything Model (DAM)."""
 
-    url: str = _setting(
+    url: str = _text(
         "http://127.0.0.1:8470/v1",
         "URL of the DAM server: the one that deep_perception starts, or NVIDIA's dam_server.py "
         "(without /v1)",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
     manage_server: bool = _setting(
         True,
         "start the DAM server if nothing answers at describer.dam.url, restart it if it dies, and "
         "stop it at the end",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
-    environment: str = _setting(
+    environment: str = _text(
         "~/.local/share/deep_perception/dam",
         "folder of the DAM server's Python environment (deep_perception models setup-dam)",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
-    checkpoint: str = _setting(
+    checkpoint: str = _text(
         "checkpoints/DAM-3B-Self-Contained",
         "folder of DAM's weights (deep_perception models fetch dam)",
-        read_only=True,
+        trusted=True,
     )
     device: Literal["cuda", "cpu"] = _setting(
         "cuda",
         "device of DAM; cpu is for trials only: it takes minutes per region and needs a larger "
         "describer.region_timeout_s",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
     precision: Literal["fp16", "8bit", "4bit"] = _setting(
@@ -217,13 +243,13 @@ class DamSettings(_ServerSettings):
     )
     max_batch: int = _setting(
         8, "maximum number of regions that DAM describes at once",
-        at_least=1, at_most=64, read_only=True,
+        at_least=1, at_most=64, live_at_most=16, read_only=True,
         changes_scenes=False,
     )  # fmt: skip
     max_queue: int = _setting(
         64, "maximum number of regions that wait at the DAM server; further requests are refused "
         "with status 429",
-        at_least=1, at_most=4096, read_only=True,
+        at_least=1, at_most=4096, live_at_most=256, read_only=True,
         changes_scenes=False,
     )  # fmt: skip
     max_tokens: int = _setting(
@@ -235,13 +261,13 @@ class DamSettings(_ServerSettings):
     )  # fmt: skip
     num_beams: int = _setting(
         1, "number of beams of the beam search; 1 means no beam search",
-        at_least=1, at_most=16, read_only=True,
+        at_least=1, at_most=16, live_at_most=4, read_only=True,
     )  # fmt: skip
-    api_key_env: str = _setting(
+    api_key_env: str = _text(
         "DAM_API_TOKEN",
         "environment variable with the API token of the DAM server; if it is unset, no token is "
         "required",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
 
@@ -249,18 +275,18 @@ class DamSettings(_ServerSettings):
 class DescriberSettings(_ServerSettings):
     """The describer and its server."""
 
-    backend: str = _setting(
+    backend: str = _text(
         "attributes",
         "describer: attributes (embedded, no download), chat (LM Studio or another "
         "OpenAI-compatible server), dam (Describe Anything Model) or your own "
         "'package.module:Class'",
-        read_only=True,
+        trusted=True,
     )
-    fallback: str = _setting(
+    fallback: str = _text(
         "attributes",
         "describer that replaces a backend while it is unavailable; every message then contains a "
         "warning; empty means none",
-        read_only=True,
+        trusted=True,
     )
     scene_deadline_s: float = _setting(
         0.0,
@@ -273,34 +299,34 @@ class DescriberSettings(_ServerSettings):
         16,
         "maximum number of regions per scene that were described by the fallback and are described "
         "again, the largest first, when the backend is available again; 0 means none",
-        at_least=0, at_most=1000,
+        at_least=0, at_most=1000, live_at_most=64,
     )  # fmt: skip
     cache_size: int = _setting(
         2048, "maximum number of cached descriptions of regions with equal pixels, mask, prompt "
-        "and model; 0 means no cache", at_least=0, at_most=10**6, read_only=True,
+        "and model; 0 means no cache", at_least=0, at_most=10**6, live_at_most=8192, read_only=True,
         changes_scenes=False,
     )  # fmt: skip
-    cache_file: str = _setting(
+    cache_file: str = _text(
         "",
         "SQLite file of the cached descriptions; empty means in memory only",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
-    url: str = _setting(
+    url: str = _text(
         "http://localhost:1234/v1",
         "URL of the chat server, with /v1",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
-    model: str = _setting(
+    model: str = _text(
         "",
         "model of the chat server; empty means the loaded model that accepts images",
-        read_only=True,
+        trusted=True,
     )
     load_model: Literal["never", "load", "load+unload"] = _setting(
         "never",
         "whether LM Studio loads describer.model if it is not loaded, and unloads it at the end",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
     load_timeout_s: float = _setting(
@@ -314,34 +340,34 @@ class DescriberSettings(_ServerSettings):
         unit="s", at_least=0, at_most=86400, read_only=True,
         changes_scenes=False,
     )  # fmt: skip
-    api_key_env: str = _setting(
+    api_key_env: str = _text(
         "LM_API_TOKEN",
         "environment variable with the API token of the chat server, if it requires one",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
-    prompt: str = _setting(
+    prompt: str = _text(
         "",
         "prompt: a name in deep_perception/describers/prompts or the path of your own text file; "
         "empty means region for chat and dam for DAM",
-        read_only=True,
+        trusted=True,
     )
     picture_mode: Literal["blur", "dim", "gray", "outline", "cutout"] = _setting(
         "dim",
         "surroundings of a region in the image for the chat server: blurred, darkened, gray, "
         "unchanged (outline), or filled with gray (cutout)",
-        read_only=True,
+        trusted=True,
     )
     scene_picture: bool = _setting(
         False,
         "also send the chat server the whole image with the region outlined, which takes more "
         "tokens",
-        read_only=True,
+        trusted=True,
     )
     max_concurrency: int = _setting(
         0, "maximum number of simultaneous requests to a server; 0 means the number that the "
         "server reports, or else 4",
-        at_least=0, at_most=64, read_only=True,
+        at_least=0, at_most=64, live_at_most=16, read_only=True,
         changes_scenes=False,
     )  # fmt: skip
     region_timeout_s: float = _setting(
@@ -350,8 +376,9 @@ class DescriberSettings(_ServerSettings):
         changes_scenes=False,
     )  # fmt: skip
     max_tokens: int = _setting(
-        400, "maximum number of tokens per answer", at_least=16, at_most=32768, read_only=True
-    )
+        400, "maximum number of tokens per answer",
+        at_least=16, at_most=32768, live_at_most=4096, read_only=True,
+    )  # fmt: skip
     temperature: float = _setting(
         0.2, "sampling temperature: 0 means the likeliest answer, larger values more varied ones",
         at_least=0.0, at_most=2.0, read_only=True,
@@ -367,6 +394,7 @@ class ModelSettings(pydantic.BaseModel, extra="forbid"):
         "idle time after which the models are unloaded; the next keyframe loads them again; "
         "0 means never",
         unit="s", at_least=0.0, at_most=86400.0,
+        trusted=True,
         changes_scenes=False,
     )  # fmt: skip
 
@@ -381,7 +409,7 @@ class KeyframeSettings(pydantic.BaseModel, extra="forbid"):
     )
     min_interval_s: float = _setting(
         1.0, "minimum time between the stamps of two keyframes; 0 means no minimum",
-        unit="s", at_least=0.0, at_most=3600.0,
+        unit="s", at_least=0.0, at_most=3600.0, live_at_least=0.5,
     )  # fmt: skip
     max_interval_s: float = _setting(
         30.0, "time, by the stamps, after which an unchanged view is analysed again; 0 means never",
@@ -413,16 +441,17 @@ class IdentitySettings(pydantic.BaseModel, extra="forbid"):
     )  # fmt: skip
     max_lost: int = _setting(
         256, "maximum number of regions out of sight that are kept",
-        at_least=0, at_most=4096,
+        at_least=0, at_most=4096, live_at_most=512,
     )  # fmt: skip
 
 
 class OutputSettings(pydantic.BaseModel, extra="forbid"):
     """The files that the command line writes, and the annotated image."""
 
-    folder: str = _setting(
+    folder: str = _text(
         "output",
         "folder for the reports and images of the command line; the node writes no files",
+        trusted=True,
         changes_scenes=False,
     )
     max_picture_side: int = _setting(
@@ -457,17 +486,24 @@ class OutputSettings(pydantic.BaseModel, extra="forbid"):
 class RosSettings(pydantic.BaseModel, extra="forbid"):
     """The ROS node."""
 
-    cameras: str = _setting(
+    cameras: str = _text(
         "",
         "names of the cameras, separated by commas: each has the input <name>/image and the "
         "outputs ~/<name>/...; empty means one camera with image and ~/...",
-        read_only=True,
+        trusted=True,
         changes_scenes=False,
     )
     autostart: bool = _setting(
         True,
         "configure and activate the lifecycle node when it starts",
-        read_only=True,
+        trusted=True,
+        changes_scenes=False,
+    )
+    remote_control: bool = _setting(
+        True,
+        "let services change parameters and the state of the node (lifecycle, ~/set_enabled); "
+        "false: they can only ask, for a network on which anybody may call them",
+        trusted=True,
         changes_scenes=False,
     )
     transport: Literal["auto", "raw", "compressed"] = _setting(
@@ -498,6 +534,7 @@ class RosSettings(pydantic.BaseModel, extra="forbid"):
         "period of /diagnostics",
         unit="s",
         at_least=0.1,
+        live_at_least=0.5,
         at_most=60.0,
         changes_scenes=False,
     )

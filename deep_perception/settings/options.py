@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pydantic
 
 from deep_perception.settings import Scalar, Settings
+from deep_perception.untrusted.text import printable
 
 
 class SettingsError(ValueError):
@@ -32,8 +33,12 @@ class Option:
     at_least: float | None
     at_most: float | None
     choices: tuple[str, ...]
+    live_at_least: float | None
+    live_at_most: float | None
     step: int
     read_only: bool
+    trusted: bool
+    """Whether it comes from the start of the process only, and no service can change it."""
     changes_scenes: bool
     """Whether another value can change the scenes of a recording."""
 
@@ -43,10 +48,17 @@ class Option:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         name = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-        low = f" from {_plain(self.at_least)}" if self.at_least is not None else ""
-        high = f" to {_plain(self.at_most)}" if self.at_most is not None else ""
         step = f" in steps of {self.step}" if self.step > 1 else ""
-        return name[self.kind] + low + high + step + (f" ({self.unit})" if self.unit else "")
+        limits = _limits(self.at_least, self.at_most)
+        return name[self.kind] + limits + step + (f" ({self.unit})" if self.unit else "")
+
+    @property
+    def of_services(self) -> str:
+        """What a service of a node may set, if that is less than at the start, else ""."""
+        if self.trusted:
+            return "trusted: set at the start of the process only"
+        wide, live = (self.at_least, self.at_most), (self.live_at_least, self.live_at_most)
+        return f"a service:{_limits(*live)}" if live != wide else ""
 
 
 def options() -> tuple[Option, ...]:
@@ -86,7 +98,7 @@ def find(name: str) -> Option:
     if name not in _BY_NAME:
         near = difflib.get_close_matches(name, _BY_NAME, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise SettingsError(f"{name}: there is no such setting{hint}")
+        raise SettingsError(f"{printable(name)}: there is no such setting{hint}")
     return _BY_NAME[name]
 
 
@@ -99,28 +111,44 @@ def _check_kind(option: Option, value: Any) -> None:
         raise _invalid(option, value)
 
 
+def _limits(at_least: float | None, at_most: float | None) -> str:
+    low = f" from {_plain(at_least)}" if at_least is not None else ""
+    return low + (f" to {_plain(at_most)}" if at_most is not None else "")
+
+
 def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
 def _invalid(option: Option, value: Any) -> SettingsError:
-    return SettingsError(f"{option.name}: {value!r} is not allowed; expected {option.expected}")
+    return SettingsError(
+        f"{option.name}: {printable(repr(value))} is not allowed; expected {option.expected}"
+    )
 
 
-def _leaves(branch: pydantic.BaseModel, prefix: str = "") -> Iterator[Option]:
+def leaves(branch: pydantic.BaseModel, prefix: str = "") -> Iterator[Option]:
+    """Yield the options of a tree of settings.
+
+    Raises TypeError for text without choices that is not classified as trusted or not: see
+    ``_text`` in the settings tree.
+    """
     hints = get_type_hints(type(branch))
     for name, info in _fields(type(branch)).items():
         default = getattr(branch, name)
         if isinstance(default, pydantic.BaseModel):
-            yield from _leaves(default, f"{prefix}{name}.")
+            yield from leaves(default, f"{prefix}{name}.")
             continue
+        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+        extra = _extra(info)
+        if extra["trusted"] is None and isinstance(default, str) and not choices:
+            raise TypeError(f"{prefix}{name}: text must be declared as trusted or not")
         yield Option(
             name=f"{prefix}{name}",
             kind=type(default),
             default=default,
             help=info.description,
-            choices=get_args(hints[name]) if get_origin(hints[name]) is Literal else (),
-            **_extra(info),
+            choices=choices,
+            **{**extra, "trusted": bool(extra["trusted"])},
         )
 
 
@@ -135,5 +163,5 @@ def _extra(info: Any) -> dict[str, Any]:
     return dict(info.extra["json_schema_extra"] if old else info.json_schema_extra)
 
 
-_OPTIONS = tuple(_leaves(Settings()))
+_OPTIONS = tuple(leaves(Settings()))
 _BY_NAME = {option.name: option for option in _OPTIONS}

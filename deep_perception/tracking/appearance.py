@@ -30,6 +30,9 @@ WEIGHTS = np.array([0.6, 1.0, 1.0], np.float32)
 BLUR = 7
 # Side in pixels of the square whose image under the motion gives the local change of area.
 STEP = 8.0
+# Pixels, and square pixels: what leaves the view of a camera that goes on turning moves away faster
+# and faster, beyond what a float holds.
+FARTHEST, SMALLEST, LARGEST = 1e9, 1e-6, 1e12
 # Points are taken from every third pixel of every third row if these are enough.
 COARSE = 3
 # Spread evenly, then each shifted by the golden ratio: in a mask with as many rows as there are
@@ -94,7 +97,7 @@ class Appearance:
         moved = _transform(np.concatenate([self.points, corner], axis=1), matrix)
         right, down = moved[:, -2] - moved[:, -3], moved[:, -1] - moved[:, -3]
         growth = np.abs(right[:, 0] * down[:, 1] - right[:, 1] * down[:, 0]) / STEP**2
-        area = self.area * np.clip(growth, 1e-3, 1e3)
+        area = np.clip(self.area * np.clip(growth, 1e-3, 1e3), SMALLEST, LARGEST)
         return Appearance(
             moved[:, :-3], self.bgr, self.levels, self.quantiles, area.astype(np.float32)
         )
@@ -160,4 +163,4 @@ def _transform(points: Floats, matrix: Matrix) -> Floats:
     homogeneous = points.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]
     # A point behind the camera or on its horizon only has to end up far outside the image.
     moved: Floats = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 1e-3)
-    return moved.astype(np.float32)
+    return np.clip(moved, -FARTHEST, FARTHEST).astype(np.float32)

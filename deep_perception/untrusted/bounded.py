@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 
@@ -16,15 +17,24 @@ def read_file(path: Path, limit: int) -> bytes:
     if path.exists() and not path.is_file():
         raise UntrustedError(f"{path}: is no regular file")
     with path.open("rb") as stream:
-        data = stream.read(limit + 1)
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise UntrustedError(f"{path}: is larger than {_size(limit)}")
+        # Files of the system may have more than the size that they say.
+        data = stream.read(size + 1)
+        if len(data) > size:
+            data += stream.read(limit + 1 - len(data))
     if len(data) > limit:
         raise UntrustedError(f"{path}: is larger than {_size(limit)}")
     return data
 
 
-def inflate(data: bytes, limit: int) -> bytes:
-    """Return what zlib's data contain. Raises UntrustedError if that is broken or too large."""
-    stream = zlib.decompressobj()
+def inflate(data: bytes, limit: int, *, wbits: int = zlib.MAX_WBITS) -> bytes:
+    """Return what zlib's data contain. Raises UntrustedError if that is broken or too large.
+
+    ``wbits`` is that of ``zlib.decompressobj``, for gzip's format and for data without a header.
+    """
+    stream = zlib.decompressobj(wbits)
     try:
         inflated = stream.decompress(data, limit + 1)
     except zlib.error as error:

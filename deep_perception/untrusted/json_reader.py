@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from math import isfinite
 from typing import Any
 
 from deep_perception.untrusted import UntrustedError
@@ -19,36 +19,41 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def read_json(text: bytes | str, *, limit: int = LIMIT, non_finite: float | None = None) -> Any:
     """Return the value of a JSON text, which ``json.dumps`` and UTF-8 can encode again.
 
-    NaN and Infinity, which JSON does not have, are ``non_finite``, and lone surrogates are U+FFFD.
-    Raises UntrustedError for a text that is longer than ``limit``, deeper than ``MAX_DEPTH``, or no
-    JSON.
+    NaN, Infinity and 1e999, which JSON does not have, are ``non_finite``, and lone surrogates are
+    U+FFFD. Raises UntrustedError for a text that is longer than ``limit``, deeper than
+    ``MAX_DEPTH``, or no JSON.
     """
     if len(text) > limit:
         raise UntrustedError(f"has {len(text)} bytes of JSON, more than {limit}")
     try:
-        value = json.loads(
-            text,
-            parse_constant=lambda name: non_finite,
-            # 1e999 is JSON, and infinite for Python.
-            parse_float=lambda digits: number if isfinite(number := float(digits)) else non_finite,
-        )
+        value = json.loads(text)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:  # Also bytes that are no Unicode, and numbers of 5000 digits.
         raise UntrustedError(f"is no JSON ({error})") from None
-    return _checked(value, 0)
+    return checked(value, non_finite=non_finite)
 
 
-def _checked(value: Any, depth: int) -> Any:
+def checked(value: Any, *, non_finite: float | None = None, depth: int = 0) -> Any:
+    """Return a value of JSON as ``read_json`` does, for a reader of texts that only mean JSON.
+
+    Raises UntrustedError for one that is deeper than ``MAX_DEPTH``.
+    """
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else non_finite
+    if not isinstance(value, (list, dict)):
+        return value
     if depth > MAX_DEPTH:
         raise _too_deep()
+
+    def check(part: Any) -> Any:
+        return checked(part, non_finite=non_finite, depth=depth + 1)
+
     if isinstance(value, list):
-        return [_checked(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {_checked(key, depth): _checked(item, depth + 1) for key, item in value.items()}
-    return value
+        return [check(item) for item in value]
+    return {check(key): check(item) for key, item in value.items()}
 
 
 def _too_deep() -> UntrustedError:

@@ -118,3 +118,45 @@ def test_a_check_that_fails_does_not_hide_the_others(capsys, monkeypatch):
         ("wrong", "cannot be checked: ZeroDivisionError: division by zero")
     ]
     assert of(findings, "Python")
+
+
+def say(monkeypatch, **said):
+    """Let a node of the graph answer with these values of its settings."""
+    monkeypatch.setattr(doctor, "_check_graph", lambda: ([], [said]))
+
+
+@pytest.mark.chat
+def test_a_node_of_the_graph_cannot_make_it_ask_a_server_or_send_a_token(capsys, monkeypatch):
+    """Every peer of the graph can say that it is an analyzer node."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    with Server() as server:
+        url = f"{server.url}?\x1b[31m"
+        say(monkeypatch, **{
+            "describer.backend": "chat", "describer.url": url, "describer.fallback": "",
+            "describer.api_key_env": "AWS_SECRET_ACCESS_KEY",
+        })  # fmt: skip
+        findings = run(capsys, "--describer.url", "http://127.0.0.1:9/v1")
+        assert server.requests == server.paths == []
+    note = of(findings, "Describer's server")[-1]
+    assert note[0] == "note"
+    assert "it was not asked, because any peer of the graph could say so" in note[1]
+    assert r"\x1b" in note[1]
+
+
+def test_a_node_of_the_graph_cannot_make_it_import_a_module(capsys, monkeypatch, tmp_path):
+    (tmp_path / "peers_package").mkdir()
+    (tmp_path / "peers_package" / "__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    say(monkeypatch, **{"segmenter.backend": "peers_package.there:Class",
+                        "describer.backend": ["chat"], "segmenter.fallback": 3})  # fmt: skip
+    findings = run(capsys, "--describer.url", "http://127.0.0.1:9/v1")
+    assert ("ok", "segmenter superpixels, embedded") in of(findings, "Backends")
+
+
+@pytest.mark.chat
+def test_the_server_of_a_node_is_asked_if_it_is_ones_own(capsys, monkeypatch):
+    with Server(lambda request: GOOD, PLAIN) as server:
+        say(monkeypatch, **{"describer.backend": "chat", "describer.url": server.url,
+                            "describer.model": "some-model"})  # fmt: skip
+        findings = run(capsys, "--describer.url", server.url)
+    assert of(findings, "Describer's server")[-1][0] == "ok"

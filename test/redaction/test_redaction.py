@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import time
 import traceback
 from urllib.parse import quote, quote_plus, unquote
 
@@ -76,6 +77,7 @@ TEXTS = st.text(max_size=30)
 @example("q7Zx9\ud8ff\udcff Kw2vB", "percent", "", "")
 @example("\\\\q7Zx9\\Kw2vB\\", "json in json", "", "")
 @example("q7Zx9\U0001f600Kw2vB", "json", "", "")
+@example("q7Zx9Kw2vB", "within base64", "", "")
 def test_no_form_of_a_secret_is_left(secret, form, before, after):
     redaction.forget_all()
     redaction.register(secret)
@@ -261,3 +263,21 @@ def test_what_a_library_logs_has_no_secrets_for_any_handler():
     assert [record.getMessage() for record in records] == [
         "HTTP Request: GET http://h/v1?api_key=***"
     ]
+
+
+def test_each_of_many_texts_is_scrubbed_for_itself():
+    redaction.register("sk-0123456789abcdef")
+    content = {"a\0": ["sk-01234567", "89abcdef", "sk-0123456789abcdef\0x", 5, None], "b": {}}
+    clean = {"a\0": ["sk-01234567", "89abcdef", "***\0x", 5, None], "b": {}}
+    assert redaction.scrub_content(content) == clean
+    assert redaction.scrub_content(("sk-0123456789abcdef", "x")) == ["***", "x"]
+
+
+@pytest.mark.parametrize(
+    "unit", ["0123456789ab ", "sk-0123456789a", "p...", "def...", "sk-**", "%73%6b", "a", "\\"]
+)
+def test_no_text_makes_the_search_slow(unit):
+    redaction.register("sk-0123456789abcdefghijklmnop")
+    started_s = time.process_time()
+    redaction.scrub_content([unit * (300_000 // len(unit)), *[unit] * 30_000])
+    assert time.process_time() - started_s < 3

@@ -88,21 +88,23 @@ def test_every_setting_is_a_parameter_with_its_range(graph, node):
     assert len(described.descriptors) == len(values) == len(names)
     for option, descriptor in zip(options(), described.descriptors, strict=True):
         assert option.help in descriptor.description
-        assert descriptor.read_only == (option.name in ("ros.cameras", "ros.autostart"))
+        assert descriptor.read_only == option.trusted
         ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
         assert bool(ranges) == (option.at_least is not None or option.at_most is not None)
         if ranges and option.at_least is not None:
-            assert ranges[0].from_value == option.at_least
+            given = {"ros.diagnostics_period_s": 0.1}.get(option.name, option.live_at_least)
+            assert ranges[0].from_value == given
 
 
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        # outside of its range, not a choice, fixed while configured, fixed at the start
+        # outside of its range, not a choice, fixed while configured, trusted
         ("points.grid_rows", 0, "points.grid_rows"),
         ("sweep.overlap", "clip", "expected one of allow, trim, skip"),
-        ("segmenter.backend", "sam2", "segmenter.backend is fixed while the node is configured"),
-        ("ros.cameras", "front", "read-only"),
+        ("segmenter.image_size", 512, "segmenter.image_size is fixed while the node is configured"),
+        ("segmenter.backend", "sam2", "segmenter.backend is trusted: no service can change it"),
+        ("ros.cameras", "front", "`-p ros.cameras:=VALUE`, or with the value in its params file"),
     ],
 )
 def test_a_parameter_that_is_not_allowed_is_refused(graph, node, name, value, reason):
@@ -207,30 +209,41 @@ def test_of_the_diagnostics(graph, node):
     assert not [stamp_s for stamp_s in stamps_s if changed_s < stamp_s < waited_s]
 
 
-def test_what_is_loaded_can_be_changed_while_the_node_is_unconfigured(graph, start_node):
+# A segmenter that says which settings it was loaded with.
+BACKEND = """
+from deep_perception.segmenters.superpixels import Superpixels
+
+class Sized(Superpixels):
+    def __init__(self, settings):
+        super().__init__()
+        self.model = str(settings.segmenter.image_size)
+"""
+
+
+def test_what_is_loaded_can_be_changed_while_the_node_is_unconfigured(graph, start_node, tmp_path):
+    (tmp_path / "sized_backend.py").write_text(BACKEND)
     name = "/reload/analyzer"
-    node = start_node(remaps=["__ns:=/reload"])
+    start_node(
+        remaps=["__ns:=/reload"],
+        python_path=str(tmp_path),
+        **UNWATCHED,
+        **{"segmenter.backend": "sized_backend:Sized"},
+    )
 
     def change(transition):
         request = ChangeState.Request(transition=Transition(id=transition))
         return graph.call(ChangeState, f"{name}/change_state", request).success
 
-    def segmenter(text):
-        return [("segmenter.backend", text), ("segmenter.fallback", "")]
-
-    refused = graph.set_parameters(name, segmenter("my.own:Segmenter"))
+    refused = graph.set_parameter(name, "segmenter.image_size", 512)
     assert not refused.successful
     assert "ros2 lifecycle set /reload/analyzer cleanup" in refused.reason
     assert change(Transition.TRANSITION_DEACTIVATE)
-    assert not graph.set_parameters(name, segmenter("my.own:Segmenter")).successful
+    assert not graph.set_parameter(name, "segmenter.image_size", 512).successful
     assert change(Transition.TRANSITION_CLEANUP)
-    assert graph.set_parameters(name, segmenter("my.own:Segmenter")).successful
-    assert not change(Transition.TRANSITION_CONFIGURE)
-    graph.until(lambda: "'my.own:Segmenter'" in node.log, "the reason")
-    # Mended without a new start.
-    assert graph.set_parameters(name, segmenter("superpixels")).successful
+    assert graph.set_parameter(name, "segmenter.image_size", 512).successful
     assert change(Transition.TRANSITION_CONFIGURE)
     assert change(Transition.TRANSITION_ACTIVATE)
     scenes = graph.listen(DescribedRegionArray, f"{name}/regions", LATCHED)
     camera = graph.publisher(Image, "/reload/image")
-    assert graph.analysed(camera, scenes, graph.image(camera_image())).segmenter == "superpixels"
+    scene = graph.analysed(camera, scenes, graph.image(camera_image()))
+    assert scene.segmenter_model == "512"

@@ -1,5 +1,6 @@
 """A worker that starts while the one before it cannot be stopped."""
 
+import sys
 import threading
 import time
 
@@ -48,13 +49,13 @@ def test_a_worker_behind_one_that_hangs_is_busy_and_all_models_are_freed(graph):
     )
     message = messages.to_image(np.full((60, 80, 3), 99, np.uint8), Header())
     message.header.stamp.sec = 1
-    frames, freed = Latest(), []
+    frames, freed, analyzer = Latest(), [], Analyzer(settings)
 
     def worker(frames, after):
         return Worker(
             pipelines={"": view},
             frames=frames,
-            analyzer=Analyzer(settings),
+            analyzer=analyzer,
             settings=lambda: settings,
             previous=after,
         )
@@ -75,6 +76,13 @@ def test_a_worker_behind_one_that_hangs_is_busy_and_all_models_are_freed(graph):
         second.call_at_end(lambda: freed.append("three"))
         assert not second.has_ended
         assert freed == []
+        # A peer can activate and deactivate the node again and again meanwhile.
+        latest = second
+        for _ in range(sys.getrecursionlimit() + 10):
+            latest = worker(Latest(), latest)
+            latest.stop()
+        assert latest.busy_s > 0
+        assert not latest.has_ended
     finally:
         Hangs.gate.set()
     assert wait_for(lambda: len(freed) == 3)

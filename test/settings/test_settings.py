@@ -3,12 +3,19 @@
 import re
 from pathlib import Path
 
+import pydantic
 import pytest
 import yaml
 
-from deep_perception.settings import Settings
-from deep_perception.settings.options import SettingsError, flatten, options, settings_from
-from deep_perception.settings.yaml_text import load_yaml, to_markdown, to_ros_yaml
+from deep_perception.settings import Settings, _setting, _text
+from deep_perception.settings.options import (
+    SettingsError,
+    flatten,
+    leaves,
+    options,
+    settings_from,
+)
+from deep_perception.settings.yaml_text import LARGEST, load_yaml, to_markdown, to_ros_yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,6 +169,101 @@ def test_a_misspelt_setting_for_all_nodes_is_not_ignored():
 def test_invalid_yaml_is_refused(text):
     with pytest.raises(SettingsError):
         load_yaml(text)
+
+
+DOUBLING = "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+MERGING = "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a0: &a0 [x]\n" + DOUBLING, "a name stands for a mapping or a list; write it out"),
+        ("a0: &a0 {x: 1}\n" + MERGING, "a name stands for a mapping or a list; write it out"),
+        ("a: &a {b: *a}", "a name stands for a mapping or a list; write it out"),
+        ("a: " + "[" * 5000, "more than 40 levels"),
+        ("{a: " * 5000, "more than 40 levels"),
+        ("#" * (LARGEST + 1), f"more than {LARGEST} characters"),
+        ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+        ("a: !!python/name:os.system", "could not determine a constructor"),
+        ("points.grid_rows: !!binary aGk=", "b'hi' is not allowed"),
+        ("a: 2001-99-99", "month must be in 1..12"),
+        ("a: !!int x", "not valid YAML"),
+        ("a: !!bool x", "not valid YAML"),
+        ("a: !!timestamp x", "not valid YAML"),
+        ("a: " + ":".join(["1"] * 3000) + ".0", "not valid YAML"),
+        ('"\\x1b[31m": 1', r"\x1b[31m: there is no such setting"),
+        (f"sweep.overlap: {'x' * 999}", "characters) is not allowed; expected one of allow"),
+        ("/" + "a" * 300 + ": {ros__parameters: {}}", "is no name of a node"),
+    ],
+)  # fmt: skip
+def test_a_hostile_file_is_refused_in_a_line(text, said):
+    with pytest.raises(SettingsError) as caught:
+        settings_from(load_yaml(text))
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 5000
+
+
+def test_a_name_may_repeat_a_value_and_many_wildcards_are_compared_at_once():
+    text = "points: {grid_rows: &n 5, grid_columns: *n}"
+    assert load_yaml(text) == {"points.grid_rows": 5, "points.grid_columns": 5}
+    patterns = "".join(block("/" + "**/*/" * n + "x", **{ROWS: 7}) for n in range(20, 25))
+    assert load_yaml(patterns + block("/" + "a/" * 50 + "analyzer", **{ROWS: 5})) == {ROWS: 5}
+
+
+# -- what a service of a running node may change -------------------------------------------------
+
+# Every text without choices is classified by whoever adds it. A text that only is shown may be
+# False; one that names code, a file, an address, a variable, a model or a topic is trusted.
+CLASSIFIED = {
+    "segmenter.backend": True, "segmenter.fallback": True, "segmenter.checkpoint": True,
+    "segmenter.config": True, "segmenter.device": True, "describer.backend": True,
+    "describer.fallback": True, "describer.cache_file": True, "describer.url": True,
+    "describer.model": True, "describer.api_key_env": True, "describer.prompt": True,
+    "describer.dam.url": True, "describer.dam.environment": True,
+    "describer.dam.checkpoint": True, "describer.dam.api_key_env": True, "output.folder": True,
+    "ros.cameras": True,
+}  # fmt: skip
+# These are no texts, and decide what is started, loaded or sent all the same.
+TRUSTED_CHOICES = {
+    "describer.load_model", "describer.picture_mode", "describer.scene_picture",
+    "describer.dam.manage_server", "describer.dam.device", "models.idle_unload_s", "ros.autostart",
+    "ros.remote_control",
+}  # fmt: skip
+
+
+def test_every_text_is_classified():
+    texts = {o.name: o.trusted for o in options() if o.kind is str and not o.choices}
+    assert texts == CLASSIFIED
+    trusted = {option.name for option in options() if option.trusted}
+    assert trusted - set(texts) == TRUSTED_CHOICES
+    assert all(option.read_only for option in options() if option.trusted)
+
+
+def test_a_new_text_has_to_be_classified():
+    class Group(pydantic.BaseModel):
+        name: str = _setting("x", "name of something")
+
+    with pytest.raises(TypeError, match=r"new\.name: text must be declared as trusted or not"):
+        list(leaves(Group(), "new."))
+    with pytest.raises(TypeError, match="trusted"):
+        _text("x", "name of something")
+
+    class Classified(pydantic.BaseModel):
+        name: str = _text("x", "name of something", trusted=False)
+
+    assert [option.trusted for option in leaves(Classified())] == [False]
+
+
+def test_the_range_of_services_is_a_part_of_the_range_and_contains_the_default():
+    limited = [option for option in options() if option.of_services and not option.trusted]
+    assert {"points.grid_rows", "sweep.max_width", "keyframes.min_interval_s"} <= {
+        option.name for option in limited
+    }
+    for option in limited:
+        assert option.at_least <= option.live_at_least <= option.default, option.name
+        assert option.default <= option.live_at_most <= option.at_most, option.name
 
 
 def test_the_parameter_file_is_up_to_date_and_has_the_defaults():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import inflate, read_file
 from deep_perception.untrusted.json_reader import MAX_DEPTH, read_json
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import listed, printable
 
 # -- text -----------------------------------------------------------------------------------------
 
@@ -31,6 +31,11 @@ from deep_perception.untrusted.text import printable
         ("\ud800", "\\ud800"),
         ("\U000e0041", "\\U000e0041"),
         ("zero\u200bwidth\ufeff", "zero\\u200bwidth\\ufeff"),
+        ("❤\ufe0f\u200d🔥 1\ufe0f\u20e3", "❤\ufe0f\u200d🔥 1\ufe0f\u20e3"),
+        ("ab\u200c\u200d", "ab\\u200c\\u200d"),
+        ("é\u200c\u200d\ufe01", "é\u200c\\u200d\\ufe01"),
+        ("👍" + "\U000e0150" * 2, "👍\U000e0150\\U000e0150"),
+        ("\u3164\u2800\u034f", "\\u3164\\u2800\\u034f"),
         (r"C:\temp", r"C:\temp"),
         ("x" * 61, "x" * 60 + "… (61 characters)"),
         ("x" * 5_000_000, "x" * 60 + "… (5000000 characters)"),
@@ -47,6 +52,14 @@ def test_shown_text_can_be_written_anywhere(text, limit):
     shown.encode("utf-8")
     assert len(shown.splitlines()) <= 1
     assert len(shown) <= limit + len("… (100 characters)")
+
+
+def test_a_list_of_names_is_bounded():
+    assert listed(["/front", "/rear"]) == "/front, /rear"
+    assert listed({"/a": 1, "/b\n": 2}, separator=" and ") == "/a and /b\\n"
+    many = listed([f"/node{number}" for number in range(10_000)])
+    assert many == "/node0, /node1, /node2, /node3, /node4 and 9995 more"
+    assert len(listed(["x" * 5_000_000] * 100)) < 2000
 
 
 # -- JSON -----------------------------------------------------------------------------------------

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deep_perception.regions import PENDING, Description
+from deep_perception.describers.cache.rows import ANSWER, LONGEST_ROW, Limits, read_row, write_row
+from deep_perception.regions import Description
+from deep_perception.untrusted.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +22,28 @@ log = logging.getLogger(__name__)
 APPLICATION_ID = 0x64707764
 # How long another process may keep the file locked, seconds.
 BUSY_S = 2.0
+# How long one call may use the file, seconds. Only a file that was made to be slow takes longer.
+SLOW_S = 20.0
+# How long a region waits for the file: a disk that is full of writes may take seconds.
+HANGS_S = 30.0
+# Steps of SQLite between two looks at the clock.
+STEPS = 10_000
+# Bytes of a value, and of a statement of the schema, that SQLite reads (from Python 3.11).
+LONGEST_VALUE = 2 * LONGEST_ROW
 # Number of writes between two counts of the rows, which take milliseconds.
 PRUNE_EVERY = 256
 
-SCHEMA = (
-    "CREATE TABLE words (key BLOB PRIMARY KEY, words TEXT NOT NULL, used REAL NOT NULL) "
+OBJECTS = {
+    "words": "CREATE TABLE words (key BLOB PRIMARY KEY, words TEXT NOT NULL, used REAL NOT NULL) "
     "WITHOUT ROWID",
-    "CREATE INDEX words_used ON words (used)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
+    "words_used": "CREATE INDEX words_used ON words (used)",
+}
+SCHEMA = (*OBJECTS.values(), f"PRAGMA application_id = {APPLICATION_ID}")
+# A file of others may be a trap: https://sqlite.org/security.html.
+DEFENCES = (
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA mmap_size = 0",
 )
 PRUNE = (
     "DELETE FROM words WHERE key IN (SELECT key FROM words ORDER BY used "
@@ -41,12 +57,17 @@ class DescriptionFile:
     All methods raise sqlite3.Error or OSError if the file cannot be used.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
-        """Open the file, or create it."""
-        self._limit = limit
+    def __init__(self, path: Path, limit: int, limits: Limits = ANSWER) -> None:
+        """Open the file, or create it. ``limits``: those of the texts of a description."""
+        self._limit, self._limits = limit, limits
+        self._ends_s = time.monotonic() + SLOW_S
         self._used: set[bytes] = set()
         self._puts = 0
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() and not path.exists():
+            raise OSError("it is a link to a file that does not exist")
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")
         self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
             self._prepare()
@@ -55,6 +76,13 @@ class DescriptionFile:
             raise
 
     def _prepare(self) -> None:
+        # Bytes, because a text may be no UTF-8.
+        self._connection.text_factory = bytes
+        self._connection.set_progress_handler(lambda: time.monotonic() > self._ends_s, STEPS)
+        if sys.version_info >= (3, 11):
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
+        for statement in DEFENCES:
+            self._connection.execute(statement)
         self._check_owner()
         deadline = time.monotonic() + BUSY_S
         while True:
@@ -83,6 +111,12 @@ class DescriptionFile:
         (owner,) = self._connection.execute("PRAGMA application_id").fetchone()
         if owner != APPLICATION_ID and (owner or tables):
             raise sqlite3.DatabaseError("it is a database of something else")
+        if owner:
+            rows = self._connection.execute("SELECT name, sql FROM sqlite_master LIMIT 10")
+            found = {(name, sql) for name, sql in rows}
+            # A trigger or a view would run what its author likes.
+            if found != {(name.encode(), sql.encode()) for name, sql in OBJECTS.items()}:
+                raise sqlite3.DatabaseError("it has other tables than this package makes")
         return bool(owner)
 
     @contextmanager
@@ -99,20 +133,33 @@ class DescriptionFile:
 
     def get(self, key: bytes) -> Description | None:
         """Return a description, None if there is none or its row cannot be parsed."""
-        row = self._connection.execute("SELECT words FROM words WHERE key = ?", (key,)).fetchone()
-        if row is None:
+        self._ends_s = time.monotonic() + SLOW_S
+        return self._read(key)
+
+    def _read(self, key: bytes) -> Description | None:
+        try:
+            row = self._connection.execute(
+                "SELECT words FROM words WHERE key = ?", (key,)
+            ).fetchone()
+        except sqlite3.DataError:  # It is longer than LONGEST_VALUE.
             return None
-        self._used.add(key)
-        return _from_json(row[0])
+        found = read_row(row[0], self._limits) if row else None
+        if found is not None:
+            self._used.add(key)
+        return found
 
     def put(self, key: bytes, description: Description) -> Description:
         """Write a description, and return the one that is in the file.
 
         That is another one if another process was faster. The file is written when this returns.
+        A description whose texts exceed the limits is not written.
         """
-        content = json.dumps(dataclasses.asdict(description), ensure_ascii=False)
+        content = write_row(description, self._limits)
+        if content is None:
+            return description
+        self._ends_s = time.monotonic() + SLOW_S
         with self._transaction():
-            first = self.get(key)
+            first = self._read(key)
             if first is None:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO words VALUES (?, ?, ?)", (key, content, time.time())
@@ -125,6 +172,7 @@ class DescriptionFile:
 
     def close(self) -> None:
         """Write which descriptions were used, and close the file."""
+        self._ends_s = time.monotonic() + SLOW_S
         try:
             self._write_used()
             self._connection.execute(PRUNE, (self._limit,))
@@ -139,6 +187,9 @@ class DescriptionFile:
         self._used.clear()
 
 
+# Characters of a path and of a reason in the warning.
+LONGEST_REASON = 300
+
 Use = Callable[[DescriptionFile], "Description | None"]
 
 
@@ -149,9 +200,10 @@ class SharedDescriptionFile:
     If the file cannot be used, one warning is logged and every result is None from then on.
     """
 
-    def __init__(self, path: Path, limit: int, consequence: str) -> None:
+    def __init__(self, path: Path, limit: int, consequence: str, limits: Limits = ANSWER) -> None:
         """``consequence``: ends the warning, and says what happens without the file."""
         self._path, self._limit, self._consequence = path, limit, consequence
+        self._limits = limits
         self._file: DescriptionFile | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="words-cache")
         self.warning = ""
@@ -160,19 +212,37 @@ class SharedDescriptionFile:
         """Call ``use`` with the file in the thread; its result, or None if the file is unusable."""
         return self._executor.submit(self._run, use)
 
+    def wait_for(self, use: Use) -> Description | None:
+        """Return what a use of the file gives; a file that hangs is not used any more."""
+        try:
+            return self.submit(use).result(HANGS_S)
+        except FutureTimeoutError:
+            self.give_up_hanging()
+            return None
+
+    def give_up_hanging(self) -> None:
+        """Use the file no more because it does not answer."""
+        self.give_up(f"it does not answer within {HANGS_S:g} s")
+
     def _run(self, use: Use) -> Description | None:
         if self.warning:
             return None
         try:
             if self._file is None:
-                self._file = DescriptionFile(self._path, self._limit)
+                self._file = DescriptionFile(self._path, self._limit, self._limits)
             return use(self._file)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
+            self.give_up(printable(error, LONGEST_REASON))
+            return None
+
+    def give_up(self, reason: str) -> None:
+        """Use the file no more, and say why."""
+        if not self.warning:
+            shown = printable(self._path, LONGEST_REASON)
             self.warning = (
-                f"describer.cache_file: {self._path} cannot be used ({error}); {self._consequence}"
+                f"describer.cache_file: {shown} cannot be used ({reason}); {self._consequence}"
             )
             log.warning(self.warning)
-            return None
 
     def close(self) -> None:
         """Wait for all submitted calls, and close the file. A second call does nothing."""
@@ -185,13 +255,3 @@ class SharedDescriptionFile:
                 self._file.close()
         except sqlite3.Error as error:
             log.debug("the file of descriptions %s was not closed well: %s", self._path, error)
-
-
-def _from_json(text: object) -> Description | None:
-    try:
-        content = json.loads(str(text))
-        if all(isinstance(value, type(getattr(PENDING, name))) for name, value in content.items()):
-            return Description(**content)
-    except (ValueError, TypeError, AttributeError):
-        pass
-    return None

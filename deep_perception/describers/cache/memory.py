@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from deep_perception.describers.cache.file import SharedDescriptionFile
+from deep_perception.describers.cache import file as cache_file
+from deep_perception.describers.cache.file import SharedDescriptionFile, Use
 from deep_perception.images import BgrImage
 from deep_perception.regions import Description
 
@@ -108,7 +109,7 @@ class DescriptionCache:
         if found is not None:
             self._memory.move_to_end(key)
         elif self._file is not None:
-            found = await asyncio.wrap_future(self._file.submit(lambda file: file.get(key)))
+            found = await self._in_time(self._file, lambda file: file.get(key))
             if found is not None:
                 self._keep(key, found)
         return found
@@ -117,11 +118,19 @@ class DescriptionCache:
         if self._file is not None:
             # A description that was returned before it is in the file could differ from the one
             # that the next process gets.
-            writing = self._file.submit(lambda file: file.put(key, description))
-            written = await asyncio.wrap_future(writing)
+            written = await self._in_time(self._file, lambda file: file.put(key, description))
             description = written or description
         self._keep(key, description)
         return description
+
+    @staticmethod
+    async def _in_time(file: SharedDescriptionFile, use: Use) -> Description | None:
+        """Return what a use of the file gives; a file that hangs is not used any more."""
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(file.submit(use)), cache_file.HANGS_S)
+        except asyncio.TimeoutError:
+            file.give_up_hanging()
+            return None
 
     def _keep(self, key: bytes, description: Description) -> None:
         self._memory[key] = description

@@ -22,6 +22,7 @@ from deep_perception.describers import (
 )
 from deep_perception.describers.cache.file import DescriptionFile, SharedDescriptionFile
 from deep_perception.describers.cache.memory import FILE_TIMES, key_of
+from deep_perception.describers.cache.rows import ANY
 from deep_perception.images import BgrImage
 from deep_perception.regions import Description, Region
 from deep_perception.settings import Settings
@@ -64,6 +65,7 @@ class CachedDescriber(Describer):
             Path(settings.describer.cache_file).expanduser(),
             FILE_TIMES * settings.describer.cache_size,
             "descriptions are not cached",
+            ANY,
         )
         self._asked = self._hits = 0
 
@@ -151,7 +153,7 @@ class CachedDescriber(Describer):
         return key_of((*self._key_texts, self.model, shape), [region.mask.astype(np.uint8)])
 
     def _get(self, key: bytes) -> Description | None:
-        return self._file.submit(lambda file: file.get(key)).result()
+        return self._file.wait_for(lambda file: file.get(key))
 
     def _put(self, key: bytes | None, description: Description) -> Description:
         if key is None or description.status != "described" or description.describer != self.name:
@@ -160,7 +162,7 @@ class CachedDescriber(Describer):
         def put(file: DescriptionFile) -> Description:
             return file.put(key, description)
 
-        return self._file.submit(put).result() or description
+        return self._file.wait_for(put) or description
 
     def close(self) -> None:
         """Close the file and the describer."""

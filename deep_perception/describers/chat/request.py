@@ -54,7 +54,13 @@ class ChatRequestBuilder:
             ANSWERS[0], settings.scene_picture, settings.ttl_s > 0, settings.max_tokens
         )
         self._accepted: set[RequestForm] = set()
-        self.warnings: list[str] = []
+        # By setting: a server may refuse one a thousand times, each time in other words.
+        self._left_out: dict[str, str] = {}
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """The settings that the server refuses, one sentence each."""
+        return tuple(self._left_out.values())
 
     def for_image(self, image: BgrImage) -> Callable[[Region], ChatRegionRequest]:
         """Return a function that makes the request for a region of this HxWx3 BGR source image."""
@@ -132,11 +138,13 @@ class ChatRequestBuilder:
         ):
             if left_out:
                 used = f"is {form.tokens}" if form.tokens < before.tokens else "is not used"
-                self.warnings.append(
+                warning = (
                     f"chat server {self._client.url}: describer.{setting} {used}, the server "
                     f"refuses it ({refusal})"
                 )
-                log.warning(self.warnings[-1])
+                if setting not in self._left_out:
+                    log.warning(warning)
+                self._left_out[setting] = warning
 
     def _text(self, form: RequestForm, mode: Mode) -> str:
         parts = [self._prompt.replace("{surroundings}", region_images.SURROUNDINGS[mode])]

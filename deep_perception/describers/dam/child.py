@@ -9,8 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
-from deep_perception.redaction import scrub
-from deep_perception.untrusted.text import LINE, printable
+from deep_perception.redaction.output import clean_line
 
 # Seconds from SIGTERM to SIGKILL. A node that is terminated has little more time itself.
 GRACE_S = 2.0
@@ -69,7 +68,8 @@ class Child:
             if not block or len(self._rest) > _LONGEST_LINE:
                 lines, self._rest = [*lines, self._rest], b""
             for line in lines:
-                if text := printable(scrub(line.decode("utf-8", "replace").rstrip()), LINE):
+                text = clean_line(line.decode("utf-8", "replace").rstrip())
+                if text:
                     self.last_line = text
                     self._logger.info("DAM server: %s", text)
             if not block:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from deep_perception.describers.dam.launch import Address
 from deep_perception.describers.dam.listeners import foreign_user
 from deep_perception.redaction import scrub
+from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.json_reader import read_json
 from deep_perception.untrusted.text import printable
 
 TIMEOUT_S = 2.0
+LARGEST_BODY = 1 << 16
+LONGEST_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,35 +42,48 @@ def get_health(address: Address, token_variable: str) -> Health:
     if foreign_user(address.host, address.port) is not None:
         return Health(kind="foreign")
     connection = http.client.HTTPConnection(address.host, address.port, timeout=TIMEOUT_S)
-    end: threading.Timer | None = None
     token = os.environ.get(token_variable)
     try:
         connection.connect()
-        # A server that sends a byte now and then would be waited for without an end.
-        end = threading.Timer(TIMEOUT_S, _disconnect, [connection.sock])
-        end.daemon = True
-        end.start()
-        connection.request(
-            "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
-        )
-        content = read_json(connection.getresponse().read(1 << 16))
-        kind = content["status"]
-        if kind not in ("loading", "ready", "failed", "stopping"):
-            return Health(kind="other")
-        return Health(kind=kind, error=printable(scrub(str(content.get("error", ""))), 300))
+        # The timeout of the connection is for each part that arrives, not for all of them.
+        with _shut_down_after(TIMEOUT_S, connection.sock):
+            connection.request(
+                "GET", "/health", headers={"Authorization": f"Bearer {token}"} if token else {}
+            )
+            return health_of(connection.getresponse().read(LARGEST_BODY))
     except ConnectionRefusedError:
         return Health(kind="absent")
     except (OSError, http.client.HTTPException):
         return Health(kind="silent")
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except ValueError:  # A token that no header can carry.
         return Health(kind="other")
     finally:
-        if end:
-            end.cancel()
         connection.close()
 
 
-def _disconnect(connection: socket.socket) -> None:
-    # The other thread may close it at the same time.
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+def health_of(body: bytes) -> Health:
+    """Return what the body of an answer says; "other" for anything that our server never says."""
+    try:
+        content = read_json(body)
+    except UntrustedError:
+        return Health(kind="other")
+    kind = content.get("status") if isinstance(content, dict) else None
+    if kind not in ("loading", "ready", "failed", "stopping"):
+        return Health(kind="other")
+    error = printable(scrub(str(content.get("error", ""))), LONGEST_ERROR)
+    return Health(kind=kind, error=error)
+
+
+@contextmanager
+def _shut_down_after(seconds: float, connected: socket.socket) -> Iterator[None]:
+    def shut_down() -> None:
+        with suppress(OSError):  # It is closed already.
+            connected.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut_down)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

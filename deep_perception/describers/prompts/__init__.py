@@ -6,10 +6,14 @@ import hashlib
 from pathlib import Path
 
 from deep_perception.backends import BackendUnavailable
+from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.text import LINE, printable
 
 FOLDER = Path(__file__).parent
 # These texts are appended to a prompt and are no prompts themselves.
 FORMS = ("json", "text", "scene")
+# Bytes of a prompt: more than any model of this size reads for each region.
+LARGEST = 100_000
 
 
 def read_prompt(name: str) -> str:
@@ -17,15 +21,15 @@ def read_prompt(name: str) -> str:
     is_path = "/" in name or name.endswith(".txt")
     path = Path(name).expanduser() if is_path else FOLDER / f"{name}.txt"
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = read_file(path, LARGEST).decode("utf-8").strip()
     except (OSError, ValueError) as error:
         known = ", ".join(sorted(p.stem for p in FOLDER.glob("*.txt") if p.stem not in FORMS))
         raise BackendUnavailable(
-            f"describer.prompt: {path} cannot be read ({error}); set one of {known}, or the path "
-            "of a text file"
+            f"describer.prompt: {printable(path, LINE)} cannot be read ({printable(error, LINE)}); "
+            f"set one of {known}, or the path of a text file with at most {LARGEST} bytes of UTF-8"
         ) from None
     if not text:
-        raise BackendUnavailable(f"describer.prompt: {path} is empty")
+        raise BackendUnavailable(f"describer.prompt: {printable(path, LINE)} is empty")
     return text
 
 

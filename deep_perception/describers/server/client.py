@@ -7,10 +7,12 @@ The file is longer than others so that one page shows every way in which a reque
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import email.utils
 import importlib
+import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,6 +29,7 @@ from deep_perception.describers.server.refused_requests import (
     takes_no_images,
 )
 from deep_perception.describers.server.routing import RoutingError, certificates, proxy_for
+from deep_perception.describers.server.transport import ACCEPTED, BoundedTransport
 from deep_perception.redaction import register, scrub, scrub_content
 from deep_perception.redaction.addresses import AddressError, parse_address, shown
 from deep_perception.redaction.output import guard_loggers
@@ -37,6 +40,8 @@ from deep_perception.redaction.tokens import (
     refused_token_hint,
 )
 from deep_perception.settings import DescriberSettings
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.text import printable
 
 INSTALL = "python -m pip install 'openai>=1.109'"
 # Lists of models in LM Studio's own API, the newer one first; every server has /v1/models.
@@ -44,6 +49,12 @@ OWN_LISTINGS = ("/api/v1/models", "/api/v0/models")
 MODELS = "/v1/models"
 # Characters of an error that are read; a message quotes some of them.
 LONGEST_ERROR = 20_000
+LONGEST_QUOTE = 300
+# Decompressed bytes that are read of an answer. Gateways list hundreds of models with all that they
+# know of each (OpenRouter: 0.6 MB). A stream has some 300 bytes for each token.
+LIST_BYTES, ANSWER_BYTES, BYTES_PER_TOKEN = 2 << 20, 1 << 20, 512
+# The longest pause that a server may ask for: it must not silence a camera for longer.
+LONGEST_PAUSE_S = 300.0
 # What these log at level info or debug contains the address, whose query may hold a key.
 LIBRARIES = (
     "openai", "openai._base_client", "httpx", "httpx2", "httpcore.connection", "httpcore.http11",
@@ -98,6 +109,10 @@ class TransientError(Exception):
         """Store the message, the delay and whether there is a server."""
         super().__init__(message)
         self.retry_after_s, self.connected = retry_after_s, connected
+
+
+class UnreadableAnswer(TransientError):
+    """The answer is too large, or compressed in a way that nobody asked for."""
 
 
 class WrongPath(Exception):
@@ -167,7 +182,7 @@ class Client:
             for base in openai.DefaultAsyncHttpxClient.__mro__
             if base.__name__ == "AsyncClient"
         )
-        self._answer_type = importlib.import_module(library).Response
+        self._http = importlib.import_module(library)
         self._api: Any = None
         self._loader = ModelLoader(self._post_to_root, settings)
 
@@ -180,16 +195,15 @@ class Client:
         if self._api is None:
             openai, proxy = self._openai, self._proxy
             try:
-                transport = openai.DefaultAsyncHttpxClient(
-                    # Proxy and certificates are chosen here: see ``routing.py``.
+                http_client = openai.DefaultAsyncHttpxClient(
                     trust_env=False,
-                    proxy=proxy.url if proxy else None,
-                    verify=self._certificates or True,
+                    transport=self._transport(),
+                    headers={"Accept-Encoding": ACCEPTED},
                     event_hooks={"response": [self._refuse_redirect]},
                 )
             except Exception as error:  # An address of a proxy, or a package that it needs.
                 where = f"the proxy {proxy.shown}" if proxy else self.url
-                raise ServerUnavailable(f"{where} cannot be used: {scrub(str(error))}") from None
+                raise ServerUnavailable(f"{where} cannot be used: {_quoted(error)}") from None
             self._api = openai.AsyncOpenAI(
                 base_url=self.url,
                 # Without a key the library would send OPENAI_API_KEY to a foreign server.
@@ -198,12 +212,26 @@ class Client:
                 timeout=self._timeout(self._settings.region_timeout_s),
                 default_headers=self._basic_authorization(),
                 default_query=dict(self._address.query),
-                http_client=transport,
+                http_client=http_client,
             )
             # Nor are OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS for such a server.
             self._api.organization = self._api.project = None
             self._api._custom_headers = self._basic_authorization()  # noqa: SLF001
         return self._api
+
+    def _transport(self) -> BoundedTransport:
+        # Proxy and certificates are chosen here: see ``routing.py``.
+        inner = self._http.AsyncHTTPTransport(
+            trust_env=False,
+            proxy=self._proxy.url if self._proxy else None,
+            verify=self._certificates or True,
+        )
+        return BoundedTransport(
+            inner,
+            self._http.Response,
+            list_bytes=LIST_BYTES,
+            answer_bytes=max(ANSWER_BYTES, BYTES_PER_TOKEN * self._settings.max_tokens),
+        )
 
     async def _refuse_redirect(self, response: Any) -> None:
         """Raise _Redirected for a redirect that leads elsewhere or drops the request's body.
@@ -217,8 +245,9 @@ class Client:
         same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
         drops_body = response.status_code not in (307, 308) and request.method != "GET"
         if not same or drops_body:
+            target = printable(scrub(shown(location)), LONGEST_QUOTE)
             raise _Redirected(
-                f"the server redirects to {scrub(shown(location))} (status "
+                f"the server redirects to {target} (status "
                 f"{response.status_code}): set {self.group}.url to its address there"
             )
 
@@ -249,6 +278,8 @@ class Client:
                 self._use(base)
                 raise self._unavailable(error) from None
             except TransientError as error:
+                if wanted and isinstance(error, UnreadableAnswer):
+                    continue  # A gateway may list ten thousands of models.
                 if url != lists[-1][1] and error.retry_after_s is None and error.connected:
                     continue  # Some servers answer an unknown path with an error of their own.
                 raise ServerUnavailable(str(error)) from None
@@ -324,19 +355,23 @@ class Client:
     ) -> object:
         """Return the decoded body of an answer, JSON or text, without secrets.
 
+        ``timeout``: seconds for all of it; the library's timeouts are for each part of a body.
         Raises ServerUnavailable, TransientError, RequestRefused or WrongPath. None of them is
         chained: the texts of a library's exceptions may contain what was sent.
         """
         openai = self._openai
         options = {"timeout": self._timeout(timeout)}
+        no_answer = TransientError("the server did not answer in time", connected=False)
         try:
             api = self._connect()
             # The typed call would make objects with missing fields from a broken answer, and
             # believes the content type.
+            cast_to = self._http.Response
             if method == "get":
-                answer = await api.get(url, cast_to=self._answer_type, options=options)
+                request = api.get(url, cast_to=cast_to, options=options)
             else:
-                answer = await api.post(url, cast_to=self._answer_type, body=body, options=options)
+                request = api.post(url, cast_to=cast_to, body=body, options=options)
+            answer = await asyncio.wait_for(request, timeout)
             return scrub_content(decode_body(answer.content, _content_type(answer)))
         except ServerUnavailable:
             raise
@@ -344,24 +379,28 @@ class Client:
             raise ServerUnavailable(str(error)) from None
         except openai.APIStatusError as error:
             raise self._error_of_status(error) from None
-        except openai.APITimeoutError:
-            raise TransientError("the server did not answer in time", connected=False) from None
+        except (openai.APITimeoutError, asyncio.TimeoutError):
+            raise no_answer from None
         except openai.APIConnectionError as error:
             if isinstance(error.__cause__, _Redirected):
                 raise ServerUnavailable(str(error.__cause__)) from None
+            if isinstance(error.__cause__, UntrustedError):
+                raise UnreadableAnswer(str(error.__cause__)) from None
             raise self._no_connection(error.__cause__ or error) from None
+        except UntrustedError as error:  # Some versions of the library do not wrap it.
+            raise UnreadableAnswer(str(error)) from None
         except UnicodeEncodeError as error:
             # Its text would quote a part of the request.
             raise TransientError(f"the request cannot be encoded ({error.reason})") from None
         except ValueError as error:
-            raise TransientError(scrub(str(error))) from None
+            raise TransientError(_quoted(error)) from None
         except Exception as error:  # The transport's exceptions share no base class with openai's.
             raise TransientError(
-                f"{type(error).__name__}: {scrub(str(error))}", connected=False
+                f"{type(error).__name__}: {_quoted(error)}", connected=False
             ) from None
 
     def _no_connection(self, cause: BaseException) -> TransientError:
-        reason = scrub(str(cause)) or type(cause).__name__
+        reason = _quoted(cause) or type(cause).__name__
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             reason += (
                 "; if its certificate is of an authority of your own, set SSL_CERT_FILE to the "
@@ -401,13 +440,13 @@ class Client:
         is_json = not isinstance(body, str) or data.lstrip().startswith(b'"')
         # The text is cut to a length, and a secret in it must not be cut in two before.
         text = error_text(
-            scrub(page_title(body)[:LONGEST_ERROR])
+            scrub(page_title(body[:LONGEST_ERROR]))
             if isinstance(body, str)
             else scrub_content(body)
         )
         text = scrub(text)
         message = f"status {status}: {text}" if text else f"status {status}"
-        retry_after_s = _retry_after_s(error.response.headers.get("retry-after"))
+        retry_after_s = pause_asked_for(error.response.headers.get("retry-after"))
         if takes_no_images(text):
             return self.error_from(text, message)
         if self._proxy is not None and (status == 407 or (not is_json and status >= 400)):
@@ -488,13 +527,23 @@ def _content_type(response: Any) -> str:
     return str(response.headers.get("content-type", ""))
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """Return the seconds of a Retry-After header, which is a number or a date."""
+def _quoted(error: BaseException) -> str:
+    """Return the text of a library's exception, which may quote the server, for a message."""
+    return printable(scrub(str(error)[:LONGEST_ERROR]), LONGEST_QUOTE)
+
+
+def pause_asked_for(value: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, which is a number or a date.
+
+    They are at most LONGEST_PAUSE_S.
+    """
     if not value:
         return None
-    with suppress(ValueError):
-        return max(0.0, float(value))
-    with suppress(ValueError, TypeError):
-        moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, (moment - datetime.datetime.now(moment.tzinfo)).total_seconds())
-    return None
+    seconds = math.nan
+    try:
+        seconds = float(value)
+    except ValueError:
+        with suppress(ValueError, TypeError, OverflowError):
+            moment = email.utils.parsedate_to_datetime(value)
+            seconds = (moment - datetime.datetime.now(moment.tzinfo)).total_seconds()
+    return None if math.isnan(seconds) else min(LONGEST_PAUSE_S, max(0.0, seconds))

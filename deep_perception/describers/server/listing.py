@@ -8,11 +8,22 @@ are loaded.
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from deep_perception.describers.server.model_kinds import base_name, takes_images, writes_text
+from deep_perception.untrusted.text import printable
+
+# Characters of a name: it may be the path of a file, and is sent as it is.
+LONGEST_NAME = 1000
+# Characters of a name that a message quotes, and the names that it lists.
+QUOTED_NAME, QUOTED_NAMES = 120, 8
+# Models whose fields are read, and names that a wrong one is compared with. A gateway may have ten
+# thousands, of which the wanted one is found by its name alone.
+MOST_READ, MOST_COMPARED = 2000, 500
 
 
 class NoUsableModel(Exception):
@@ -59,6 +70,8 @@ def choose_model(path: str, body: object, wanted: str) -> ChosenModel | None:
     if path == "/v1/models":
         # Some servers list names only.
         entries = [{"id": entry} if isinstance(entry, str) else entry for entry in entries]
+    else:
+        entries = entries[:MOST_READ]
     entries = [entry for entry in entries if isinstance(entry, Mapping)]
     if path == "/api/v1/models":
         models = [_from_v1(entry) for entry in entries if _generates(entry, "key")]
@@ -70,28 +83,28 @@ def choose_model(path: str, body: object, wanted: str) -> ChosenModel | None:
 
 
 def _generates(entry: Mapping[str, Any], key: str) -> bool:
-    return writes_text(entry, _name(entry.get(key)))
+    return writes_text(entry, model_name(entry.get(key)))
 
 
-def _name(value: object) -> str:
-    """Return the name in a field, "" for anything that no request could contain."""
-    if not isinstance(value, str):
+def model_name(value: object) -> str:
+    """Return the name of a model in a server's answer, "" for anything that is none.
+
+    A name is sent, shown, and published. It has no control characters, and no part of a character,
+    which is U+FFFD here.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_NAME:
         return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return ""  # half of a character
-    return value
+    return value if value.isprintable() and "\ufffd" not in value else ""
 
 
 def _from_v1(entry: Mapping[str, Any]) -> _ListedModel:
-    name = _name(entry.get("key"))
+    name = model_name(entry.get("key"))
     capabilities = entry.get("capabilities")
     loaded = entry.get("loaded_instances")
     return _ListedModel(
         name,
         tuple(
-            ChosenModel(_name(instance.get("id")) or name, _parallel(instance.get("config")))
+            ChosenModel(model_name(instance.get("id")) or name, _parallel(instance.get("config")))
             for instance in (loaded if isinstance(loaded, list) else ())
             if isinstance(instance, Mapping)
         ),
@@ -101,11 +114,12 @@ def _from_v1(entry: Mapping[str, Any]) -> _ListedModel:
 
 def _parallel(config: object) -> int:
     value = config.get("parallel") if isinstance(config, Mapping) else None
-    return min(64, value) if isinstance(value, int) and value > 0 else 0
+    # True is an int, too.
+    return min(64, value) if type(value) is int and value > 0 else 0
 
 
 def _from_v0(entry: Mapping[str, Any]) -> _ListedModel:
-    name = _name(entry.get("id"))
+    name = model_name(entry.get("id"))
     instances = (ChosenModel(name),) if entry.get("state") == "loaded" else ()
     return _ListedModel(
         name, instances, entry.get("type") == "vlm", entry.get("state") == "loading"
@@ -125,7 +139,7 @@ def _choose_loaded(models: Sequence[_ListedModel], wanted: str) -> ChosenModel:
         raise NoUsableModel(f"{_text_only(loaded)}; {_advice(vision_models)}")
     for model in vision_models:
         if model.loading:
-            raise NoUsableModel(f"LM Studio is loading {model.name!r}", loading=True)
+            raise NoUsableModel(f"LM Studio is loading {_quoted(model.name)}", loading=True)
     raise NoUsableModel(f"no model is loaded; {_advice(vision_models)}")
 
 
@@ -150,7 +164,7 @@ def _find_wanted(
 
 
 def _text_only(models: Sequence[_ListedModel]) -> str:
-    names = ", ".join(repr(model.name) for model in models)
+    names = ", ".join(_quoted(model.name) for model in models[:QUOTED_NAMES])
     return f"the loaded model {names} takes text only"
 
 
@@ -162,34 +176,41 @@ def _advice(vision_models: Sequence[_ListedModel]) -> str:
         )
     loaded = [model.name for model in vision_models if model.instances]
     if loaded:
-        return f"set describer.model to {loaded[0]!r}, or leave it empty"
+        return f"set describer.model to {_quoted(loaded[0])}, or leave it empty"
     name = vision_models[0].name
-    return f"of the downloaded models {name!r} takes images: {how_to_load(name)}"
+    return f"of the downloaded models {_quoted(name)} takes images: {how_to_load(name)}"
 
 
 def how_to_load(name: str) -> str:
     """Return what the user has to do to load a model in LM Studio."""
-    return f"load it in LM Studio (Developer > Select a model to load) or run: lms load {name}"
+    # The name is the server's, and the line is for a shell.
+    command = f"lms load {shlex.quote(name)}"
+    return f"load it in LM Studio (Developer > Select a model to load) or run: {command}"
+
+
+def _quoted(name: str) -> str:
+    return repr(printable(name, QUOTED_NAME))
 
 
 def _choose_by_name(entries: Sequence[Mapping[str, Any]], wanted: str) -> ChosenModel:
     named: dict[str, Mapping[str, Any]] = {}
     for entry in entries:
-        names = (_name(entry.get(key)) for key in ("id", "model", "name", "key"))
+        names = (model_name(entry.get(key)) for key in ("id", "model", "name", "key"))
         if name := next(filter(None, names), ""):
             named[name] = entry
-    candidates = [name for name, entry in named.items() if writes_text(entry, name)]
+    # `transformers serve FOLDER` lists its cache, which does not hold the model of the folder.
+    if wanted and (wanted in named or not named):
+        return ChosenModel(wanted)
+    read = islice(named.items(), MOST_READ)
+    candidates = [name for name, entry in read if writes_text(entry, name)]
     if wanted:
-        # `transformers serve FOLDER` lists its cache, which does not hold the model of the folder.
-        if wanted in named or not named:
-            return ChosenModel(wanted)
         same = [name for name in named if _is_short_for(wanted, name)]
         if len(same) == 1:
             return ChosenModel(same[0])
         hint = _suggestion(wanted, candidates)
         raise NoUsableModel(f"there is no model {wanted!r}{hint}{_list(candidates)}")
     if not candidates:
-        others = ", ".join(map(repr, list(named)[:8]))
+        others = ", ".join(map(_quoted, islice(named, QUOTED_NAMES)))
         reason = f" that writes text ({others} does not)" if named else ""
         raise NoUsableModel(
             f"the server lists no model{reason}; load one that takes images, or set "
@@ -210,10 +231,13 @@ def _is_short_for(wanted: str, name: str) -> bool:
 
 
 def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"; the server has {', '.join(names[:8]) or 'none'}{more}"
+    more = f" and {len(names) - QUOTED_NAMES} more" if len(names) > QUOTED_NAMES else ""
+    shown = ", ".join(printable(name, QUOTED_NAME) for name in names[:QUOTED_NAMES])
+    return f"; the server has {shown or 'none'}{more}"
 
 
 def _suggestion(wanted: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(wanted, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    # The comparison of two texts takes a time that grows with the product of their lengths.
+    short = [name for name in names[:MOST_COMPARED] if len(name) <= QUOTED_NAME]
+    near = difflib.get_close_matches(wanted[:QUOTED_NAME], short, n=1)
+    return f"; did you mean {_quoted(near[0])}?" if near else ""

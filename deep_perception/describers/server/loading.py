@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from deep_perception.describers.server.answers import error_text
-from deep_perception.describers.server.listing import how_to_load
+from deep_perception.describers.server.listing import how_to_load, model_name
 from deep_perception.settings import DescriberSettings
 
 log = logging.getLogger(__name__)
@@ -77,8 +77,9 @@ class ModelLoader:
             self._fail(model, str(error))
         else:
             answer = body if isinstance(body, Mapping) else {}
-            instance = answer.get("instance_id") or answer.get("model_instance_id")
-            if answer.get("status") == "loaded" and isinstance(instance, str):
+            names = (model_name(answer.get(key)) for key in ("instance_id", "model_instance_id"))
+            instance = next(filter(None, names), "")
+            if answer.get("status") == "loaded" and instance:
                 self._instances.append(instance)
                 log.info("LM Studio loaded %r in %.0f s", model, self.elapsed_s)
                 return

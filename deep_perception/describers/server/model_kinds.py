@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 _FIELDS = (
@@ -28,6 +29,8 @@ _OTHER = re.compile(
     r"|text2image|diffusion|text->image)(?:$|[\W_])"
 )
 _VISION = re.compile(r"(?:^|\W)(?:vision|vlm|multimodal|image|image-text-to-text)(?:$|\W)")
+# Texts of a model that are read, and their characters.
+_MOST_TEXTS, _LONGEST_TEXT = 100, 200
 # A part of the name of a model that does something else. "embedded" is none.
 _NAME = re.compile(
     r"(?:embed(?:s|der|ding|dings|dinggemma|qa)?|nv-?embed\w*|embeddinggemma|rerank(?:er|ing)?|bge"
@@ -65,8 +68,8 @@ def base_name(name: str) -> str:
 
 
 def _said(entry: Mapping[str, Any], fields: tuple[str, ...], *, inputs: bool) -> Iterator[str]:
-    for field in fields:
-        yield from (text.lower() for text in _texts(entry.get(field), inputs=inputs))
+    texts = (text for field in fields for text in _texts(entry.get(field), inputs=inputs))
+    return (text[:_LONGEST_TEXT].lower() for text in islice(texts, _MOST_TEXTS))
 
 
 def _texts(value: object, *, inputs: bool) -> Iterator[str]:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from deep_perception.describers.server.breaker import Breaker
-from deep_perception.describers.server.client import Client, ServerUnavailable
+from deep_perception.describers.server.client import (
+    READINESS_TIMEOUT_S,
+    Client,
+    ServerUnavailable,
+)
 from deep_perception.describers.server.listing import ChosenModel
+
+log = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 4
 # Regions whose requests are prepared while all slots of the server are in use.
 PREPARED_REGIONS = 1
 # Shortest time between two checks of a lost server; the breaker may ask for a longer one.
 RECHECK_S = 0.5
+# Seconds in which a server has to say which models it has; it may be asked at several paths.
+CHOICE_TIMEOUT_S = 2 * READINESS_TIMEOUT_S
 
 
 class Phase(enum.Enum):
@@ -121,7 +130,7 @@ class Readiness:
         if self._breaker.state == "open" or (self._chosen and not self.probing):
             return
         try:
-            await self._choose()
+            await self._choose(CHOICE_TIMEOUT_S)
         except ServerUnavailable as error:
             self._record_loss(error)
 
@@ -131,17 +140,30 @@ class Readiness:
         ends_s = asyncio.get_running_loop().time() + patience_s
         while self._chosen is None and asyncio.get_running_loop().time() < ends_s:
             try:
-                await self._choose()
+                await self._choose(CHOICE_TIMEOUT_S)
             except ServerUnavailable as error:
                 if error.retry_after_s is None:
                     return
                 if not informed:
                     informed = True
                     info(f"waiting: {error}")
-                await asyncio.sleep(error.retry_after_s)
+                patience_left_s = ends_s - asyncio.get_running_loop().time()
+                await asyncio.sleep(max(0.0, min(error.retry_after_s, patience_left_s)))
 
-    async def _choose(self) -> None:
-        self._chosen = await self._client.choose_model()
+    async def _choose(self, timeout_s: float) -> None:
+        try:
+            self._chosen = await asyncio.wait_for(self._client.choose_model(), timeout_s)
+        except ServerUnavailable:
+            raise
+        except asyncio.TimeoutError:
+            raise ServerUnavailable(
+                f"the server did not list its models within {timeout_s:g} s"
+            ) from None
+        except Exception as error:  # Whatever a server lists, a scene gets the fallback's words.
+            log.debug("the list of models", exc_info=True)
+            raise ServerUnavailable(
+                f"the server's list of models cannot be read ({type(error).__name__})"
+            ) from None
         if self._phase is Phase.LOADING:
             self._phase = Phase.LOST  # The model is loaded, and no region has tried it yet.
         self._known_model = self._wanted or self._chosen.name
@@ -190,7 +212,7 @@ class Readiness:
             # While a model is loaded or after it was unloaded, the server is silent for minutes.
             # Its list of models tells the reason.
             try:
-                await self._choose()
+                await self._choose(READINESS_TIMEOUT_S)
             except ServerUnavailable as reason:
                 error = reason
         self._record_loss(error)

@@ -14,7 +14,12 @@ from deep_perception.describers.server.answers import (
     ErrorInAnswer,
     parse_answer,
 )
-from deep_perception.describers.server.client import Client, RequestRefused, TransientError
+from deep_perception.describers.server.client import (
+    Client,
+    RequestRefused,
+    TransientError,
+    UnreadableAnswer,
+)
 
 # Requests for a region that gets no answer, and the first wait between them, which doubles.
 ATTEMPTS, BACK_OFF_S = 4, 0.5
@@ -39,7 +44,7 @@ async def request_until_answered(
             body = await client.complete(request)
             break
         except TransientError as failure:
-            if attempt == ATTEMPTS or give_up():
+            if attempt == ATTEMPTS or give_up() or isinstance(failure, UnreadableAnswer):
                 raise
             # The jitter spreads regions that failed together.
             wait_s = BACK_OFF_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)

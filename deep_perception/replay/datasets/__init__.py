@@ -29,6 +29,7 @@ from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
 from deep_perception.replay.files import lock_folder, remove, replace_path, restore_old
 from deep_perception.replay.journal import HIDDEN
 from deep_perception.replay.journal.scenes import SceneRecord
+from deep_perception.untrusted.text import printable
 
 __all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
 
@@ -195,7 +196,7 @@ def _left_out(rows: Sequence[Row], unlisted: Sequence[Row]) -> Iterator[str]:
 
 
 def _list_labels(rows: Sequence[Row]) -> str:
-    shown = ", ".join(f"{row.label} ({row.count})" for row in rows[:MAX_LABELS])
+    shown = ", ".join(f"{printable(row.label)} ({row.count})" for row in rows[:MAX_LABELS])
     return shown + (", ..." if len(rows) > MAX_LABELS else "")
 
 
@@ -209,7 +210,7 @@ def _check_target(target: Path) -> None:
                 f"{target}: is a link, and would be replaced by a folder; give --output the folder "
                 "that it is to be in"
             )
-        replaceable = readme.read_text(encoding="utf-8", errors="replace").startswith(MARK)
+        replaceable = _first_bytes(readme).startswith(MARK.encode())
     except (FileNotFoundError, NotADirectoryError):
         replaceable = not target.exists() or (target.is_dir() and not any(target.iterdir()))
     except OSError as error:
@@ -219,6 +220,14 @@ def _check_target(target: Path) -> None:
             f"{target}: was not made by --export and would be replaced; move it away, or choose "
             "another --output"
         )
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return some bytes of a file; a pipe or a device, which need not end, has none."""
+    if path.exists() and not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(len(MARK) + 1)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from deep_perception import label_spelling
 from deep_perception.regions import Description
+from deep_perception.untrusted.words import one_line
 
 # Characters. A model that does not stop can write a label of several pages.
 MAX_LABEL, MAX_EXAMPLE = 100, 160
@@ -41,8 +42,8 @@ def single_line(text: str, max_length: int) -> str:
 
     Semicolons are replaced, because some spreadsheets would start a new cell there.
     """
-    line = label_spelling.one_line(text.replace(";", ","))[:max_length]
-    line = label_spelling.one_line(line)  # The last character may have joined what was cut off.
+    line = one_line(text.replace(";", ","))[:max_length]
+    line = one_line(line)  # The last character may have joined what was cut off.
     return EMPTY if line in ("", UNREVIEWED) else line
 
 

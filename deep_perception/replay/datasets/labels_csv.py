@@ -24,9 +24,15 @@ from deep_perception.replay.datasets.classes import (
 )
 from deep_perception.replay.files import write_file
 from deep_perception.replay.journal import HIDDEN
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.json_reader import read_json
+from deep_perception.untrusted.text import printable
 
 LABELS, NEW_LABELS = "labels.csv", "labels_new.csv"
 COLUMNS = ("label", "count", "example", "class")
+# Bytes and rows of a file, and cells of a row: spreadsheets write empty ones.
+LARGEST, MOST_ROWS, MOST_CELLS = 1 << 25, 500_000, 16384
 FORMULA = re.compile(r"'*[=+\-@＝＋－＠]")
 
 
@@ -73,14 +79,17 @@ def save(folder: Path, rows: Sequence[Row]) -> Path:
 
 def _read_digests(path: Path) -> dict[str, str]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(read_file(path, LARGEST))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    try:
+        return hashlib.sha256(read_file(path, LARGEST)).hexdigest() if path.is_file() else ""
+    except UntrustedError:
+        return ""
 
 
 def _decisions_in(path: Path) -> list[tuple[str, str]] | None:
@@ -120,15 +129,18 @@ def read(path: Path) -> list[Row]:
 
 
 def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
-    lines = list(_lines(path, _text(path)))
+    lines = list(itertools.islice(_lines(path, _text(path)), MOST_ROWS + 1))
+    if len(lines) > MOST_ROWS:
+        raise LabelsError(f"{path}: has more than {MOST_ROWS} rows; expected a list of labels")
     if not lines:
         raise LabelsError(f"{path}: is empty; expected a line with 'label' and 'class' first")
     number, header = lines.pop(0)
     columns = tuple(cell.strip().lower() for cell in header)
     if columns.count("label") != 1 or columns.count("class") != 1:
         raise LabelsError(
-            f"{path}, line {number}: the columns are {', '.join(map(repr, header))}; expected "
-            "'label' and 'class' among them, once each"
+            f"{path}, line {number}: the columns are "
+            f"{printable(', '.join(map(repr, header)), 300)}; expected 'label' and 'class' among "
+            "them, once each"
         )
     found: dict[str, tuple[int, Row]] = {}
     for number, cells in lines:
@@ -140,7 +152,8 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
         row = _row(dict(zip(columns, cells, strict=False)))
         if row is None:
             raise LabelsError(
-                f"{path}, line {number}: no label in {cells}; expected one in column 'label'"
+                f"{path}, line {number}: no label in {printable(cells, 300)}; expected one in "
+                "column 'label'"
             )
         other, same = found.setdefault(row.key, (number, row))
         if not is_same_class(same.name, row.name):
@@ -162,11 +175,15 @@ def _row(cells: Mapping[str, str]) -> Row | None:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        # The file may be a pipe, of a shell for example.
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
     except OSError as error:
         raise LabelsError(
             f"{path}: cannot be read ({error.strerror}); expected a {LABELS} as --export writes it"
         ) from None
+    if len(data) > LARGEST:
+        raise LabelsError(f"{path}: is larger than {LARGEST >> 20} MB; expected a list of labels")
     if data.startswith(b"PK\x03\x04"):
         raise LabelsError(f"{path}: is a spreadsheet; expected a CSV file: save it as CSV, UTF-8")
     wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -198,6 +215,8 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
                 f"{path}, line {number}: is no row of a CSV file ({error}); expected cells "
                 f'separated by {delimiter!r}, and quotes in a text doubled: "a ""text"""'
             ) from None
+        if len(cells) > MOST_CELLS:
+            raise LabelsError(f"{path}, line {number}: {len(cells)} cells, expected {COLUMNS}")
         if any(cell.strip() for cell in cells):
             yield number, cells
 

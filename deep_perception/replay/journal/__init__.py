@@ -5,15 +5,25 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from deep_perception.replay.files import lock_folder, remove, replace_path, write_file
-from deep_perception.replay.journal import pickling
-from deep_perception.replay.journal.scenes import SceneError, SceneRecord, from_line, to_line
-from deep_perception.replay.journal.state import OldState, State
+from deep_perception.replay.journal import resume
+from deep_perception.replay.journal.scenes import (
+    LARGEST_LINE,
+    SceneError,
+    SceneRecord,
+    from_line,
+    to_line,
+)
+from deep_perception.replay.journal.state import HEAD_LIMIT, OldState, State
+from deep_perception.replay.resume_point import ResumePoint
+from deep_perception.settings import Settings
+from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.text import LINE, printable
 
 Mode = Literal["continue", "resume", "overwrite"]
 """``continue`` resumes an unfinished replay or starts one; ``resume`` requires an existing one."""
@@ -57,11 +67,20 @@ class Journal:
 
     # -- begin or resume -----------------------------------------------------------------------
 
-    def begin(self, inputs: Mapping[str, str], mode: Mode) -> Any:
+    def begin(
+        self,
+        inputs: Mapping[str, str],
+        mode: Mode,
+        settings: Settings,
+        topics: Collection[str],
+    ) -> ResumePoint | None:
         """Return the resume point that was saved last, None for a new or a finished replay.
 
-        ``inputs``: everything by name that must be the same to resume.
+        ``inputs``: everything by name that must be the same to resume, ``settings`` and ``topics``
+        among it.
         """
+        # JSON of others has no half surrogate pairs, as a file name may have.
+        inputs = {name: _encodable(value) for name, value in inputs.items()}
         if mode == "overwrite":
             self.mark_outdated()
         state = self._read_state()
@@ -72,17 +91,17 @@ class Journal:
             self._state, self._replaces = State(inputs), state is not None
             return None
         self._check_same(state.inputs, inputs)
-        for part in self._hidden.glob("*.part"):
-            remove(part)
         size = self.path.stat().st_size if self.path.exists() else 0
         if size < state.length or (state.finished and size > state.length):
             raise self._cannot_resume(f"{SCENES} has {size} bytes, and had {state.length}")
         self._state = state
+        if not state.finished and state.length and not state.resume_point:
+            raise self._cannot_resume("its saved state is unusable: no resume point")
         if state.finished or not state.resume_point:
             return None
         try:
-            return pickling.loads(state.resume_point)
-        except pickling.UnreadablePickle as error:
+            return resume.loads(state.resume_point, settings, topics)
+        except resume.UnusableState as error:
             raise self._cannot_resume(str(error)) from None
 
     def mark_outdated(self) -> None:
@@ -91,7 +110,7 @@ class Journal:
             state = self._load_state() or State({})
         except OldState as error:
             state = State({}, outputs=error.outputs)
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
             state = State({})
         self._write_state(dataclasses.replace(state, outdated=True))
 
@@ -127,14 +146,20 @@ class Journal:
 
     def open(self, models: Mapping[str, str]) -> None:
         """Prepare to add scenes; ``models`` are those in use, which must stay the same."""
+        models = {name: _encodable(value) for name, value in models.items()}
         if self._state.models:
             self._check_same(self._state.models, models)
+        for part in self._hidden.glob("*.part"):
+            remove(part)
         if self._replaces:
-            for path in [*self._hidden.glob("*.part"), *(self.folder / name for name in OUTPUTS)]:
-                remove(path)
+            for name in OUTPUTS:
+                remove(self.folder / name)
         # The state is written before the scenes: without it the next run would take them for the
         # user's file.
         self._write_state(dataclasses.replace(self._state, models=models))
+        # Nothing is written through a link, which may come with a folder of somebody else.
+        if self.path.is_symlink():
+            raise JournalError(f"{self.path}: is a link; move it away, or choose another --output")
         self.path.touch()
         self._file = self._stack.enter_context(self.path.open("r+b"))
         # Scenes behind the last saved state are computed again.
@@ -147,7 +172,7 @@ class Journal:
         if not names:
             return
         differences = [
-            f"{name} was {before.get(name, '')!r}, is {now.get(name, '')!r}"
+            f"{printable(name)} was {_quoted(before, name)}, is {_quoted(now, name)}"
             for name in names[:MAX_DIFFERENCES]
         ]
         more = len(names) - MAX_DIFFERENCES
@@ -198,10 +223,17 @@ class Journal:
         return time.monotonic() - self._saved_s >= SAVE_EVERY_S
 
     def save(
-        self, resume_point: object, counts: Mapping[str, Any], *, finished: bool = False
+        self, resume_point: ResumePoint, counts: Mapping[str, Any], *, finished: bool = False
     ) -> None:
-        """Save the scenes so far, and the resume point that ``begin`` returns after a crash."""
+        """Save the scenes so far, and the resume point that ``begin`` returns after a crash.
+
+        A resume point that is too large to be read again leaves the one that was saved before.
+        """
         assert self._file is not None
+        saved = b"" if finished else resume.dumps(resume_point)
+        if not saved and not finished:
+            self._saved_s = time.monotonic()
+            return
         os.fsync(self._file.fileno())
         self._write_state(
             dataclasses.replace(
@@ -209,7 +241,7 @@ class Journal:
                 length=self._file.tell(),
                 finished=finished,
                 counts=counts,
-                resume_point=b"" if finished else pickling.dumps(resume_point),
+                resume_point=saved,
             )
         )
         self._saved_s = time.monotonic()
@@ -247,14 +279,14 @@ class Journal:
 
     def _load_state(self) -> State | None:
         try:
-            return State.from_bytes(self._state_file.read_bytes())
+            return State.from_bytes(read_file(self._state_file, HEAD_LIMIT + resume.LIMIT))
         except FileNotFoundError:
             return None
 
     def _read_state(self) -> State | None:
         try:
             return self._load_state()
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             raise self._cannot_resume(str(error)) from None
 
     def _write_state(self, state: State) -> None:
@@ -262,11 +294,27 @@ class Journal:
         self._state = state
 
 
+def _quoted(values: Mapping[str, str], name: str) -> str:
+    return printable(repr(values.get(name, "")), LINE // 10)
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def read_scenes(path: Path) -> Iterator[SceneRecord]:
     """Yield the scenes of a file, one at a time in memory. Raises JournalError and OSError."""
+    for number, line in enumerate(lines_of(path), start=1):
+        try:
+            yield from_line(line)
+        except SceneError as error:
+            raise JournalError(f"{path}, line {number}: {error}") from None
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, of which the first that is too long is cut off and the last."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield from_line(line.decode())
-            except (SceneError, UnicodeDecodeError) as error:
-                raise JournalError(f"{path}, line {number}: {error}") from None
+        while line := file.readline(LARGEST_LINE + 2):
+            yield line
+            if len(line) > LARGEST_LINE + 1:
+                return

@@ -10,19 +10,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from deep_perception import masks
 from deep_perception.images import IntensityRange
+from deep_perception.images.pixels import check_size
 from deep_perception.masks import Rle, Size
 from deep_perception.points import Point
 from deep_perception.redaction import scrub
-from deep_perception.regions import Region, Scene
+from deep_perception.regions import Region, Scene, Status
 from deep_perception.reports.fields import region_fields, region_from_fields
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.json_reader import read_json
+from deep_perception.untrusted.text import printable
 
 SCHEMA = "deep_perception.scene/2"
 # Masks of the first version are ``rle``, the counts alone.
 READABLE = ("deep_perception.scene/1", SCHEMA)
+# Bytes of a line: a scene of a thousand regions with long descriptions has some millions.
+LARGEST_LINE = 1 << 26
+# What the fields of messages hold, and times in nanoseconds.
+_WHOLE, _TIME = 2**31, 2**66
 
 
 class SceneError(ValueError):
@@ -77,44 +85,76 @@ def to_line(record: SceneRecord) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def from_line(line: str) -> SceneRecord:
+def from_line(line: bytes | str) -> SceneRecord:
     """Return the scene of a line; masks are at source size and decoded on demand.
 
     Raises SceneError, also for an RLE that cannot be decoded.
     """
     try:
-        content = json.loads(line)
-        schema = content["schema"]
-        if schema not in READABLE:
-            raise SceneError(f"schema {schema!r} is not understood, expected {SCHEMA!r}")
-        size = Size(int(content["width"]), int(content["height"]))
+        content = scene_fields(line)
+        size = Size(_whole(content["width"]), _whole(content["height"]))
+        check_size(*size)
         return SceneRecord(
-            topic=content["topic"],
-            position=int(content["position"]),
-            log_ns=int(content["log_ns"]),
-            stamp_ns=int(content["stamp_ns"]),
-            frame_id=content["frame_id"],
-            keyframe=int(content["keyframe"]),
-            reason=content["reason"],
+            topic=_text(content["topic"]),
+            position=_whole(content["position"], _TIME),
+            log_ns=_whole(content["log_ns"], _TIME),
+            stamp_ns=_whole(content["stamp_ns"], _TIME),
+            frame_id=_text(content["frame_id"]),
+            keyframe=_whole(content["keyframe"]),
+            reason=_text(content["reason"]),
             scene=Scene(
                 size=size,
                 working_size=size,
                 regions=tuple(_to_region(region, size) for region in content["regions"]),
                 coverage=float(content["coverage"]),
-                skipped_points=tuple(
-                    Point(int(x), int(y), source) for x, y, source in content["skipped_points"]
-                ),
-                proposed_points=int(content["proposed_points"]),
-                segmenter=content["segmenter"],
-                segmenter_model=content["segmenter_model"],
-                warnings=tuple(content["warnings"]),
+                skipped_points=tuple(_point(*point) for point in content["skipped_points"]),
+                proposed_points=_whole(content["proposed_points"]),
+                segmenter=_text(content["segmenter"]),
+                segmenter_model=_text(content["segmenter_model"]),
+                warnings=tuple(map(_text, content["warnings"])),
                 intensity_range=_range(content.get("intensity_range")),
             ),
         )
     except SceneError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise SceneError(f"not a scene: {type(error).__name__}: {error}") from None
+        raise not_a_scene(error) from None
+
+
+def scene_fields(line: bytes | str) -> Any:
+    """Return the JSON of a line with a schema that can be read. Raises what ``from_line`` does."""
+    try:
+        content = read_json(line.removesuffix(b"\n") if isinstance(line, bytes) else line,
+                            limit=LARGEST_LINE)  # fmt: skip
+        schema = content["schema"]
+    except (LookupError, TypeError, UntrustedError) as error:
+        raise not_a_scene(error) from None
+    if schema not in READABLE:
+        raise SceneError(f"schema {printable(repr(schema))} is not understood, expected {SCHEMA!r}")
+    return content
+
+
+def not_a_scene(error: Exception) -> SceneError:
+    """Return the error of a line for that of its content."""
+    return SceneError(f"not a scene: {type(error).__name__}: {printable(error, 300)}")
+
+
+def _whole(value: Any, limit: int = _WHOLE) -> int:
+    if type(value) is not int or not -limit < value < limit:
+        raise ValueError(f"{printable(repr(value))} is no whole number below {limit}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{printable(repr(value))} is no text")
+    return value
+
+
+def _point(x: Any, y: Any, source: Any) -> Point:
+    if source not in ("contour", "grid"):
+        raise ValueError(f"{printable(repr(source))} is no source of a point")
+    return Point(_whole(x), _whole(y), source)
 
 
 def _range(values: Any) -> IntensityRange | None:
@@ -134,6 +174,16 @@ def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
     if rle.size != size:
         raise ValueError(f"a mask of {rle.size} in an image of {size}")
     region = region_from_fields(fields, rle=rle)
+    _point(region.point.x, region.point.y, region.point.source)
+    for number in (region.index, region.area, region.revision):
+        _whole(number)
+    for number in (region.first_seen_ns, region.last_described_ns):
+        _whole(number, _TIME)
+    _text(region.track_id)
+    if region.description.status not in get_args(Status):
+        raise ValueError(f"the status {printable(repr(region.description.status))}")
+    if not abs(region.score) < _WHOLE:
+        raise ValueError(f"the score {region.score}")
     box = region.box
     if not (0 <= box.x1 < box.x2 <= size.width and 0 <= box.y1 < box.y2 <= size.height):
         raise ValueError(f"the box {[*box]} in an image of {size.width}x{size.height}")

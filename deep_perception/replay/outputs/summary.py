@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from deep_perception._version import __version__
-from deep_perception.replay.journal import JournalError
+from deep_perception.replay.journal import JournalError, lines_of
+from deep_perception.replay.journal.scenes import SceneError, not_a_scene, scene_fields
 from deep_perception.settings import DescriberSettings
 
 SCHEMA = "deep_perception.summary/1"
 # Lost frames are listed by reason, up to this many reasons; further ones are counted together.
 MAX_REASONS = 20
+MAX_COUNT = 2**63
 
 
 @dataclass(kw_only=True)
@@ -140,21 +142,21 @@ def summarize(
     tracks: set[tuple[str, str]] = set()
     by_fallback = 0
     fallback = settings.fallback if settings.fallback != settings.backend else ""
-    with scenes.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                scene = json.loads(line)
-                keyframes[scene["reason"]] += 1
-                for region in scene["regions"]:
-                    statuses[region["status"]] += 1
-                    tracks.add((scene["topic"], region["track_id"]))
-                    if region["status"] in ("described", "reused"):
-                        by_fallback += region["describer"] == fallback or (
-                            region["describer"] != describer
-                        )
-            except (ValueError, LookupError, TypeError) as error:
-                reason = f"not a scene: {type(error).__name__}: {error}"
-                raise JournalError(f"{scenes}, line {number}: {reason}") from None
+    for number, line in enumerate(lines_of(scenes), start=1):
+        try:
+            scene = scene_fields(line)
+            keyframes[scene["reason"]] += 1
+            for region in scene["regions"]:
+                statuses[region["status"]] += 1
+                tracks.add((scene["topic"], region["track_id"]))
+                if region["status"] in ("described", "reused"):
+                    by_fallback += region["describer"] == fallback or (
+                        region["describer"] != describer
+                    )
+        except SceneError as error:
+            raise JournalError(f"{scenes}, line {number}: {error}") from None
+        except (ValueError, LookupError, TypeError) as error:
+            raise JournalError(f"{scenes}, line {number}: {not_a_scene(error)}") from None
     return Summary(
         counts=counts,
         keyframes=dict(keyframes.most_common()),
@@ -171,6 +173,24 @@ def _sum(counts: Mapping[str, int]) -> str:
 
 
 def counts_from(content: Mapping[str, Any]) -> Counts:
-    """Return the counts that were saved with ``dataclasses.asdict``."""
+    """Return the counts that were saved with ``dataclasses.asdict``. Raises JournalError."""
     names = {item.name for item in dataclasses.fields(Counts)}
-    return Counts(**{name: value for name, value in content.items() if name in names})
+    counts = Counts(**{name: value for name, value in content.items() if name in names})
+    whole = (counts.frames, counts.asked or 0, counts.cache_hits or 0, *_values(counts.lost))
+    lines = (*_items(counts.warnings), *_items(counts.backend_warnings))
+    if (
+        not all(type(count) is int and 0 <= count < MAX_COUNT for count in whole)
+        or not isinstance(counts.seconds, (int, float))
+        or not 0 <= counts.seconds < MAX_COUNT
+        or not all(isinstance(line, str) for line in lines)
+    ):
+        raise JournalError("the counts of the saved state are none; start again with --overwrite")
+    return counts
+
+
+def _values(lost: object) -> Sequence[object]:
+    return list(lost.values()) if isinstance(lost, dict) else [None]
+
+
+def _items(lines: object) -> Sequence[object]:
+    return lines if isinstance(lines, list) else [None]

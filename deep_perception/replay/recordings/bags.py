@@ -19,22 +19,25 @@ from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
     METADATA,
     BagError,
+    Held,
     Lost,
     Message,
     StorageFile,
     Timeline,
     Topic,
+    shortened,
 )
 from deep_perception.stamps import header_of
+from deep_perception.untrusted.text import printable
 
-__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
+MAX_TOPIC_NAME = 1000
+
+__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of", "shortened"]
 
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",
 )
-# An error names at most this many topics.
-_MAX_NAMES = 20
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,10 +102,11 @@ class Recording:
 
             self.files = tuple(opening.files_of(self.path, self._warn))
             self._opened: list[StorageFile] = []
+            held = Held()
             refused: list[BagError] = []
             for file in self.files:
                 try:
-                    self._opened.append(opening.open_file(file, scratch))
+                    self._opened.append(opening.open_file(file, scratch, held))
                 except BagError as error:
                     refused.append(error)
                     self._warnings[str(error).replace(str(file), file.name, 1)] = None
@@ -117,6 +121,10 @@ class Recording:
         self._counts: dict[Topic, int] = {}
         for file in self._opened:
             for topic, count in file.counts.items():
+                # ROS allows names of 255 characters.
+                if max(map(len, topic)) > MAX_TOPIC_NAME:
+                    self._warn(f"the topic {printable(topic.name)} has too long a name")
+                    continue
                 self._counts[topic] = self._counts.get(topic, 0) + count
         self.message_count = sum(self._counts.values())
         self.image_topics = {
@@ -197,17 +205,13 @@ class Recording:
         self.close()
 
 
-def shortened(names: Sequence[str]) -> str:
-    """Return the first of many names, for a message."""
-    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
-    return ", ".join([*names[:_MAX_NAMES], *more])
-
-
 def name_of(path: Path) -> str:
-    """Return the name of a recording, which need not exist: that of its folder or file."""
+    """Return the name of a recording, which need not exist: that of its folder or file, or ""."""
     path = path.resolve()
     name = path.parent.name if path.name == METADATA else path.name
-    return re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
+    stem = re.sub(r"\.(mcap|db3|bag)(\.zstd?)?$", "", name)
+    # A file ...mcap would otherwise have the name of the folder above its outputs.
+    return "" if stem.strip(".") == "" else stem
 
 
 def _frame(message: Message, position: int) -> RecordedFrame:

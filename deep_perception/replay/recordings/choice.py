@@ -18,6 +18,8 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 # One frame in 31 years; a longer period could exceed 64 bits of nanoseconds.
 SLOWEST_HZ = 1e-9
 COMPRESSED = "/compressed"
+# More image topics than any robot has: to choose among them, the first image of each is read.
+MAX_TOPICS = 1000
 
 
 class ChoiceError(ValueError):
@@ -119,6 +121,8 @@ def choose_topics(
             if topic not in known:
                 raise ChoiceError(f"there is no image topic {topic!r}{_advice(topic, known)}")
         return sorted(set(wanted)), {}
+    if len(known) > MAX_TOPICS:
+        raise ChoiceError(f"it has {len(known)} image topics; choose some with --topic")
     left_out: dict[str, str] = {}
     measured: dict[str, str] = {}
     for topic in known:
@@ -144,7 +148,7 @@ def _advice(topic: str, known: Iterable[str]) -> str:
     known = list(known)
     # The compressed topic of the same camera is a better guess than a similar spelling.
     near = [name for name in known if name.startswith(f"{topic}/")]
-    near = near or difflib.get_close_matches(topic, known, n=1)
+    near = near or difflib.get_close_matches(topic, known[:MAX_TOPICS], n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; there is {_list(known)}"
 
 

@@ -56,6 +56,8 @@ def _attempt(
                 f"{task.folder}: cannot be written to ({reason}); choose another --output"
             )
         return Failure(f"{task.bag}: {error}")
+    except MemoryError:
+        return Failure(f"{task.bag}: needs more memory than there is; {KEPT}")
     except Exception as error:  # one recording must not end the batch
         return Failure(f"{task.bag}: {type(error).__name__}: {error}")
 

@@ -104,7 +104,7 @@ def test_text_that_no_file_can_contain(scenes, tmp_path):
     export(list(EXPORTS), tmp_path, odd)
     texts = [each["caption"] for each in same_order(
         opened(tmp_path / "coco/annotations/captions.json"))]  # fmt: skip
-    assert texts.count('Half a \ufffd pair,\nand "quotes".') == len(odd.written())
+    assert texts.count('Half a \ufffd pair, and "quotes".') == len(odd.written())
     dataset = webdataset.WebDataset(shards(tmp_path / "pairs"), shardshuffle=False).decode()
     assert [sample["txt"] for sample in dataset] == texts
 

@@ -45,6 +45,8 @@ __all__ = ["SCHEMA", "Answer", "BadAnswer", "ErrorInAnswer", "clean", "error_tex
 # The characters of an answer without the thought. Descriptions are a hundredth of it, and the
 # steps that follow take time for each.
 LONGEST = 10_000
+# The characters of an answer with its thought: those of describer.max_tokens and many more.
+LONGEST_WITH_THOUGHT = 200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,8 @@ def _answer_of(completion: Completion) -> str:
 
     Raises BadAnswer if nothing is left.
     """
+    if len(completion.content) > LONGEST_WITH_THOUGHT:
+        raise BadAnswer(f"the answer has {len(completion.content)} characters")
     parts = _split(completion.content)
     answer = _shortened(parts.answer)
     answer = cut_at_end(answer, _places(answer))
@@ -89,7 +93,7 @@ def _answer_of(completion: Completion) -> str:
         return answer
     # A server that puts a grammar on a model which thinks gets the constrained JSON as a thought.
     # What it says in words there is a thought.
-    for thought in (parts.thought, completion.reasoning):
+    for thought in (parts.thought, completion.reasoning[-LONGEST_WITH_THOUGHT:]):
         rest = _split(thought).answer
         if only_object(rest) is not None:
             return rest

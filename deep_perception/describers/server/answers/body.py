@@ -11,6 +11,8 @@ from typing import Any
 
 from deep_perception.describers.server.answers.answer import BadAnswer, ErrorInAnswer
 from deep_perception.describers.server.answers.text import clean, error_text
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.json_reader import read_json
 
 
 class Ending(enum.Enum):
@@ -133,8 +135,8 @@ def _from_string(body: str) -> object:
     text = body.lstrip("\ufeff \r\n\t")
     if text.startswith(("{", "[")):
         try:
-            return json.loads(text)
-        except ValueError:
+            return read_json(text)
+        except UntrustedError:
             raise BadAnswer("the answer's JSON breaks off") from None
     page = "a web page" if "<html" in text[:500].lower() else "no JSON"
     raise BadAnswer(f"the server answered with {page}; is describer.url right?")

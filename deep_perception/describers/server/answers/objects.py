@@ -8,12 +8,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from deep_perception.untrusted.json_reader import checked
+
 # strict=False: many models write the end of a line into a string as it is.
 DECODER = json.JSONDecoder(strict=False)
 FENCE = re.compile(r"^[^\S\n]*(?:```|~~~)[\w-]*[ \t]*$|```", re.MULTILINE)
 OBJECT = re.compile(r"\{\s*[\"}]")
+# Characters of an object that is no strict JSON.
+LONGEST = 10_000
 # A text with this many objects that break off is no JSON. Each costs the time to read all of it.
 MOST_BROKEN = 100
+# The tokens of a dictionary in Python's form. Operators, which may be nested without end, are none.
+PYTHON = re.compile(
+    r"\s+|[\[\](){},:]|-?\d[\d.]*(?:[eE][+-]?\d+)?|True|False|None|"
+    r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"",
+    re.DOTALL,
+)
 SEPARATORS = re.compile(r"[\s,;\[\]]*")
 STRINGS = ("label", "caption", "color", "category", "material")
 
@@ -38,8 +48,8 @@ def find_objects(text: str) -> list[Found]:
         end = start.start() + 1
         try:
             content, end = DECODER.raw_decode(text, start.start())
-            found.append(Found(start.start(), end, content))
-        except ValueError:
+            found.append(Found(start.start(), end, checked(content)))
+        except ValueError:  # Also UntrustedError, for one that is too deep.
             broken += 1
         except RecursionError:
             break
@@ -75,8 +85,10 @@ def loose_object(text: str) -> Mapping[str, Any] | None:
     """Return the object of a text that is no strict JSON but means one, None if it means none.
 
     Small models write Python's quotes, typographic quotes, commas at the end and comments, and
-    some servers put the JSON into a string.
+    some servers put the JSON into a string. A text of more than LONGEST characters means none.
     """
+    if len(text) > LONGEST:
+        return None
     text = FENCE.sub(" ", text).strip()
     if text.startswith('"{'):
         try:
@@ -99,15 +111,29 @@ def loose_object(text: str) -> Mapping[str, Any] | None:
     bare = re.sub(r"([{,]\s*)([A-Za-z_]\w*)(\s*:)", r'\1"\2"\3', plain)
     for attempt in (text, plain, bare):
         try:
-            found = DECODER.decode(attempt)
+            found = checked(DECODER.decode(attempt))
         except (ValueError, RecursionError):
-            try:
-                found = ast.literal_eval(attempt)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
+            found = _python_object(attempt)
         if isinstance(found, Mapping):
             return found
     return None
+
+
+def _python_object(text: str) -> object:
+    """Return the value of a literal of Python, None if a text is none.
+
+    ``ast.literal_eval`` may end the process for a text that is nested too deeply.
+    """
+    position = 0
+    while position < len(text):
+        token = PYTHON.match(text, position)
+        if token is None:
+            return None
+        position = token.end()
+    try:
+        return checked(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
 
 
 def salvage(text: str) -> tuple[dict[str, str], dict[str, str]]:

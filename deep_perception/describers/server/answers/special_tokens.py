@@ -71,6 +71,7 @@ GLUED = re.compile(
     r"(?<=\S)(?:<(?P<closing>/?)(?P<name>[A-Za-z][\w-]{0,30})/?>|\[[A-Z][A-Z_]{1,24}(?:_?\d+)?\]|"
     r"\[(?:unused|multimodal)\d*\]|#{3})\s*\Z"
 )
+LONGEST_GLUED = 40
 # How two kinds of tokenizers write a space and the end of a line, if they leak. In Maltese, "Ġ" is
 # a letter: it stands at the start of a word or among capitals.
 BYTE_LEVEL = re.compile(r"\S[ĠĊ](?![A-ZĠĦŻ])|[a-z.,][ĠĊ]")
@@ -129,7 +130,8 @@ def without_tokens(text: str, *, is_value: bool = False) -> str:
 def _without_end(text: str) -> str:
     """Return a line, or a value, without what is at its end and looks like a token."""
     text = CUT_TOKEN.sub("", text)
-    while (glued := GLUED.search(text)) and not (
+    # Each search looks at the last characters only: a text may end with thousands of tokens.
+    while (glued := GLUED.search(text, max(0, len(text.rstrip()) - LONGEST_GLUED))) and not (
         glued["closing"] and f"<{glued['name']}" in text[: glued.start()]
     ):
         text = text[: glued.start()]
@@ -140,7 +142,8 @@ def _is_shown(token: re.Match[str]) -> bool:
     """Return whether a token in square brackets is within a sentence: a sign that reads [INST]."""
     line = token.string
     return token[0].startswith("[") and not token[0].startswith("[/") and bool(
-        re.search(r"\w ?$", line[: token.start()]) and re.match(r" ?[\w.]", line[token.end() :])
+        re.search(r"\w ?$", line[max(0, token.start() - 3) : token.start()])
+        and re.match(r" ?[\w.]", line[token.end() : token.end() + 2])
     )  # fmt: skip
 
 

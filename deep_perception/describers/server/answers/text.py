@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 
-from deep_perception.label_spelling import JOINERS, one_line
-
-# What a terminal takes for colours, titles and links.
-TERMINAL = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b[\]PX^_]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c|$)|"
-    r"\x1b[ -/]*[0-~]"
-)
+from deep_perception.untrusted.words import words
 
 
 def clean(text: str, length: int) -> str:
     """Return the text as one line of at most ``length`` characters, as it is untrusted input."""
     # U+FFFD stands for what was no UTF-8: a character that was cut in two.
-    line = one_line(TERMINAL.sub("", text).replace("\ufffd", ""))
-    if len(line) <= length:
-        return line
-    end = length - 1
-    while end and (unicodedata.category(line[end])[0] == "M" or line[end] in JOINERS):
-        end -= 1  # A letter is not separated from its marks.
-    return one_line(line[:end]) + "…"
+    return words(text.replace("\ufffd", ""), length)
 
 
 def error_text(body: object) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Set as AbstractSet
 from itertools import accumulate, chain
 from typing import NamedTuple, Protocol, TypeAlias
 
+from deep_perception.images.pixels import MAX_PIXELS
+
 
 class BagError(ValueError):
     """A recording cannot be read or written; one line says which one, why, and what to do."""
@@ -47,9 +49,30 @@ Wanted: TypeAlias = AbstractSet[Topic]
 
 # This file describes a folder of rosbag2.
 METADATA = "metadata.yaml"
+# An error names at most this many topics or files.
+_MAX_NAMES = 20
 # The topic of lost messages, which is unknown.
 UNKNOWN_TOPIC = Topic("", "")
 EARLIEST_NS = -(2**63)
+# Bytes of a message: an image of the most pixels, of three bytes each.
+LARGEST_MESSAGE = 3 * MAX_PIXELS + (1 << 20)
+# A chunk has at least one message, and small ones beside it.
+LARGEST_CHUNK = LARGEST_MESSAGE + (1 << 26)
+# Bytes of what is read of all files of a recording at once. Files that take turns, and chunks that
+# overlap in time, are in memory together.
+MOST_HELD = 2 * LARGEST_CHUNK
+
+
+class Held:
+    """The bytes of a recording that are in memory."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no more is to be read before something is let go."""
+        return self.size > MOST_HELD - LARGEST_CHUNK
 
 
 class Stretch(Protocol):
@@ -111,7 +134,11 @@ class Timeline:
         return ended + sum(begun)
 
     def read(self, from_ns: int) -> Iterator[Item]:
-        """Yield the messages from a time on."""
+        """Yield the messages from a time on.
+
+        Raises BagError if the next messages of all files do not fit into memory together.
+        """
+        held = 0
         later = range(bisect_left(self._starts, from_ns), len(self._by_start))
         waiting = chain(self._begun(from_ns), (self._by_start[index] for index in later))
         coming = next(waiting, None)
@@ -123,11 +150,18 @@ class Timeline:
                 coming = next(waiting, None)
             else:
                 _, _, order, item, rest = heapq.heappop(heads)
+                held -= _size(item)
                 yield item
             following = next(rest, None)
             if following is not None:
                 head = (following.log_ns, following.topic, order, following, rest)
                 heapq.heappush(heads, head)
+                held += _size(following)
+                if held > MOST_HELD:
+                    raise BagError(
+                        f"{len(heads)} parts of this recording overlap in time, with messages of "
+                        f"{held} bytes; at most {MOST_HELD} are read at once"
+                    )
 
     def _begun(self, from_ns: int) -> list[tuple[int, Stretch]]:
         """Return the stretches that began before a time and did not end before it."""
@@ -135,7 +169,17 @@ class Timeline:
         return [item for item in self._by_start[first:end] if item[1].end_ns >= from_ns]
 
 
+def _size(item: Item) -> int:
+    return len(item.data) if isinstance(item, Message) else 0
+
+
 def ros2_name(name: str) -> str:
     """Return ``sensor_msgs/Image`` as ``sensor_msgs/msg/Image``, and other names unchanged."""
     package, slash, rest = name.partition("/")
     return f"{package}/msg/{rest}" if slash and "/" not in rest else name
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return the first of many names, for a message."""
+    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
+    return ", ".join([*names[:_MAX_NAMES], *more])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
-from mcap.reader import SeekingReader
-from mcap.records import Channel, ChunkIndex, Schema
-from mcap.summary import Summary
+from mcap.records import Channel, ChunkIndex, Schema, Statistics
 
-from deep_perception.replay.recordings.storage import Topic, ros2_name
+from deep_perception.replay.recordings.storage import (
+    LARGEST_CHUNK,
+    BagError,
+    Held,
+    Topic,
+    ros2_name,
+)
 from deep_perception.replay.recordings.storage.mcap_parts import McapPart, TopicChannel
 from deep_perception.replay.recordings.storage.mcap_records import (
     BROKEN,
@@ -22,9 +28,10 @@ from deep_perception.replay.recordings.storage.mcap_records import (
     RECORD,
     Damaged,
     decompress_chunk,
-    index_is_whole,
+    read_index,
     records,
 )
+from deep_perception.replay.recordings.storage.packing import Expansion, TooLarge
 from deep_perception.stamps import NANOSECONDS
 
 # A message index consists of a record head, a channel and a length, then of a time and an offset
@@ -39,15 +46,23 @@ _IN_RUNS = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
 class McapFile:
     """A StorageFile. ``original`` is the file of the recording of which ``path`` may be a copy."""
 
-    def __init__(self, path: Path, original: Path) -> None:
+    def __init__(self, path: Path, original: Path, held: Held) -> None:
         self._name = original.name
         self.warnings: dict[str, None] = {}
         self.channels: dict[int, TopicChannel] = {}
         self.stretches: list[McapPart] = []
         self._schemas: dict[int, str] = {}
+        self._original = original
+        self._size = path.stat().st_size
+        self._expansion = Expansion(self._size)
+        self._held = held
         self._file: BinaryIO = path.open("rb")
-        if not self._by_index():
-            self._by_records(path.stat().st_size)
+        try:
+            if not self._by_index():
+                self._by_records(self._size)
+        except BaseException:
+            self._file.close()
+            raise
         self.counts: Counter[Topic] = Counter()
         for part in self.stretches:
             for channel, count in part.counts.items():
@@ -62,32 +77,75 @@ class McapFile:
         """Add a warning; a repeated one is kept once."""
         self.warnings[f"{self._name}: {text}"] = None
 
-    def read_records(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
+    def read_records(self, part: McapPart) -> memoryview:
         """Return the records of a chunk, or of a run. Raises Damaged."""
-        self._file.seek(offset)
-        raw = memoryview(self._file.read(size))
-        if len(raw) < size:
+        if part.size > LARGEST_CHUNK:
+            raise Damaged(f"{part.size} bytes, more than {LARGEST_CHUNK}")
+        if part.offset + part.size > self._size:
             raise Damaged("the file ends in it")
-        return decompress_chunk(raw, cut) if packed else raw
+        if self._held.full:
+            raise Damaged("it is too large for the memory, beside others of the same time")
+        self._file.seek(part.offset)
+        raw = memoryview(self._file.read(part.size))
+        if part.packed:
+            raw = decompress_chunk(raw, part.cut, min(part.limit, LARGEST_CHUNK))
+        self._held.size += len(raw)
+        return raw
+
+    def release(self, size: int) -> None:
+        """Take note that so many bytes of records are not used any more."""
+        self._held.size -= size
 
     def _by_index(self) -> bool:
         """Read the index; return False if there is none, or if it is incomplete."""
         try:
-            summary = SeekingReader(self._file).get_summary()
-            if summary is None or summary.statistics is None or not index_is_whole(self._file):
+            raw = read_index(self._file)
+            if raw is None:
                 return False
-            for schema in summary.schemas.values():
-                self._add_schema(schema)
-            for channel in summary.channels.values():
+            statistics, indexes = None, []
+            channels: list[Channel] = []
+            for code, body in records(raw, False):
+                stream = ReadDataStream(BytesIO(body))
+                if code == Opcode.STATISTICS:
+                    statistics = Statistics.read(stream)
+                elif code == Opcode.SCHEMA:
+                    self._add_schema(Schema.read(stream))
+                elif code == Opcode.CHANNEL:
+                    channels.append(Channel.read(stream))
+                elif code == Opcode.CHUNK_INDEX:
+                    indexes.append(ChunkIndex.read(stream))
+            if statistics is None:
+                return False
+            for channel in channels:
                 self._add_channel(channel)
-            parts = [self._indexed(index) for index in summary.chunk_indexes]
-            known = sum(sum(part.counts.values()) for part in parts)
-            if known == summary.statistics.message_count and _has_schemas(summary):
-                self.stretches = parts
-                return True
-        except (*BROKEN, KeyError, EOFError):
-            pass
-        return False
+            known = {0, *self._schemas}
+            if not all(channel.schema_id in known for channel in channels):
+                return False
+            parts = [self._indexed(index) for index in indexes]
+            self._check_apart(parts)
+            if sum(sum(part.counts.values()) for part in parts) != statistics.message_count:
+                return False
+        except (Damaged, *BROKEN, KeyError, EOFError, OverflowError):
+            return False
+        self._limit([part.limit for part in parts])
+        self.stretches = parts
+        return True
+
+    def _check_apart(self, parts: Sequence[McapPart]) -> None:
+        """Raise Damaged if chunks overlap, which would be read again and again."""
+        end = len(MAGIC)
+        for part in sorted(parts, key=lambda part: part.offset):
+            if part.offset < end or part.offset + part.size > self._size:
+                raise Damaged("an index that contradicts itself")
+            end = part.offset + part.size
+
+    def _limit(self, sizes: Iterable[int]) -> None:
+        """Raise BagError if the chunks are larger when they are decompressed than any images."""
+        try:
+            for size in sizes:
+                self._expansion.add(size)
+        except TooLarge as error:
+            raise BagError(f"{self._original}: its chunks are {error}") from None
 
     def _indexed(self, index: ChunkIndex) -> McapPart:
         offsets = index.message_index_offsets
@@ -108,6 +166,7 @@ class McapFile:
             index.message_start_time,
             index.message_end_time,
             {channel: count for channel, count in counts.items() if count},
+            limit=min(index.uncompressed_size, LARGEST_CHUNK),
         )
 
     def _by_records(self, size: int) -> None:
@@ -136,8 +195,12 @@ class McapFile:
             return
         counts: Counter[int] = Counter()
         times: list[int] = []
+        part = McapPart(self, offset, size, packed, 0, 0, counts, cut)
         try:
-            for code, body in records(self.read_records(offset, size, packed, cut), cut):
+            raw = self.read_records(part)
+            self.release(len(raw))
+            self._limit([len(raw)])
+            for code, body in records(raw, cut):
                 if code == Opcode.SCHEMA:
                     self._add_schema(Schema.read(ReadDataStream(BytesIO(body))))
                 elif code == Opcode.CHANNEL:
@@ -147,14 +210,14 @@ class McapFile:
                     if channel in self.channels:
                         counts[channel] += 1
                         times.append(log_ns)
+        except BagError:
+            raise
         except (Damaged, *BROKEN) as error:
             if not cut:
                 self.warn(f"the chunk at byte {offset} is damaged ({error}); it is left out")
             return
         if times:
-            self.stretches.append(
-                McapPart(self, offset, size, packed, min(times), max(times), counts, cut)
-            )
+            self.stretches.append(dataclasses.replace(part, start_ns=min(times), end_ns=max(times)))
 
     def _warn_of_truncation(self, start: int, size: int) -> None:
         saved = sum(sum(part.counts.values()) for part in self.stretches)
@@ -177,10 +240,3 @@ class McapFile:
             kind = f"{kind} as {channel.message_encoding or 'unknown encoding'}"
         topic = Topic(channel.topic, kind)
         self.channels[channel.id] = TopicChannel(topic, channel.message_encoding == "ros1")
-
-
-def _has_schemas(summary: Summary) -> bool:
-    return all(
-        channel.schema_id == 0 or channel.schema_id in summary.schemas
-        for channel in summary.channels.values()
-    )

@@ -11,6 +11,8 @@ from mcap.opcode import Opcode
 
 from deep_perception.replay.recordings.interfaces import InvalidMessage, to_cdr
 from deep_perception.replay.recordings.storage import (
+    LARGEST_CHUNK,
+    LARGEST_MESSAGE,
     UNKNOWN_TOPIC,
     Item,
     Lost,
@@ -19,7 +21,7 @@ from deep_perception.replay.recordings.storage import (
     Wanted,
 )
 from deep_perception.replay.recordings.storage.mcap_records import MESSAGE, Damaged, records
-from deep_perception.replay.recordings.storage.packing import decompress_message
+from deep_perception.replay.recordings.storage.packing import TooLarge, decompress_message
 
 
 class TopicChannel(NamedTuple):
@@ -36,8 +38,11 @@ class PartReader(Protocol):
     def channels(self) -> Mapping[int, TopicChannel]:
         """The channels by their number."""
 
-    def read_records(self, offset: int, size: int, packed: bool, cut: bool) -> memoryview:
+    def read_records(self, part: McapPart) -> memoryview:
         """Return the records of a part. Raises Damaged."""
+
+    def release(self, size: int) -> None:
+        """Take note that so many bytes of records are not used any more."""
 
     def warn(self, text: str) -> None:
         """Add a warning about the file."""
@@ -56,6 +61,8 @@ class McapPart:
     counts: Mapping[int, int]
     cut: bool = False
     """Whether the file ends within it."""
+    limit: int = LARGEST_CHUNK
+    """Bytes that it may have when it is decompressed."""
 
     def before(self, wanted: Wanted, from_ns: int) -> int:
         channels = self._channels(wanted)
@@ -63,7 +70,9 @@ class McapPart:
             return 0
         if from_ns <= self.end_ns:
             try:
-                return sum(log_ns < from_ns for _, log_ns, _ in self._messages(channels))
+                raw = self.file.read_records(self)
+                self.file.release(len(raw))
+                return sum(log_ns < from_ns for _, log_ns, _ in self._messages(raw, channels))
             except Damaged:
                 pass
         return sum(self.counts[channel] for channel in channels)
@@ -73,7 +82,11 @@ class McapPart:
         if not channels:
             return
         try:
-            found = [message for message in self._messages(channels) if message[1] >= from_ns]
+            raw = self.file.read_records(self)
+            try:
+                yield from self._read(raw, channels, from_ns)
+            finally:
+                self.file.release(len(raw))
         except Damaged as error:
             count = sum(self.counts[channel] for channel in channels)
             if from_ns <= self.start_ns:
@@ -82,7 +95,12 @@ class McapPart:
                     "are lost"
                 )
                 yield Lost(self.start_ns, UNKNOWN_TOPIC, count)
-            return
+
+    def _read(
+        self, raw: memoryview, channels: Mapping[int, TopicChannel], from_ns: int
+    ) -> Iterator[Item]:
+        messages = self._messages(raw, channels)
+        found = [message for message in messages if message[1] >= from_ns]
         found.sort(key=lambda message: (message[1], channels[message[0]].topic))
         for channel, log_ns, data in found:
             topic, ros1 = channels[channel]
@@ -93,9 +111,8 @@ class McapPart:
         return {number: channel for number, channel in found if channel.topic in wanted}
 
     def _messages(
-        self, channels: Mapping[int, TopicChannel]
+        self, raw: memoryview, channels: Mapping[int, TopicChannel]
     ) -> Iterator[tuple[int, int, memoryview]]:
-        raw = self.file.read_records(self.offset, self.size, self.packed, self.cut)
         for code, body in records(raw, self.cut):
             if code == Opcode.MESSAGE:
                 channel, _, log_ns, _ = MESSAGE.unpack_from(body)
@@ -105,7 +122,9 @@ class McapPart:
 
 def _message(log_ns: int, topic: Topic, data: bytes, ros1: bool) -> Message:
     try:
+        if len(data) > LARGEST_MESSAGE:
+            raise TooLarge(f"larger than {LARGEST_MESSAGE} bytes")
         cdr = to_cdr(data, topic.type) if ros1 else decompress_message(data)
-    except (InvalidMessage, zstandard.ZstdError) as error:
+    except (InvalidMessage, TooLarge, zstandard.ZstdError) as error:
         return Message(log_ns, topic, b"", str(error))
     return Message(log_ns, topic, cdr)

@@ -8,28 +8,50 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import lz4.frame
 import zstandard
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 
+from deep_perception.replay.recordings.storage.packing import decompress
+
 MAGIC = b"\x89MCAP0\r\n"
 RECORD, MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
+# Bytes of an index: that of a million chunks has some hundred million.
+LARGEST_INDEX = 1 << 29
 _CHUNK, _FOOTER = struct.Struct("<QQQII"), struct.Struct("<QQI")
 # The exceptions of the libraries for damaged bytes.
-BROKEN = (McapError, OSError, ValueError, RuntimeError, struct.error, zstandard.ZstdError)
+BROKEN = (McapError, OSError, ValueError, RuntimeError, MemoryError, struct.error,
+          zstandard.ZstdError)  # fmt: skip
 
 
 class Damaged(Exception):
     """The bytes of a part of a file are damaged."""
 
 
-def index_is_whole(file: BinaryIO) -> bool:
-    """Return whether the index at the end of a file matches its checksum, if it has one."""
-    footer_at = file.seek(-len(MAGIC) - RECORD.size - _FOOTER.size, os.SEEK_END)
-    summary_at, _, crc = _FOOTER.unpack(file.read()[RECORD.size : -len(MAGIC)])
+def read_index(file: BinaryIO) -> memoryview | None:
+    """Return the records of the index at the end of a file, None if there is none.
+
+    Raises Damaged if it is not where the file says, or does not match its checksum if it has one.
+    """
+    footer_at = file.seek(0, os.SEEK_END) - len(MAGIC) - RECORD.size - _FOOTER.size
+    if footer_at < len(MAGIC):
+        raise Damaged("no footer")
+    file.seek(footer_at)
+    footer = file.read()
+    code, length = RECORD.unpack_from(footer)
+    if code != Opcode.FOOTER or length != _FOOTER.size or not footer.endswith(MAGIC):
+        raise Damaged("no footer")
+    summary_at, offsets_at, crc = _FOOTER.unpack_from(footer, RECORD.size)
+    if not summary_at:
+        return None
+    if not len(MAGIC) <= summary_at <= footer_at or footer_at - summary_at > LARGEST_INDEX:
+        raise Damaged("no index where it should be")
     file.seek(summary_at)
-    return not crc or zlib.crc32(file.read(footer_at + RECORD.size + 16 - summary_at)) == crc
+    summary = file.read(footer_at + RECORD.size + 16 - summary_at)
+    if crc and zlib.crc32(summary) != crc:
+        raise Damaged("an index with a wrong checksum")
+    end = offsets_at if summary_at <= offsets_at <= footer_at else footer_at
+    return memoryview(summary)[: end - summary_at]
 
 
 def records(raw: memoryview, cut: bool) -> Iterator[tuple[int, memoryview]]:
@@ -47,8 +69,8 @@ def records(raw: memoryview, cut: bool) -> Iterator[tuple[int, memoryview]]:
         start = end
 
 
-def decompress_chunk(raw: memoryview, cut: bool) -> memoryview:
-    """Return the records in the body of a chunk. Raises Damaged."""
+def decompress_chunk(raw: memoryview, cut: bool, limit: int) -> memoryview:
+    """Return the records in the body of a chunk, of at most ``limit`` bytes. Raises Damaged."""
     try:
         _, _, size, crc, name_length = _CHUNK.unpack_from(raw)
         start = _CHUNK.size + name_length
@@ -56,7 +78,9 @@ def decompress_chunk(raw: memoryview, cut: bool) -> memoryview:
         data = raw[start + 8 :]
         if not cut:
             data = data[: int.from_bytes(raw[start : start + 8], "little")]
-        found = _decompressed(compression, data)
+        if size > limit:
+            raise Damaged(f"{size} bytes when it is decompressed, more than {limit}")
+        found = memoryview(decompress(compression, data, size)) if compression else data
     except BROKEN as error:
         raise Damaged(str(error) or type(error).__name__) from None
     if not cut and len(found) != size:
@@ -64,14 +88,3 @@ def decompress_chunk(raw: memoryview, cut: bool) -> memoryview:
     if not cut and crc and zlib.crc32(found) != crc:
         raise Damaged("wrong checksum")
     return found
-
-
-def _decompressed(compression: str, data: memoryview) -> memoryview:
-    """Return the decompressed data; truncated data give as much as is complete."""
-    if compression == "":
-        return data
-    if compression == "zstd":
-        return memoryview(zstandard.ZstdDecompressor().decompressobj().decompress(data))
-    if compression == "lz4":
-        return memoryview(lz4.frame.LZ4FrameDecompressor().decompress(data))
-    raise ValueError(f"compression {compression!r} is not known")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import yaml
 
 from deep_perception.replay.recordings.storage import (
     METADATA,
     BagError,
+    Held,
     StorageFile,
     mcap_records,
     packing,
     ros1_files,
+    shortened,
     sqlite_files,
 )
+from deep_perception.replay.recordings.storage import metadata as metadata_file
 from deep_perception.replay.recordings.storage.mcap_files import McapFile
+from deep_perception.untrusted.text import LINE, printable
 
 _STORED = re.compile(r".*\.(mcap|db3)(\.zstd?)?", re.IGNORECASE)
 EXPECTED = "expected a folder of rosbag2, or an .mcap, .db3 or .bag file"
@@ -30,9 +34,11 @@ def files_of(path: Path, warn: Callable[[str], None]) -> list[Path]:
     if not path.is_dir():
         return [path]
     names = _read_metadata(path / METADATA, warn)
-    existing = [path / name for name in names if (path / name).is_file()]
-    if missing := [name for name in names if path / name not in existing]:
-        warn(f"{', '.join(missing)} of {METADATA} {'is' if len(missing) == 1 else 'are'} missing")
+    existing = [path / name for name in names if _is_file(path / name)]
+    found = {file.name for file in existing}
+    if missing := [name for name in names if name not in found]:
+        verb = "is" if len(missing) == 1 else "are"
+        warn(f"{shortened([printable(name) for name in missing])} of {METADATA} {verb} missing")
     existing = existing or _stored(path)
     if not existing:
         raise BagError(
@@ -51,14 +57,18 @@ def _read_metadata(metadata: Path, warn: Callable[[str], None]) -> list[str]:
             warn(f"there is no {METADATA}, as after a crash; {files} in the folder {read} read")
         return []
     try:
-        content = yaml.safe_load(metadata.read_text(encoding="utf-8"))
-        names = content["rosbag2_bagfile_information"]["relative_file_paths"]
-        # Bags before Foxy include the name of the folder, which may have been renamed since.
-        return [PurePosixPath(str(name).replace("\\", "/")).name for name in names]
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        return metadata_file.file_names(metadata)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = printable(" ".join(str(error).split()), LINE)
         warn(f"{METADATA} cannot be read ({reason}); the files in the folder are read")
         return []
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # A name that is too long, or has a NUL.
+        return False
 
 
 def _stored(folder: Path) -> list[Path]:
@@ -67,12 +77,15 @@ def _stored(folder: Path) -> list[Path]:
     return sorted((file for file in files if file.is_file()), key=_in_natural_order)
 
 
-def open_file(path: Path, scratch: Callable[[], Path], original: Path | None = None) -> StorageFile:
+def open_file(
+    path: Path, scratch: Callable[[], Path], held: Held, original: Path | None = None
+) -> StorageFile:
     """Open a file of any name; ``scratch`` creates a folder for copies. Raises BagError.
 
-    ``original`` is the file of the recording of which ``path`` is a copy.
+    ``held`` is what the files of the recording have in memory, and ``original`` the file of the
+    recording of which ``path`` is a copy.
     """
-    original = original or path
+    is_copy, original = original is not None, original or path
     try:
         with path.open("rb") as opened:
             start = opened.read(16)
@@ -80,14 +93,14 @@ def open_file(path: Path, scratch: Callable[[], Path], original: Path | None = N
         raise BagError(f"{original}: cannot be read ({error.strerror or error})") from None
     if not start:
         raise BagError(f"{original}: the file is empty")
-    if start.startswith(packing.MAGIC):
-        return open_file(packing.decompress_file(path, scratch()), scratch, original)
+    if start.startswith(packing.MAGIC) and not is_copy:
+        return open_file(packing.decompress_file(path, scratch()), scratch, held, original)
     if start.startswith(mcap_records.MAGIC):
-        return McapFile(path, original)
+        return McapFile(path, original, held)
     if start.startswith(sqlite_files.MAGIC):
         return sqlite_files.SqliteFile(path, original, scratch)
     if start.startswith(ros1_files.MAGIC):
-        return ros1_files.Ros1File(path, original)
+        return ros1_files.Ros1File(path, original, held)
     raise BagError(
         f"{original}: this file is no recording; {EXPECTED}; for images: deep_perception analyze"
     )

@@ -13,6 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from deep_perception.replay.recordings.storage import (
+    LARGEST_MESSAGE,
     UNKNOWN_TOPIC,
     BagError,
     Item,
@@ -21,13 +22,22 @@ from deep_perception.replay.recordings.storage import (
     Topic,
     Wanted,
 )
-from deep_perception.replay.recordings.storage.packing import decompress_message
+from deep_perception.replay.recordings.storage.packing import (
+    Expansion,
+    TooLarge,
+    decompress_message,
+)
+from deep_perception.replay.recordings.storage.sqlite_guard import guarded, names_other_file
+from deep_perception.untrusted.text import printable
 
 MAGIC = b"SQLite format 3\x00"
 # A killed recorder leaves these files: changes that are not in the database yet, or a journal to
 # undo a change.
 _COMPANIONS = ("-wal", "-journal")
 
+
+# Topics of a recording, and bytes of a message with its time in a file.
+_MOST_TOPICS, _SMALLEST_ROW = 65536, 8
 
 _Column: TypeAlias = "NDArray[np.int64]"
 
@@ -49,15 +59,21 @@ class SqliteFile:
         # The index of the last topics, because a reader of single images asks for it again.
         self._cached: tuple[Wanted, tuple[_Column, _Column, _Column]] | None = None
         options = "?immutable=1"
-        if any(_companion(path, suffix).exists() for suffix in _COMPANIONS):
+        if any(_companion(path, suffix).is_file() for suffix in _COMPANIONS):
             path, options = _copy(path, scratch()), ""
+        self._size = sum(
+            each.stat().st_size
+            for each in (path, *(_companion(path, suffix) for suffix in _COMPANIONS))
+            if each.exists()
+        )
+        database = sqlite3.connect(f"{path.resolve().as_uri()}{options}", uri=True)
         try:
-            self._database = sqlite3.connect(f"{path.resolve().as_uri()}{options}", uri=True)
-            # Without this, SQLite refuses a truncated file.
-            self._database.execute("PRAGMA writable_schema=ON")
+            self._database = guarded(database, self._size)
             self._read_topics()
-        except sqlite3.Error as error:
-            raise BagError(f"{original}: cannot be read as a bag of rosbag2 ({error})") from None
+        except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+            database.close()
+            reason = printable(error, 200)
+            raise BagError(f"{original}: cannot be read as a bag of rosbag2 ({reason})") from None
 
     def close(self) -> None:
         self._database.close()
@@ -68,16 +84,23 @@ class SqliteFile:
 
     def read(self, wanted: Wanted, from_ns: int) -> Iterator[Item]:
         times, keys, rows = self._index(wanted)
+        expansion = Expansion(self._size)
         for index in range(int(np.searchsorted(times, from_ns)), len(times)):
             log_ns, row = int(times[index]), int(rows[index])
             topic = self._topics[int(keys[index])]
             try:
                 found = self._database.execute("SELECT data FROM messages WHERE id = ?", (row,))
-                data = decompress_message(bytes(found.fetchone()[0]))
-            except (sqlite3.Error, TypeError) as error:
-                self._warn(f"message {row} cannot be read ({error}); it is lost")
+                (raw,) = found.fetchone()
+                if not isinstance(raw, bytes):
+                    raise TypeError("its data are no bytes")
+                if len(raw) > LARGEST_MESSAGE:
+                    raise TypeError(f"its data are larger than {LARGEST_MESSAGE} bytes")
+                data = decompress_message(raw)
+                expansion.add(len(data))
+            except (sqlite3.Error, TypeError, MemoryError) as error:
+                self._warn(f"message {row} cannot be read ({printable(error, 200)}); it is lost")
                 yield Lost(log_ns, UNKNOWN_TOPIC, 1)
-            except zstandard.ZstdError as error:
+            except (TooLarge, zstandard.ZstdError) as error:
                 yield Message(log_ns, topic, b"", str(error))
             else:
                 yield Message(log_ns, topic, data)
@@ -89,6 +112,10 @@ class SqliteFile:
         """Read the topics, the number of their messages, and the times of first and last."""
         topics = self._database.execute("SELECT id, name, type, serialization_format FROM topics")
         for key, name, kind, encoding in topics:
+            if not isinstance(key, int) or not all(isinstance(i, str) for i in (name, kind)):
+                raise ValueError("a topic that is none")
+            if len(self._topics) >= _MOST_TOPICS:
+                raise ValueError(f"more than {_MOST_TOPICS} topics")
             self._topics[key] = Topic(name, kind if encoding == "cdr" else f"{kind} as {encoding}")
         self.counts = dict.fromkeys(self._topics.values(), 0)
         try:
@@ -133,7 +160,9 @@ class SqliteFile:
             query = "SELECT timestamp, topic_id, id FROM messages ORDER BY id"
             for log_ns, key, row in self._database.execute(query):
                 saved += 1
-                if key in ranks:
+                if saved * _SMALLEST_ROW > self._size:
+                    raise sqlite3.DatabaseError("more messages than fit into the file")
+                if key in ranks and isinstance(log_ns, int):
                     yield log_ns, ranks[key], key, row
         except sqlite3.DatabaseError as error:
             self._warn(f"breaks off ({error}); {saved} messages were saved")
@@ -148,6 +177,7 @@ def _copy(path: Path, folder: Path) -> Path:
     copy = folder / path.name
     shutil.copyfile(path, copy)
     for suffix in _COMPANIONS:
-        if _companion(path, suffix).exists():
-            shutil.copyfile(_companion(path, suffix), _companion(copy, suffix))
+        companion = _companion(path, suffix)
+        if companion.is_file() and not names_other_file(companion):
+            shutil.copyfile(companion, _companion(copy, suffix))
     return copy

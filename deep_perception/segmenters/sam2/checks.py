@@ -58,7 +58,10 @@ def check_size(model: Any, weights: int) -> None:
     """Raise UntrustedError if a model on the meta device has more weights than its files."""
     needed = sum(parameter.numel() for parameter in model.parameters())
     if needed > weights:
-        raise UntrustedError(f"config.json is of {needed} weights, and the files have {weights}")
+        raise UntrustedError(
+            f"weights of SAM2 are missing in it: config.json names {needed}, and the files have "
+            f"{weights}"
+        )
 
 
 def check_pickle(path: Path) -> None:

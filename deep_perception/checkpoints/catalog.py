@@ -16,6 +16,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from deep_perception.untrusted.text import printable
+
 
 class ModelError(RuntimeError):
     """An operation on a model's files failed; the message is one line that says what to do."""
@@ -146,7 +148,7 @@ def find_model(text: str) -> Model:
     names = [model.name for model in CATALOGUE]
     near = difflib.get_close_matches(text, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the models are {', '.join(names)}"
-    raise ModelError(f"{text}: there is no such model; {hint}")
+    raise ModelError(f"{printable(text)}: there is no such model; {hint}")
 
 
 def fetch_command(checkpoint: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from deep_perception._version import __version__
 from deep_perception.checkpoints.catalog import Model, ModelError, ModelFile, megabytes
 from deep_perception.checkpoints.errors import hub_errors, os_reason, resume_hint
+from deep_perception.checkpoints.listing import read_listing
 from deep_perception.checkpoints.on_disk import OnDisk, inspect, matches, parts, remove_empty
 from deep_perception.checkpoints.record import (
     BUSY,
@@ -18,8 +20,6 @@ from deep_perception.checkpoints.record import (
     PART,
     Record,
     draft_lock,
-    is_safe,
-    matches_any,
     read_lock,
     with_digests,
 )
@@ -39,7 +39,7 @@ def fetch(model: Model, folder: Path, *, revision: str = "") -> OnDisk:
         if known is None or _missing(path, known.files):
             target = known.revision if known else revision or model.revision
             with hub_errors(model, target, path), _locked(path):
-                wanted = known or _reported(model, target)
+                wanted = known or read_listing(model, target)
                 try:
                     _download_all(model, wanted, path)
                 finally:
@@ -65,34 +65,6 @@ def _known(model: Model, path: Path, revision: str) -> Record | None:
 
 def _missing(path: Path, files: tuple[ModelFile, ...]) -> list[ModelFile]:
     return [file for file in files if not matches(path / file.name, file)]
-
-
-def _reported(model: Model, revision: str) -> Record:
-    """Return the commit, sizes and checksums that the hub reports for a revision."""
-    from huggingface_hub import HfApi, constants
-
-    info = HfApi().model_info(
-        model.repo, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
-    )
-    found = {
-        entry.rfilename: entry
-        for entry in info.siblings or ()
-        if matches_any(entry.rfilename, model.wanted)
-    }
-    for pattern in model.needed:
-        if not any(matches_any(name, (pattern,)) for name in found):
-            raise ModelError(f"{model.repo} has no {pattern} at revision {revision}")
-    files = []
-    for name, entry in found.items():
-        if not is_safe(name):
-            raise ModelError(
-                f"the hub reports a file {name!r} of {model.repo}, whose name is not allowed"
-            )
-        if entry.size is None or not (entry.lfs or entry.blob_id):
-            raise ModelError(f"the hub reports no checksum for {name} of {model.repo}")
-        digest = {"sha256": entry.lfs.sha256} if entry.lfs else {"git_sha1": entry.blob_id or ""}
-        files.append(ModelFile(name=name, size=entry.size, **digest))
-    return Record(revision=str(info.sha), checked_against="hub", files=tuple(files))
 
 
 def _download_all(model: Model, wanted: Record, path: Path) -> None:
@@ -158,9 +130,16 @@ def _part(path: Path, file: ModelFile) -> Path:
     """Return the path of a partial file. Its name has the checksum, so that only the same file is
     resumed."""
     part = path / f"{file.name}.{(file.sha256 or file.git_sha1)[:16]}{PART}"
+    for folder in reversed(part.relative_to(path).parents):
+        # The folder of the model itself may be a link to a larger disk.
+        if folder.parts and (path / folder).is_symlink():
+            raise ModelError(f"{path / folder} is a link, through which nothing is downloaded")
     part.parent.mkdir(parents=True, exist_ok=True)
-    if part.is_symlink() or size_of(part) > file.size:
-        part.unlink()
+    # Somebody else may have put a link, a pipe, or a second name of another file there.
+    if part.is_symlink() or part.exists():
+        found = part.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > file.size:
+            part.unlink()
     return part
 
 

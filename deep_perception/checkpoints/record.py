@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -11,10 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 from deep_perception.checkpoints.catalog import Model, ModelFile
+from deep_perception.untrusted.bounded import read_file
+from deep_perception.untrusted.json_reader import read_json
 
 LOCK = "models.lock.json"
 PART = ".part"
 BUSY = ".fetching.lock"
+
+# Bytes of a record: 1000 files of 200 characters have less.
+RECORD_LIMIT = 1 << 20
+# Devices on Windows, in every folder and with every suffix.
+_RESERVED = re.compile(r"con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9]")
 
 Authority = Literal["pin", "hub", ""]
 
@@ -42,6 +50,7 @@ def draft_lock(path: Path, model: Model, record: Record) -> Path:
         "files": {file.name: {"size": file.size, "sha256": file.sha256} for file in record.files},
     }
     draft = path / (LOCK + PART)
+    draft.unlink(missing_ok=True)  # It may be a link to another file.
     draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return draft
 
@@ -59,30 +68,57 @@ def read_record(path: Path, model: Model) -> Record | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(read_file(path, RECORD_LIMIT), limit=RECORD_LIMIT)
         pinned = content["checked_against"] == "pin"
-        revision = str(content["revision"])
+        revision = content["revision"]
         files = tuple(
-            ModelFile(name=name, size=int(file["size"]), sha256=str(file["sha256"]))
+            ModelFile(name=name, size=file["size"], sha256=file["sha256"])
             for name, file in content["files"].items()
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a record") from error
-    if not files or not all(is_safe(file.name) and file.sha256 for file in files):
+    if not isinstance(revision, str) or not re.fullmatch("[0-9a-f]{40}", revision):
+        raise ValueError("its revision is no commit")
+    if not all(_is_complete(file) for file in files):
+        raise ValueError("a size or a checksum is none")
+    if not files or not all(is_safe(file.name) for file in files):
         raise ValueError("no files, or file names that are not allowed")
     if pinned and revision == model.revision and model.files:
         files = model.files  # A file on disk does not replace the pin.
     return Record(revision=revision, checked_against="pin" if pinned else "hub", files=files)
 
 
+def _is_complete(file: ModelFile) -> bool:
+    return (
+        type(file.size) is int
+        and file.size >= 0
+        and isinstance(file.sha256, str)
+        and re.fullmatch("[0-9a-f]{64}", file.sha256) is not None
+    )
+
+
 def is_safe(name: str) -> bool:
-    """Whether a name from the hub stays in the model's folder and is no name of our own files."""
+    """Whether a name from the hub stays in the model's folder and is no name of our own files.
+
+    It is also a name on Windows, and one that a terminal shows as it is.
+    """
     pieces = name.split("/")
     return (
-        all(piece not in ("", ".", "..") for piece in pieces)
-        and not set(name) & set("\\:\0\n")
-        and not name.endswith(PART)
-        and name not in (LOCK, BUSY)
+        len(name) <= 200
+        and name.isprintable()
+        and not set(name) & set('\\:*?"<>|')
+        and all(_is_safe_piece(piece) for piece in pieces)
+    )
+
+
+def _is_safe_piece(piece: str) -> bool:
+    lower = piece.lower()
+    return (
+        piece.strip(" ") == piece != ""
+        and not piece.endswith(".")  # also . and ..
+        and not lower.endswith(PART)
+        and lower not in (LOCK, BUSY)
+        and not _RESERVED.fullmatch(lower.partition(".")[0].strip())
     )
 
 

@@ -16,8 +16,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from deep_perception.checkpoints.catalog import ModelError
+from deep_perception.untrusted.text import printable
+
 RETRIES = 3  # attempts in a row without a single new byte
 PAUSE_S = 1.0
+ERROR_BYTES = 1 << 16  # of the body of an error, which may name a reason
 
 
 def download(url: str, part: Path, size: int, headers: Mapping[str, str], title: str) -> None:
@@ -51,11 +55,7 @@ def size_of(path: Path) -> int:
 def _stream(
     url: str, part: Path, start: int, size: int, headers: Mapping[str, str], progress: Any
 ) -> None:
-    from huggingface_hub import constants
-    from huggingface_hub.utils import (  # type: ignore[attr-defined]
-        get_session,
-        hf_raise_for_status,
-    )
+    from huggingface_hub import constants, get_session
 
     # A compressed response could not be resumed at a byte.
     request_headers = {**headers, "Accept-Encoding": "identity"}
@@ -68,11 +68,14 @@ def _stream(
         timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
         follow_redirects=True,
     ) as response:
-        hf_raise_for_status(response)
+        check_redirects(response)
+        raise_for_status(response)
         resumes = response.status_code == 206
         with part.open("ab" if resumes else "wb") as stream:
             progress.update((start if resumes else 0) - progress.n)
-            for block in response.iter_bytes():
+            # As they were sent: what a server compressed although it was asked not to is not
+            # expanded, and its checksum is wrong.
+            for block in response.iter_raw():
                 stream.write(block)
                 progress.update(len(block))
                 if stream.tell() > size:
@@ -83,3 +86,40 @@ def _stream(
     got = size_of(part)
     if got != size:
         raise OSError(f"the server sent a file of {got} bytes instead of {size}")
+
+
+def check_redirects(response: Any) -> None:
+    """Raise ModelError if a response came over plain HTTP at the end of a way over HTTPS."""
+    schemes = [one.url.scheme for one in (*response.history, response)]
+    if "https" in schemes and schemes[-1] != "https":
+        host = printable(response.url.host)
+        raise ModelError(f"the hub redirects from https to {schemes[-1]} at {host}; try again")
+
+
+def raise_for_status(response: Any) -> None:
+    """Raise the error of the hub's library for a streamed response that is one.
+
+    The library reads the whole body of an error for its message.
+    """
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    if response.status_code < 400:
+        return
+    body = b""
+    for block in response.iter_raw():
+        body += block
+        if len(body) >= ERROR_BYTES:
+            break
+    headers = {
+        name: value
+        for name, value in response.headers.items()
+        if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+    }
+    hf_raise_for_status(
+        type(response)(
+            response.status_code,
+            headers=headers,
+            content=body[:ERROR_BYTES],
+            request=response.request,
+        )
+    )

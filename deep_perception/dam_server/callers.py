@@ -15,19 +15,12 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from deep_perception.dam_server.errors import RequestError
+from deep_perception.dam_server.options import is_loopback
 from deep_perception.untrusted.text import printable
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 # What a browser says of a request of a page of this server, and of an address that a user typed.
 _OWN_SITES = ("same-origin", "none")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on a host."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_caller(request: web.Request, bound: str, *, with_token: bool) -> None:

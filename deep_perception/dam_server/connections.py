@@ -35,16 +35,16 @@ class Connections:
         # Those that are being closed have no transport; the oldest one comes first.
         there = [one for one in self._server.connections if one.transport is not None]
         self._ended_at = {one: self._ended_at[one] for one in there if one in self._ended_at}
-        if len(there) < self._limit:
-            return self._server()
+        # Several are accepted before the first of them is counted, so there may be more.
+        surplus = len(there) - self._limit + 1
         idle = [one for one in there if one not in self._busy]
-        if not idle:
+        if surplus > len(idle):
             return _Refused()
-        oldest = min(idle, key=lambda one: self._ended_at.get(one, 0.0))
-        if isinstance(oldest.transport, asyncio.Transport):
-            # Unlike `close`, this does not wait for a client that reads no answer.
-            oldest.transport.abort()
-        oldest.force_close()
+        for one in sorted(idle, key=lambda one: self._ended_at.get(one, 0.0))[: max(0, surplus)]:
+            if isinstance(one.transport, asyncio.Transport):
+                # Unlike `close`, this does not wait for a client that reads no answer.
+                one.transport.abort()
+            one.force_close()
         return self._server()
 
     @contextmanager

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deep_perception.dam_server.callers import is_loopback
 from deep_perception.redaction import register
 from deep_perception.redaction.tokens import TokenError, check_token, is_shown
 
@@ -105,3 +105,11 @@ def parse(arguments: Sequence[str]) -> Options:
         token=token,
         with_parent=parsed.with_parent,
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -69,7 +69,8 @@ def check_torch(path: Path) -> None:
             entries = zipfile.ZipFile(stream).infolist()
         except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
             raise UntrustedError(
-                f"is no file of torch.save in its format since torch 1.6, a zip archive ({error})"
+                "is no file of torch.save in its format since torch 1.6, and may have more than "
+                f"weights only ({error})"
             ) from None
     if len(entries) > MAX_ENTRIES:
         raise UntrustedError(f"has {len(entries)} entries; at most {MAX_ENTRIES} are read")

@@ -28,7 +28,7 @@ _CONFIG_LIMIT, _INDEX_LIMIT = 1 << 18, 1 << 22
 _MAX_SIZE, _MAX_LAYERS, _MAX_LIST, _MAX_SHARDS = 1 << 16, 512, 1024, 1000
 # They name code, weights or a kernel that transformers then gets from the hub.
 _NOT_ALLOWED = re.compile(
-    "auto_map|.*quantization_config|.*experts_implementation|transformers_weights|.*kernel.*"
+    "auto_map|.*quantization_config|.*experts_implementation|transformers_weights|use_kernels|kernel_config"
 )
 _ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 
@@ -58,7 +58,10 @@ def check_size(model: Any, weights: int) -> None:
     """Raise UntrustedError if a model on the meta device has more weights than its files."""
     needed = sum(parameter.numel() for parameter in model.parameters())
     if needed > weights:
-        raise UntrustedError(f"config.json is of {needed} weights, and the files have {weights}")
+        raise UntrustedError(
+            f"weights of SAM2 are missing in it: config.json names {needed}, and the files have "
+            f"{weights}"
+        )
 
 
 def check_pickle(path: Path) -> None:

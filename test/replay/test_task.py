@@ -37,7 +37,7 @@ def test_a_new_setting_changes_scenes_by_default():
     class NewSettings(pydantic.BaseModel):
         new: int = settings._setting(1, "a setting without any flag")
 
-    (option,) = settings.options._leaves(NewSettings())
+    (option,) = settings.options.leaves(NewSettings())
     assert option.changes_scenes
 
 

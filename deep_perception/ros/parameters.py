@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -160,15 +161,19 @@ def _limit_requests(node: Node) -> None:
     rclpy would handle them one by one, for minutes in which no image arrives.
     """
 
+    warned_s = -rclpy_internals.WARN_EVERY_S
+
     def limited(answer: Callable[[Any, Any], Any], field: str) -> Callable[[Any, Any], Any]:
         def guarded(request: Any, response: Any) -> Any:
+            nonlocal warned_s
             count = len(getattr(request, field))
             if count <= MOST_NAMES:
                 return answer(request, response)
-            node.get_logger().warning(
-                f"a request about {count} parameters is not answered; at most {MOST_NAMES} are",
-                throttle_duration_sec=rclpy_internals.WARN_EVERY_S,
-            )
+            if time.monotonic() - warned_s >= rclpy_internals.WARN_EVERY_S:
+                warned_s = time.monotonic()
+                node.get_logger().warning(
+                    f"a request about {count} parameters is not answered; at most {MOST_NAMES} are"
+                )
             return response
 
         return guarded

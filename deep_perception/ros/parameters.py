@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
     SetParametersResult,
+)
+from rcl_interfaces.srv import (
+    DescribeParameters,
+    GetParameters,
+    GetParameterTypes,
+    ListParameters,
+    SetParameters,
+    SetParametersAtomically,
 )
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
@@ -25,6 +35,16 @@ from deep_perception.untrusted.text import printable
 INT_LIMIT, FLOAT_LIMIT = 2**31 - 1, 1e12
 # A parameter of every node. Together with a /clock of one's own it would set a node back in time.
 SIM_TIME = "use_sim_time"
+# Names in one request; `ros2 param load` and `ros2 param dump` send those of all parameters.
+MOST_NAMES = 300
+_LISTS = {
+    DescribeParameters: "names",
+    GetParameters: "names",
+    GetParameterTypes: "names",
+    ListParameters: "prefixes",
+    SetParameters: "parameters",
+    SetParametersAtomically: "parameters",
+}
 
 
 class SettingsParameters:
@@ -68,6 +88,7 @@ class SettingsParameters:
                 read_only=True,
             ),
         )
+        _limit_requests(node)
         node.add_on_set_parameters_callback(self._validate)
         node.add_post_set_parameters_callback(self._apply)
 
@@ -132,6 +153,34 @@ class SettingsParameters:
         if changed := self._changed(parameters):
             self.settings = settings_from(changed, self.settings)
             self._on_change(self.settings)
+
+
+def _limit_requests(node: Node) -> None:
+    """Answer a request about very many parameters with nothing.
+
+    rclpy would handle them one by one, for minutes in which no image arrives.
+    """
+
+    warned_s = -rclpy_internals.WARN_EVERY_S
+
+    def limited(answer: Callable[[Any, Any], Any], field: str) -> Callable[[Any, Any], Any]:
+        def guarded(request: Any, response: Any) -> Any:
+            nonlocal warned_s
+            count = len(getattr(request, field))
+            if count <= MOST_NAMES:
+                return answer(request, response)
+            if time.monotonic() - warned_s >= rclpy_internals.WARN_EVERY_S:
+                warned_s = time.monotonic()
+                node.get_logger().warning(
+                    f"a request about {count} parameters is not answered; at most {MOST_NAMES} are"
+                )
+            return response
+
+        return guarded
+
+    for service in node.services:
+        if field := _LISTS.get(service.srv_type):
+            service.callback = limited(service.callback, field)
 
 
 def _declare(node: Node, option: Option, given: Scalar | None) -> Scalar:

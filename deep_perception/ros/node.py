@@ -112,7 +112,7 @@ class AnalyzerNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(parameter_list)
 
-    def report(self, error: Exception) -> None:
+    def report(self, error: BaseException) -> None:
         """Report that a callback failed; repetitions are suppressed."""
         _log.debug("a callback failed", exc_info=error)
         self._diagnostics.error(f"a callback failed: {type(error).__name__}: {error}")

@@ -38,10 +38,10 @@ RCLError: type[Exception] = rclpy_implementation.RCLError
 InvalidHandle: type[Exception] = rclpy_implementation.InvalidHandle
 
 
-def spin(node: Node, *, on_fault: Callable[[Exception], None]) -> None:
+def spin(node: Node, *, on_fault: Callable[[BaseException], None]) -> None:
     """Spin until the context ends. A callback that fails costs that call, and not the node.
 
-    ``on_fault`` gets its exception.
+    ``on_fault`` gets its exception, which may be a backend's SystemExit.
     """
     executor = PatientExecutor(on_fault)
     try:
@@ -50,7 +50,7 @@ def spin(node: Node, *, on_fault: Callable[[Exception], None]) -> None:
                 rclpy.spin(node, executor)
             except ExternalShutdownException:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if not rclpy.ok():
                     raise
                 on_fault(error)
@@ -63,7 +63,7 @@ def spin(node: Node, *, on_fault: Callable[[Exception], None]) -> None:
 class PatientExecutor(SingleThreadedExecutor):
     """Leaves out what cannot be taken from the middleware: a peer may send any bytes."""
 
-    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+    def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
         """``on_fault`` gets the exception, in the thread that spins."""
         super().__init__()
         self._on_fault = on_fault

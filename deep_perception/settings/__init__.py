@@ -409,7 +409,7 @@ class KeyframeSettings(pydantic.BaseModel, extra="forbid"):
     )
     min_interval_s: float = _setting(
         1.0, "minimum time between the stamps of two keyframes; 0 means no minimum",
-        unit="s", at_least=0.0, at_most=3600.0, live_at_least=0.5,
+        unit="s", at_least=0.0, at_most=3600.0, live_at_least=0.5, live_at_most=60.0,
     )  # fmt: skip
     max_interval_s: float = _setting(
         30.0, "time, by the stamps, after which an unchanged view is analysed again; 0 means never",

@@ -13,14 +13,11 @@ from std_msgs.msg import Header
 from deep_perception.encodings import EncodingError
 from deep_perception.images.pixels import MAX_MESSAGE_BYTES
 from deep_perception.ros import messages
-from deep_perception.stamps import header_of
+from deep_perception.stamps import MAX_FRAME_ID, header_of
 from deep_perception.untrusted.text import printable
 
 _Message = TypeVar("_Message")
 
-# tf2 takes any text that is not empty and does not begin with a slash. Frames of robots have some
-# ten characters, with namespaces some more. They are repeated in every message and report.
-MAX_FRAME_ID = 256
 _HEADER_BYTES = 1024
 # Where the length of the frame id is: behind the encapsulation and the stamp.
 _FRAME_ID = 12

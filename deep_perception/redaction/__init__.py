@@ -35,8 +35,8 @@ _CREDENTIALS = re.compile(
     r"\b((?:bearer|basic)\s+)(?=[\w.~+/=-]*[\d_=+/~])[\w.~+/=-]{8,}", re.IGNORECASE
 )
 
-# Between texts that are scrubbed together. No environment variable can hold it, and hardly any secret
-# does.
+# Between texts that are scrubbed together. An environment variable cannot hold it, so
+# hardly any secret does.
 _SEPARATOR = "\0"
 
 _lock = threading.Lock()

@@ -35,11 +35,10 @@ def open_regular(path: Path) -> BinaryIO:
     descriptor = os.open(
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     )
-    stream = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
+        os.close(descriptor)
         raise UntrustedError(f"{path}: is no regular file")
-    return stream
+    return os.fdopen(descriptor, "rb")
 
 
 def inflate(data: bytes, limit: int, *, wbits: int = zlib.MAX_WBITS) -> bytes:

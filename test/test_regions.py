@@ -1,5 +1,6 @@
 """What a describer says becomes a description that can be written, sent and shown."""
 
+import dataclasses
 import unicodedata
 
 import pytest

@@ -1,6 +1,8 @@
 """A server that wants to harm: what it sends is bounded in size and in time, and nothing is kept.
 
 Each region ends with a failure of one line, no picture goes elsewhere, and no memory is taken.
+
+This file is longer than 300 lines because its tests share a server and what is said about it.
 """
 
 import gzip

@@ -1,6 +1,8 @@
 """Recordings that somebody made to do harm: each is refused or read in one line, and costs little.
 
 Limits are made small here, so that the tests need no gigabytes.
+
+This file is longer than 300 lines because its tests share the limits and what makes the files.
 """
 
 import bz2

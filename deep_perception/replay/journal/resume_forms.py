@@ -42,6 +42,7 @@ from deep_perception.replay.journal.forms import (
     Whole,
     Written,
 )
+from deep_perception.replay.recordings.bags import MAX_TOPIC_NAME
 from deep_perception.replay.recordings.choice import Sampler
 from deep_perception.stamps import FrameStamps, _Clocks, _Standstill, _WrongUnit
 from deep_perception.tracking.appearance import FARTHEST, LARGEST, POINTS, QUANTILES, Appearance
@@ -55,7 +56,7 @@ MAX_TOPICS, MAX_TRACKS = 4096, 1 << 16
 COUNT = Whole(0, 2**63)
 STAMP = Whole()
 TIME = Maybe(STAMP)
-TOPIC = Text(4096)
+TOPIC = Text(MAX_TOPIC_NAME)
 
 
 # -- what is known of every frame ------------------------------------------------------------------

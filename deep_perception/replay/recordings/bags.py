@@ -30,10 +30,10 @@ from deep_perception.replay.recordings.storage import (
 from deep_perception.stamps import header_of
 from deep_perception.untrusted.text import listed, printable
 
-MAX_TOPIC_NAME = 1000
-
 __all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
 
+# ROS allows names of 255 characters.
+MAX_TOPIC_NAME = 1000
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",
@@ -121,7 +121,6 @@ class Recording:
         self._counts: dict[Topic, int] = {}
         for file in self._opened:
             for topic, count in file.counts.items():
-                # ROS allows names of 255 characters.
                 if max(map(len, topic)) > MAX_TOPIC_NAME:
                     self._warn(f"the topic {printable(topic.name)} has too long a name")
                     continue

@@ -81,8 +81,8 @@ def _decompressed(data: bytes, encoding: str, limit: int) -> bytes:
         except UntrustedError as error:
             raise UntrustedError(f"the answer {error}") from None
     raise UntrustedError(
-        f"the answer is compressed as {printable(encoding)}, which was not asked for: let the server "
-        f"send {ACCEPTED.replace(',', ' or')}, or no compression"
+        f"the answer is compressed as {printable(encoding)}, which was not asked for: let the "
+        f"server send {ACCEPTED.replace(',', ' or')}, or no compression"
     )
 
 

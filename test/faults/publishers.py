@@ -1,13 +1,8 @@
-"""Faults of publishers: wrong, hostile, cut and far too many messages on the topics of cameras.
-
-The file is longer than others, so that all faults of one kind are together.
-"""
+"""Faults of publishers: wrong, hostile, cut and far too many messages on the topics of cameras."""
 
 import contextlib
-import functools
 import signal
 import struct
-import zlib
 
 import cv2
 import numpy as np
@@ -21,6 +16,7 @@ from deep_perception.encodings import ENCODINGS
 from faults.hostile import text
 from faults.table import fault
 from support.actors import camera_image
+from support.hostile_images import png, resized
 
 HUGE = 2**32 - 1
 FORMATS = ("jpeg", "png", "bgr8; jpeg compressed bgr8", "16UC1; compressedDepth png", "webp", "gif",
@@ -161,35 +157,10 @@ def jpeg(world, chance, data=None, format_="jpeg"):
     return world.graph.stamp(CompressedImage(format=format_, data=data))
 
 
-def png_chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-@functools.cache
-def zeros():
-    """A megabyte of zeros as deflated blocks, which can be repeated."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
-
-
-def bomb(width, height, bits=8, colour=0):
-    """A PNG of zeros; its file is some thousandth of the image."""
-    row_bytes = 1 + width * bits // 8 * {0: 1, 2: 3, 6: 4}[colour]
-    megabytes = -(-row_bytes * height // 2**20)
-    check = struct.pack(">I", (megabytes * 2**20 % 65521 << 16) + 1)
-    body = b"\x78\x9c" + zeros() * megabytes + b"\x03\x00" + check
-    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", head) + png_chunk(b"IDAT", body)
-            + png_chunk(b"IEND", b""))  # fmt: skip
-
-
 def resized_jpeg(chance):
     """A JPEG whose header says another size."""
-    data = bytearray(cv2.imencode(".jpg", camera_image(1))[1].tobytes())
-    start = data.index(b"\xff\xc0") + 5
-    size = (chance.choice((0, 1, 65500, 30000)), chance.choice((0, 1, 65500, 30000)))
-    struct.pack_into(">HH", data, start, *size)
-    return bytes(data)
+    data = cv2.imencode(".jpg", camera_image(1))[1].tobytes()
+    return resized(data, *(chance.choice((0, 1, 65500, 30000)) for _ in range(2)))
 
 
 @fault(weight=2)
@@ -201,7 +172,7 @@ def image_files(world, chance):
         lambda: cv2.imencode(".png", camera_image(1))[1].tobytes()[: chance.randint(0, 800)],
         lambda: cv2.imencode(chance.choice((".bmp", ".tiff", ".webp", ".ppm", ".hdr")),
                              camera_image(1))[1].tobytes(),
-        lambda: struct.pack("<iff", 0, 1e9, 1e9) + bomb(300, 300),
+        lambda: struct.pack("<iff", 0, 1e9, 1e9) + png(300, 300, color=0),
         lambda: struct.pack("<iffii", 1, 1.0, 1.0, 60000, 60000) + bytes(100),
         lambda: resized_jpeg(chance),
         lambda: b"\x89PNG\r\n\x1a\n" + chance.randbytes(100),
@@ -216,8 +187,9 @@ def image_files(world, chance):
 @fault()
 def bombs(world, chance):
     sizes = ((30000, 30000, 8, 0), (20000, 8000, 16, 0), (16000, 9000, 8, 2), (65000, 60000, 8, 0))
+    width, height, depth, color = chance.choice(sizes)
     with publishing(world, chance, CompressedImage, compressed=True) as publisher:
-        for data in (bomb(*chance.choice(sizes)), resized_jpeg(chance)):
+        for data in (png(width, height, depth=depth, color=color), resized_jpeg(chance)):
             send(world, publisher, [jpeg(world, chance, data, chance.choice(FORMATS[:4]))], 0.5)
         yield
 

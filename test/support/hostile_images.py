@@ -1,5 +1,6 @@
 """Images that cost a decoder far more than their size, or show each reader another size."""
 
+import functools
 import struct
 import zlib
 
@@ -19,12 +20,20 @@ def encoded(extension, pixels, *parameters):
     return data.tobytes()
 
 
+@functools.cache
+def packed_megabyte():
+    """A megabyte of zeros as deflated blocks, which can be repeated."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return pack.compress(bytes(1 << 20)) + pack.flush(zlib.Z_FULL_FLUSH)
+
+
 def zeros(count):
     """The zlib stream of so many zeros."""
-    pack, block = zlib.compressobj(9), bytes(1 << 20)
-    parts = [pack.compress(block[: min(len(block), count - at)])
-             for at in range(0, count, len(block))]  # fmt: skip
-    return b"".join([*parts, pack.flush()])
+    megabytes, rest = divmod(count, 1 << 20)
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    end = pack.compress(bytes(rest)) + pack.flush()
+    checksum = struct.pack(">I", (count % 65521 << 16) + 1)
+    return b"\x78\xda" + packed_megabyte() * megabytes + end + checksum
 
 
 def chunk(name, content):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deep_perception.encodings import EncodingError, FrameDecoder, compressed_to_bgr, to_bgr
-from deep_perception.images.pixels import MAX_MESSAGE_PIXELS
+from deep_perception.images.pixels import MAX_COMPRESSED_BYTES, MAX_MESSAGE_PIXELS
 from support import hostile_images as hostile
 
 BOMBS = hostile.bombs()
@@ -67,6 +67,12 @@ def test_other_doors_are_as_narrow(data, format_, said):
     with pytest.raises(EncodingError, match=said) as caught:
         compressed_to_bgr(data, format_)
     assert len(str(caught.value)) < 300 and str(caught.value).isprintable()
+
+
+def test_data_of_more_bytes_than_an_image_has_are_not_looked_at():
+    data = hostile.jpeg() + bytes(MAX_COMPRESSED_BYTES)
+    with pytest.raises(EncodingError, match="too large .80 MB, at most 80 MB"):
+        compressed_to_bgr(data, "jpeg")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ class CameraPipeline:
         self._newest: ReceivedFrame | None = None
         self._compared: ReceivedFrame | None = None
         self._compared_s = 0.0
-        # Seconds of computing that the last image took to decode.
+        # Whether the worker decodes an image, and the seconds of computing that one takes lately.
+        self._is_decoding = False
         self._decoding_s = 0.0
         # The time that the clock was set back to while a frame was being analysed.
         self._set_back_ns: int | None = None
@@ -208,10 +209,12 @@ class CameraPipeline:
     def _decode(self, frame: ReceivedFrame, settings: Settings) -> BgrImage:
         # The rest never holds up a keyframe that the settings allow.
         self._frames.rest(min(LOOK_PERIOD_S, settings.keyframes.min_interval_s), self.name)
+        self._is_decoding = True
         try:
             with self._decoding():
                 image = self.stream.decoder.decode(frame.message)
         finally:
+            self._is_decoding = False
             # One thread decodes for all cameras: one with huge images leaves half of it to others.
             if self.name and self._decoding_s > LOOK_PERIOD_S:
                 self._frames.rest(self._decoding_s, self.name)
@@ -226,7 +229,8 @@ class CameraPipeline:
         try:
             yield
         finally:
-            self._decoding_s = time.thread_time() - started_s
+            # A small image in between does not make a camera of huge ones a quick one.
+            self._decoding_s = max(time.thread_time() - started_s, self._decoding_s / 2)
 
     def publish_state(self, state: SceneState) -> None:
         """Publish whether the latest scene is the present one."""
@@ -247,6 +251,8 @@ class CameraPipeline:
         """
         frame = self._frames.waiting(self.name) or self._newest
         if frame is None or frame is self._compared or not settings.ros.enabled:
+            return
+        if self._is_decoding:  # and so compares
             return
         every_s = max(at_most_every_s, COMPARE_SHARE * self._decoding_s)
         if time.monotonic() - self._compared_s < every_s:

@@ -10,6 +10,7 @@ import numpy as np
 from deep_perception.images.files import LoadedImage, load, read
 from deep_perception.images.intensity import IntensityRange
 from deep_perception.images.pixels import MAX_PIXELS, BgrImage, ImageError
+from deep_perception.untrusted.places import make_way
 
 __all__ = [
     "MAX_PIXELS",
@@ -49,4 +50,5 @@ def save_png(path: Path, image: BgrImage) -> None:
     encoded, data = cv2.imencode(".png", image)
     if not encoded:
         raise OSError(f"{path}: the image cannot be encoded as PNG")
+    make_way(path)
     path.write_bytes(data.tobytes())

@@ -9,6 +9,7 @@ from deep_perception.images import IntensityRange
 from deep_perception.redaction.output import clean_line
 from deep_perception.regions import Region, Scene
 from deep_perception.reports.fields import scene_fields
+from deep_perception.untrusted.places import make_way
 from deep_perception.untrusted.text import LINE, printable
 
 
@@ -22,6 +23,7 @@ def write_reports(
     folder.mkdir(parents=True, exist_ok=True)
     for suffix, report in ((".txt", text_report), (".json", json_report)):
         path = folder / f"{name}_analysis_report{suffix}"
+        make_way(path)
         # A file name may hold bytes that are no valid text; the report is written all the same.
         path.write_text(
             report(scene, title, exif_orientation), encoding="utf-8", errors="backslashreplace"

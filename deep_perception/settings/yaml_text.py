@@ -18,6 +18,8 @@ NODE_NAME = "/**"
 NODE, BLOCK = "analyzer", "ros__parameters"
 # A file with the parameters of many nodes has some 100,000 characters and 10 levels.
 LARGEST, DEEPEST = 1 << 18, 40
+# Python calculates with larger ones for long, and does not show them.
+LONGEST_NUMBER = 400
 # The full name of a node is shorter, and only long names with many wildcards take long to compare.
 LONGEST_NAME = 255
 # Values that YAML's types do not accept (2001-99-99, !!int x) raise any of these.
@@ -156,7 +158,19 @@ class _Loader(yaml.SafeLoader):
                 mapping[key] = value
         return mapping
 
+    def construct_number(self, node: Any) -> float:
+        if len(node.value) > LONGEST_NUMBER:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number has more than {LONGEST_NUMBER} characters",
+                problem_mark=node.start_mark,
+            )
+        is_whole = node.tag.endswith(":int")
+        found: float = (self.construct_yaml_int if is_whole else self.construct_yaml_float)(node)
+        return found
 
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),

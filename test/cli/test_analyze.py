@@ -207,6 +207,22 @@ def test_files_of_the_same_name_both_keep_their_report(tmp_path):
     assert "blue" in (texts / "cup_2_analysis_report.txt").read_text()
 
 
+def test_nothing_is_written_through_links_in_the_output_folder(tmp_path):
+    Image.new("RGB", (60, 60), "red").save(tmp_path / "cup.png")
+    (tmp_path / "profile").write_text("mine")
+    for kind in ("texts/cup_analysis_report.txt", "texts/cup_analysis_report.json",
+                 "images/cup_visualization.png", "images/cup_contours_debug.png"):  # fmt: skip
+        output = tmp_path / "output" / kind
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.suffix == ".txt":
+            output.hardlink_to(tmp_path / "profile")
+        else:
+            output.symlink_to(tmp_path / "profile")
+    assert deep_perception("analyze", "cup.png", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "profile").read_text() == "mine"
+    assert "red" in (tmp_path / "output/texts/cup_analysis_report.txt").read_text()
+
+
 def test_numbered_files_with_dots_in_their_names_keep_their_reports(tmp_path):
     names = ["frame.0001", "frame.0002", "2026-05-01T12.30.15"]
     for name in names:

@@ -112,8 +112,8 @@ def shell(tmp_path):
 
 
 QUICK_PYTHON = """#!/bin/sh
-[ "$1 $2" = "-m venv" ] || exec {python} "$@"
-{python} -m venv --without-pip "$3" && cp -r {pip} "$3"/lib/python*/site-packages
+[ "$1 $2 $3" = "-I -m venv" ] || exec {python} "$@"
+{python} -m venv --without-pip "$4" && cp -r {pip} "$4"/lib/python*/site-packages
 """
 
 

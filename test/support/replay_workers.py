@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -102,6 +103,28 @@ def start(recordings, output, *arguments, folder, backend="Steady"):
         ),
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         cwd=folder,
+    )  # fmt: skip
+
+
+def start_among_foreign_modules(recording, output, *arguments, folder):
+    """The installed command in a folder with modules of somebody else, which leave a file."""
+    script = folder / "bin" / "deep_perception"
+    script.parent.mkdir()
+    script.write_text(
+        "from deep_perception.cli.main import main\n\n"
+        "if __name__ == '__main__':\n    raise SystemExit(main())\n"
+    )
+    downloads = folder / "downloads"
+    downloads.mkdir()
+    for name in ("multiprocessing", "pickle", "numpy", "cv2", "yaml", "ray"):
+        module = f"open({str(folder / 'was_run')!r}, 'w')\nraise ImportError('foreign {name}')\n"
+        (downloads / f"{name}.py").write_text(module)
+    inherited = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), *inherited])
+    return subprocess.Popen(
+        [sys.executable, script, "replay", recording, "--output", output, *EVERY, *arguments],
+        env={**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(folder / "cache")},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=downloads,
     )  # fmt: skip
 
 

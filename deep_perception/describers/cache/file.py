@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deep_perception.describers.cache.rows import ANSWER, LONGEST_ROW, Limits, read_row, write_row
 from deep_perception.regions import Description
+from deep_perception.untrusted.sqlite_journals import names_other_file
 from deep_perception.untrusted.text import REASON, printable
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class DescriptionFile:
             raise OSError("it is a link to a file that does not exist")
         if path.exists() and not path.is_file():
             raise OSError("it is no regular file")
+        _check_journal(path)
         self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
             self._prepare()
@@ -185,6 +187,13 @@ class DescriptionFile:
             "UPDATE words SET used = ? WHERE key = ?", [(now, key) for key in self._used]
         )
         self._used.clear()
+
+
+def _check_journal(path: Path) -> None:
+    real = path.resolve()  # SQLite follows a link, and looks for the journal beside its target.
+    journal = real.with_name(f"{real.name}-journal")
+    if journal.exists() and (not journal.is_file() or names_other_file(journal)):
+        raise OSError(f"{journal.name} beside it is no journal of this package; remove it")
 
 
 Use = Callable[[DescriptionFile], "Description | None"]

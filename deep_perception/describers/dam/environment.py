@@ -31,6 +31,11 @@ OLDEST, NEWEST = (3, 10), (3, 13)
 # The wheel of torch with CUDA and its unpacked files; the build for the CPU needs a quarter.
 NEEDED_BYTES = 8 * 10**9
 
+_LIBRARY_PARTS = (
+    "pyvenv.cfg", "lib", "lib/python3*", "lib/python3*/site-packages",
+    "lib/python3*/site-packages/*.pth", "lib/python3*/site-packages/sitecustomize.py",
+)  # fmt: skip
+
 # Bytes of RECORD, which has one line.
 _RECORD_LIMIT = 1 << 16
 
@@ -103,7 +108,9 @@ def problem_of(environment: Path) -> str:
     python = python_of(environment)
     if not python.is_file():
         return f"DAM has no environment at {environment}"
-    for path in (environment, python.parent, python):
+    # What Python runs or imports at its start, and the folders that lead there.
+    libraries = (found for part in _LIBRARY_PARTS for found in environment.glob(part))
+    for path in (environment, python.parent, python, *libraries):
         if _is_writable_by_all(path):
             return (
                 f"DAM's environment is not used, because every user of this machine can change "

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 from deep_perception.replay.events import Emit, Event
 from deep_perception.replay.outputs.summary import Summary
@@ -16,6 +17,7 @@ from deep_perception.replay.run import LazyAnalyzer
 from deep_perception.replay.task import Task
 from deep_perception.replay.workers.attempt import Failure, attempt_replay
 from deep_perception.replay.workers.pool import WorkerDied, WorkerPool
+from deep_perception.replay.workers.start_folder import neutral_folder
 from deep_perception.settings import Settings
 
 # The processes are spawned, because threads and CUDA do not survive a fork.
@@ -57,8 +59,10 @@ class _ProcessWorker:
     def __init__(self, settings: Settings) -> None:
         self.task: Task | None = None
         self.connection, theirs = _CONTEXT.Pipe()
-        self._process = _CONTEXT.Process(target=_serve, args=(theirs, settings), daemon=True)
-        self._process.start()
+        with neutral_folder() as home:
+            arguments = (theirs, settings, home)
+            self._process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
+            self._process.start()
         theirs.close()
 
     @property
@@ -99,11 +103,13 @@ def _terminate(*_: object) -> None:
     raise _Terminated
 
 
-def _serve(connection: Connection, settings: Settings) -> None:
+def _serve(connection: Connection, settings: Settings, folder: Path) -> None:
     # Ctrl-C in a terminal reaches every process; the parent process ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _terminate)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+    with suppress(OSError):
+        os.chdir(folder)
     analyzer = LazyAnalyzer(settings)
     try:
         while True:

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import ray
 
 from deep_perception.backends import BackendUnavailable
+from deep_perception.replay.workers.start_folder import imports_from_working_folder, neutral_folder
 
 LOCAL = "local"
 # Seconds. A cluster answers sooner, and Ray alone would try for much longer.
@@ -27,7 +28,9 @@ OBJECT_STORE_BYTES = 100_000_000
 # Without a cluster, or on a machine outside of it, Ray tries for minutes or ends the process.
 # Therefore another process tries first.
 PROBE = f"""
-import sys, ray
+import sys
+sys.path = [folder for folder in sys.path if folder]  # without the working folder
+import ray
 try:
     ray.init(sys.argv[1], **{QUIET})
 except Exception as error:
@@ -62,14 +65,14 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
                 )
                 stack.callback(ray.shutdown)
                 _require_token()
-                ray.init(
+                _init(
                     LOCAL, num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES,
-                    include_dashboard=False, _temp_dir=folder, **QUIET,
+                    include_dashboard=False, _temp_dir=folder,
                 )  # fmt: skip
             else:
                 _probe(address)
                 stack.callback(ray.shutdown)
-                ray.init(address, **QUIET)
+                _init(address)
         except Exception as error:  # Ray raises a bare one if its start takes too long.
             raise unavailable(address, str(error)) from None
         except SystemExit:
@@ -78,6 +81,12 @@ def cluster(address: str, cpus: int | None) -> Iterator[None]:
         # Ray's own handler would end the process without a message.
         signal.signal(signal.SIGTERM, on_sigterm)
         yield
+
+
+def _init(address: str, **options: Any) -> None:
+    # Ray lets all actors import from the working folder, before all others.
+    with nullcontext() if imports_from_working_folder() else neutral_folder():
+        ray.init(address, **options, **QUIET)
 
 
 def _require_token() -> None:

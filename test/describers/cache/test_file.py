@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import struct
 import tempfile
 import threading
 from collections import Counter
@@ -132,9 +133,26 @@ def foreign(path):
         file.commit()
 
 
+def journal_of_several(path):
+    """SQLite finishes such a journal by deleting the file that it names, here ``path``.txt."""
+    DescriptionFile(path, 5).close()
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA journal_mode = DELETE")
+    (other := path.with_suffix(".txt")).write_text("of the user")
+    page, name, magic = path.read_bytes()[:4096], bytes(other), bytes.fromhex("d9d505f920a163d7")
+    header = magic + struct.pack(">5I", 1, 0, path.stat().st_size // 4096, 512, 4096)
+    record = struct.pack(">I", 1) + page + struct.pack(">I", sum(page[196:4096:200]))
+    end = struct.pack(">I", 2**30 // 4096 + 1) + name + struct.pack(">II", len(name), sum(name))
+    path.with_name(path.name + "-journal").write_bytes(
+        header.ljust(512, b"\0") + record + end + magic
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
+        (journal_of_several, "w.sqlite-journal beside it is no journal of this package"),
+        (lambda path: os.mkfifo(f"{path}-journal"), "no journal of this package"),
         (lambda path: path.write_bytes(random.Random(0).randbytes(20000)), "not a database"),
         (lambda path: path.mkdir(), "no regular file"),
         (corrupt, "malformed|corrupt|not a database"),
@@ -162,6 +180,7 @@ def test_a_file_that_cannot_be_used_is_one_warning_and_then_memory_only(
     assert any(part in cache.warning for part in reason.split("|"))
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert not (tmp_path / "none").exists()
+    assert make is not journal_of_several or path.with_suffix(".txt").exists()
     if make is not corrupt and before:
         assert path.read_bytes()[:100] == before[:100]  # It is not overwritten.
 

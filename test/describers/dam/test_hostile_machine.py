@@ -140,9 +140,16 @@ def test_the_server_inherits_no_secret_but_its_token(place, monkeypatch):
     assert "ROBOT_DAM" not in environment.server_variables("DAM_API_TOKEN")
 
 
-@pytest.mark.parametrize("name", [".", "bin", "bin/python"])
+@pytest.mark.parametrize(
+    "name",
+    [".", "bin", "bin/python", "pyvenv.cfg", "lib", "lib/python3.12",
+     "lib/python3.12/site-packages", "lib/python3.12/site-packages/a.pth"],
+)  # fmt: skip
 def test_an_environment_that_everybody_can_change_is_not_used(place, name):
     path = place.environment / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix in (".pth", ".cfg") else path.mkdir()
     mode = path.stat().st_mode
     path.chmod(mode | 0o002)
     problem = environment.problem_of(place.environment)

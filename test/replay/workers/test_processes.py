@@ -11,6 +11,7 @@ from support.replay_workers import (
     one_after_the_other,
     processes,
     start,
+    start_among_foreign_modules,
     three,
     wait_for,
     wait_for_waiting_worker,
@@ -44,6 +45,13 @@ def test_two_workers_make_what_one_process_makes(recordings, alone, tmp_path):
     assert content(tmp_path / "out") == alone
     for recording in recordings:
         assert f"{recording.name}: " in output
+
+
+def test_modules_beside_foreign_recordings_are_not_imported(recordings, tmp_path):
+    where = ("../out", "--workers", "2")  # A relative path is one for workers too.
+    finish(start_among_foreign_modules(recordings[0], *where, folder=tmp_path))
+    assert (tmp_path / "out" / "one" / "scenes.jsonl").exists()
+    assert not (tmp_path / "was_run").exists()
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from support.replay_workers import (
     one_after_the_other,
     processes,
     start,
+    start_among_foreign_modules,
     three,
     wait_for,
     wait_for_waiting_worker,
@@ -101,6 +102,14 @@ def cluster():
 
 
 # -- the same results ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("where", "code"), [("local", 0), ("127.0.0.1:1", 2)])
+def test_modules_beside_foreign_recordings_are_not_imported(recordings, tmp_path, where, code):
+    arguments = ("../out", "--ray", where, "--workers", "1")
+    finish(start_among_foreign_modules(recordings[0], *arguments, folder=tmp_path), code)
+    assert (tmp_path / "out" / "one" / "scenes.jsonl").exists() == (code == 0)
+    assert not (tmp_path / "was_run").exists()
 
 
 def test_ray_makes_what_one_process_makes(recordings, tmp_path):

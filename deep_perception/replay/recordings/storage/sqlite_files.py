@@ -27,7 +27,8 @@ from deep_perception.replay.recordings.storage.packing import (
     TooLarge,
     decompress_message,
 )
-from deep_perception.replay.recordings.storage.sqlite_guard import guarded, names_other_file
+from deep_perception.replay.recordings.storage.sqlite_guard import guarded
+from deep_perception.untrusted.sqlite_journals import names_other_file
 from deep_perception.untrusted.text import REASON, printable
 
 MAGIC = b"SQLite format 3\x00"

@@ -8,7 +8,6 @@ https://www.sqlite.org/security.html.
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 from deep_perception.replay.recordings.storage import LARGEST_MESSAGE
 
@@ -18,8 +17,6 @@ _LIMIT_LENGTH = 0
 _FUNCTIONS = ("count", "min", "max")
 # Steps of SQLite's machine: a message takes about twenty when it is counted, and has eight bytes.
 _STEPS_PER_BYTE, _ALWAYS_STEPS, _STEPS_AT_ONCE = 40, 50_000_000, 100_000
-# This ends a journal that names another file, which SQLite would read, and then delete.
-_JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 
 
 def guarded(database: sqlite3.Connection, size: int) -> sqlite3.Connection:
@@ -65,11 +62,3 @@ def _authorize(
         or (action == sqlite3.SQLITE_FUNCTION and (two or "").lower() in _FUNCTIONS)
     )
     return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
-
-
-def names_other_file(journal: Path) -> bool:
-    """Whether a journal of SQLite ends with the name of another file, as of several databases."""
-    with journal.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - len(_JOURNAL_MAGIC)))
-        return size > 2 * len(_JOURNAL_MAGIC) and file.read() == _JOURNAL_MAGIC

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from deep_perception.checkpoints.record import (
     with_digests,
 )
 from deep_perception.checkpoints.transfer import download, size_of
+from deep_perception.untrusted.places import make_way
 
 
 def fetch(model: Model, folder: Path, *, revision: str = "") -> OnDisk:
@@ -135,11 +135,9 @@ def _part(path: Path, file: ModelFile) -> Path:
         if folder.parts and (path / folder).is_symlink():
             raise ModelError(f"{path / folder} is a link, through which nothing is downloaded")
     part.parent.mkdir(parents=True, exist_ok=True)
-    # Somebody else may have put a link, a pipe, or a second name of another file there.
-    if part.is_symlink() or part.exists():
-        found = part.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > file.size:
-            part.unlink()
+    make_way(part)
+    if size_of(part) > file.size:
+        part.unlink()
     return part
 
 

@@ -1,4 +1,7 @@
-"""One camera of the node: its frames become scenes, and a bad frame costs that frame only."""
+"""One camera of the node: its frames become scenes, and a bad frame costs that frame only.
+
+The file is longer than others so that one page shows all that becomes of a frame.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The door for data of others: answers of servers, messages, recordings, files, names.
 
 Whoever reads such data limits its size before it is decoded (``bounded.py``, ``json_reader.py``,
-``model_files.py``). Whoever quotes a part of it in a message escapes and shortens it (``text.py``),
+``model_files.py``, ``sqlite_journals.py``), and whoever writes into a folder of others writes
+through no link in it (``places.py``). Whoever quotes a part of it in a message escapes and shortens it (``text.py``),
 and what a model writes about an image becomes one visible line (``words.py``). The limits of images
 are in ``images/pixels.py``.
 

@@ -2,9 +2,9 @@
 
 Whoever reads such data limits its size before it is decoded (``bounded.py``, ``json_reader.py``,
 ``model_files.py``, ``sqlite_journals.py``), and whoever writes into a folder of others writes
-through no link in it (``places.py``). Whoever quotes a part of it in a message escapes and shortens it (``text.py``),
-and what a model writes about an image becomes one visible line (``words.py``). The limits of images
-are in ``images/pixels.py``.
+through no link in it (``places.py``). Whoever quotes a part of it in a message escapes and shortens
+it (``text.py``), and what a model writes about an image becomes one visible line (``words.py``).
+The limits of images are in ``images/pixels.py``.
 
 The package needs the standard library only: the DAM server uses it in its own environment.
 """

@@ -42,8 +42,9 @@ FILES = {
         hostile.tiff(99, 99, hostile.zeros(200_000_000), bits=16, compression=8), "TIFF",
     ),
     "a short tiff": (hostile.tiff(9000, 9000, b"abc", compression=5), "cut off"),
+    # Of 12000x12000 pixels, which take two canvases.
     "a canvas": (
-        b"RIFF\x3c\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0ANMF".ljust(80, b"\0"),
+        b"RIFF\x3c\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xdf\x2e\0\xdf\x2e\0ANMF".ljust(80, b"\0"),
         "too large",
     ),
     "radiance": (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 20000 +X 20000\n", "too large"),

@@ -24,6 +24,7 @@ from deep_perception.checkpoints.record import (
     with_digests,
 )
 from deep_perception.checkpoints.transfer import download, size_of
+from deep_perception.untrusted.places import make_way
 
 
 def fetch(model: Model, folder: Path, *, revision: str = "") -> OnDisk:
@@ -158,6 +159,7 @@ def _locked(path: Path) -> Iterator[None]:
 
     path.mkdir(parents=True, exist_ok=True)
     try:
+        make_way(path / BUSY)  # A lock empties what it opens, in old versions through a link too.
         with FileLock(path / BUSY, timeout=0):
             try:
                 yield

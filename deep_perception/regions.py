@@ -19,7 +19,7 @@ from deep_perception.untrusted.words import words
 Status = Literal["described", "reused", "pending", "failed"]
 
 # Characters of what a model says of one region, whichever backend asked it. The describers of this
-# package use a tenth of that.
+# package use a third of that, or less.
 MAX_LABEL, MAX_TEXT, MAX_NAME = 200, 4000, 200
 # The attributes of a region, and the characters of each of their values.
 MAX_ATTRIBUTES, MAX_VALUE = 32, 400
@@ -82,7 +82,7 @@ _LIMITS = {
 def _text(name: str, text: object, limit: int) -> str:
     valid = _valid(name, text)
     # Of a text that nobody could see, the escapes are shown.
-    return words(valid, limit) or printable(valid, limit)
+    return words(valid, limit) or words(printable(valid, limit), limit)
 
 
 def _valid(name: str, text: object) -> str:

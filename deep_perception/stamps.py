@@ -39,8 +39,10 @@ DOUBTFUL_NS = 600 * NANOSECONDS
 # that time does not go back, which would start everything anew.
 MAX_BIAS_NS = 3600 * NANOSECONDS
 MISSING = "have no stamp"
-# Bytes of a frame id. The length in a message of somebody else may be that of the whole message.
-MAX_FRAME_ID = 1024
+# Bytes of a frame id. tf2 takes any text that is not empty and does not begin with a slash. Frames
+# of robots have some ten characters, with namespaces some more. They are repeated in every message
+# and report, and the length in a message of somebody else may be that of the whole message.
+MAX_FRAME_ID = 256
 # After this time of stamps that agree with the arrival, they are trusted again.
 TRUST_AFTER_NS = 10 * NANOSECONDS
 

@@ -1,5 +1,6 @@
 """What a describer says becomes a description that can be written, sent and shown."""
 
+import dataclasses
 import unicodedata
 
 import pytest
@@ -69,6 +70,13 @@ def test_honest_words_are_kept_as_they_are():
     for label in ("a mug", "マグカップ", "نیم\u200cفنجان", "केला", "👩\u200d🚀", "C# book", "π ≤ 4"):
         made = Description(status="described", label=label, text=text.strip())
         assert (made.label, made.text) == (label, text.strip())
+
+
+def test_a_text_that_nobody_could_see_keeps_its_limit():
+    made = Description(status="described", label="\u200b" * 500, text="\u200b" * 50_000)
+    assert made.label.startswith("\\u200b") and len(made.label) == MAX_LABEL
+    assert made.text.endswith("…") and len(made.text) == MAX_TEXT
+    assert dataclasses.replace(made) == made
 
 
 @pytest.mark.parametrize(

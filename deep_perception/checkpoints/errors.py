@@ -11,7 +11,7 @@ from typing import Any
 
 from deep_perception.checkpoints.catalog import Model, ModelError, megabytes
 from deep_perception.checkpoints.on_disk import parts
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 INSTALL = "python -m pip install 'huggingface_hub>=2.4,<3'"
 
@@ -97,4 +97,4 @@ def os_reason(error: OSError) -> str:
 
 def _first_line(text: object) -> str:
     """Return a reason that may be the words of a server."""
-    return printable((str(text).strip().splitlines() or ["no reason given"])[0], 300)
+    return printable((str(text).strip().splitlines() or ["no reason given"])[0], REASON)

@@ -16,7 +16,7 @@ from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import read_file
 from deep_perception.untrusted.json_reader import LIMIT, read_json
 from deep_perception.untrusted.model_files import check_safetensors
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 # deep_perception/checkpoints/record.py writes this file and cannot be imported in this environment.
 LOCK = "models.lock.json"
@@ -62,7 +62,7 @@ def _read_lock(folder: Path) -> Files:
             for name, file in content["files"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = printable(error, 300)
+        reason = printable(error, REASON)
         raise LoadError(f"{lock} is not readable ({reason}); {_again(folder)}") from error
     for name in files:
         path = PurePosixPath(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 # The folders of an absolute path; its last part, which says what is wrong, is kept.
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[\\/](?:[^\\/:*?\"'<>|\r\n]{1,255}[\\/])*")
@@ -52,4 +52,4 @@ class DeviceLost(RuntimeError):
 
 def without_folders(text: str) -> str:
     """Return what a client is told of a failure: one line without the folders of this machine."""
-    return printable(_FOLDERS.sub("", " ".join(text.split())), 300)
+    return printable(_FOLDERS.sub("", " ".join(text.split())), REASON)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deep_perception.dam_server import checkpoint
 from deep_perception.dam_server.errors import LoadError, OutOfMemory
 from deep_perception.dam_server.options import Options
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 if TYPE_CHECKING:
     from deep_perception.dam_server.model import Dam
@@ -148,4 +148,4 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def _line(error: BaseException) -> str:
-    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}", 500)
+    return printable(f"{type(error).__name__}: {' '.join(str(error).split())}", REASON)

@@ -10,15 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from deep_perception import describers, segmenters
+from deep_perception.describers.server.listing import LONGEST_NAME
 from deep_perception.doctor import Finding
 from deep_perception.doctor.server import SECTION
 from deep_perception.redaction.addresses import shown
 from deep_perception.settings import Settings
 from deep_perception.settings.options import settings_from
 from deep_perception.untrusted.text import printable
-
-# Longer names of a model are no names.
-LONGEST_MODEL = 200
 
 
 def like_the_node(said: Mapping[str, Any], own: Settings) -> tuple[Settings, list[Finding]]:
@@ -39,7 +37,7 @@ def like_the_node(said: Mapping[str, Any], own: Settings) -> tuple[Settings, lis
         return settings_from(changes, own), []
     url, model = said.get("describer.url"), said.get("describer.model")
     if url == shown(own.describer.url):
-        if isinstance(model, str) and len(model) <= LONGEST_MODEL:
+        if isinstance(model, str) and len(model) <= LONGEST_NAME:
             changes["describer.model"] = model
         return settings_from(changes, own), []
     del changes["describer.backend"]

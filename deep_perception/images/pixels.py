@@ -16,8 +16,8 @@ BgrImage = NDArray[np.uint8]
 MAX_PIXELS = 200_000_000
 # Pixels of an image in a message, of a camera or a recording. One thread decodes the messages of
 # all cameras: the slowest images of this size (noise; progressive JPEG and 16-bit PNG of half the
-# size) take 1 to 2 s of one core, and the others wait for as long. It is far above the 12 to 20
-# megapixels of large cameras, and what the DAM server accepts.
+# size) take 1 to 2 s of one core, and the others wait for as long. Large cameras have 12 to 20
+# megapixels. The DAM server accepts as many.
 MAX_MESSAGE_PIXELS = 40_000_000
 # Bytes that a decoder may take for each of these pixels. An image whose pixels take more may have
 # fewer of them, so that the memory is the same.

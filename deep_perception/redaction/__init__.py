@@ -1,9 +1,9 @@
 """Secrets stay in the process: the one place that removes them from a text that leaves it.
 
 ``register`` makes a secret known. ``scrub`` removes the known ones, in any encoding (``forms.py``),
-and what looks like one: a password in a URL, the token of a header. Whatever prints, logs, writes
-or publishes a text that is not the package's own calls ``scrub``: the handlers of logging, the
-command line, the reports, the journal, the diagnostics.
+and what looks like one: a password in a URL, the token of a header. What leaves the process as a
+line goes through ``output.py``, which calls it; the journal and the reports call it for what they
+write.
 
 The package needs the standard library only: the DAM server uses it in its own environment.
 """
@@ -34,6 +34,10 @@ _PARAMETER = re.compile(
 _CREDENTIALS = re.compile(
     r"\b((?:bearer|basic)\s+)(?=[\w.~+/=-]*[\d_=+/~])[\w.~+/=-]{8,}", re.IGNORECASE
 )
+
+# Between texts that are scrubbed together. An environment variable cannot hold it, so
+# hardly any secret does.
+_SEPARATOR = "\0"
 
 _lock = threading.Lock()
 _known: dict[str, Secret] = {}
@@ -94,10 +98,6 @@ def scrub_content(value: Any) -> Any:
     if len(parts) != len(texts) or any(_SEPARATOR in text for text in texts):
         parts = [_scrub_text(text, secrets) for text in texts]
     return _with_texts(value, iter(parts))
-
-
-# An environment variable cannot hold it, so hardly any secret does.
-_SEPARATOR = "\0"
 
 
 def _scrub_text(text: str, secrets: list[Secret]) -> str:

@@ -23,7 +23,7 @@ from deep_perception.replay.recordings.source import ReplaySource
 from deep_perception.replay.resume_point import ResumePoint
 from deep_perception.replay.task import Task, check_outputs_outside, scene_inputs, select_source
 from deep_perception.settings import Settings
-from deep_perception.stamps import FrameStamps, header_of
+from deep_perception.stamps import MAX_FRAME_ID, FrameStamps, header_of
 from deep_perception.stream import Stream
 from deep_perception.untrusted.text import LINE, printable
 
@@ -202,7 +202,7 @@ class _Run:
             log_ns=frame.log_ns,
             stamp_ns=stamp_ns,
             # It comes from the recording and goes into JSON, the page and datasets.
-            frame_id=printable(frame.frame_id, LINE),
+            frame_id=printable(frame.frame_id, MAX_FRAME_ID),
             keyframe=point.keyframes[frame.topic],
             reason=selected.decision.reason,
             # A describer's warnings about its server depend on this run and not on the image.

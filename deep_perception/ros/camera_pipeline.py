@@ -26,6 +26,9 @@ from deep_perception_msgs.msg import SceneState
 # Looking at a frame of 1920x1080 pixels takes several milliseconds, and nothing that stays in view
 # for less than two looks is described.
 LOOK_PERIOD_S = 0.1
+# A comparison is made in the thread of the services: of the images of one camera, at most one
+# second in so many is spent on it there.
+COMPARE_SHARE = 10
 # Keyframes of these reasons show another view than the latest scene.
 NEW_VIEW = ("first", "scene", "view")
 
@@ -84,6 +87,9 @@ class CameraPipeline:
         self._newest: ReceivedFrame | None = None
         self._compared: ReceivedFrame | None = None
         self._compared_s = 0.0
+        # Whether the worker decodes an image, and the seconds of computing that one takes lately.
+        self._is_decoding = False
+        self._decoding_s = 0.0
         # The time that the clock was set back to while a frame was being analysed.
         self._set_back_ns: int | None = None
 
@@ -203,10 +209,28 @@ class CameraPipeline:
     def _decode(self, frame: ReceivedFrame, settings: Settings) -> BgrImage:
         # The rest never holds up a keyframe that the settings allow.
         self._frames.rest(min(LOOK_PERIOD_S, settings.keyframes.min_interval_s), self.name)
-        image = self.stream.decoder.decode(frame.message)
+        self._is_decoding = True
+        try:
+            with self._decoding():
+                image = self.stream.decoder.decode(frame.message)
+        finally:
+            self._is_decoding = False
+            # One thread decodes for all cameras: one with huge images leaves half of it to others.
+            if self.name and self._decoding_s > LOOK_PERIOD_S:
+                self._frames.rest(self._decoding_s, self.name)
         self.input_error = ""
         self._compared, self._compared_s = frame, time.monotonic()
         return image
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        # Not what others have made this thread wait: on a busy machine every image takes long.
+        started_s = time.thread_time()
+        try:
+            yield
+        finally:
+            # A small image in between does not make a camera of huge ones a quick one.
+            self._decoding_s = max(time.thread_time() - started_s, self._decoding_s / 2)
 
     def publish_state(self, state: SceneState) -> None:
         """Publish whether the latest scene is the present one."""
@@ -228,12 +252,16 @@ class CameraPipeline:
         frame = self._frames.waiting(self.name) or self._newest
         if frame is None or frame is self._compared or not settings.ros.enabled:
             return
-        if time.monotonic() - self._compared_s < at_most_every_s:
+        if self._is_decoding:  # and so compares
+            return
+        every_s = max(at_most_every_s, COMPARE_SHARE * self._decoding_s)
+        if time.monotonic() - self._compared_s < every_s:
             return
         self._compared, self._compared_s = frame, time.monotonic()
         # An image that cannot be decoded is reported when its turn comes.
         with suppress(EncodingError):
-            image = self.stream.decoder.preview(frame.message)
+            with self._decoding():
+                image = self.stream.decoder.preview(frame.message)
             keyframes = self.stream.keyframes
             last = keyframes.last
             change = keyframes.change_since_last(image, settings.keyframes)

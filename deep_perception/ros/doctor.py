@@ -201,7 +201,7 @@ class _Look:
                 "parameters are mixed up",
                 remedy="end all but one, or give another name with -r __node:=NAME",
             )
-            for name, count in twice[:MOST_TOPICS]
+            for name, count in twice[:MOST_NODES]
         ]
 
     def _analyzers(self) -> list[str]:

@@ -13,7 +13,9 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-UNREADABLE = "a node of this ROS graph has a name that is no text: its list cannot be read"
+UNREADABLE = (
+    "a node of this ROS graph has a name that is no text, so that no name of a node can be read"
+)
 
 
 def node_names(node: Node) -> list[str]:

@@ -104,10 +104,7 @@ class AnalyzerNode(LifecycleNode):
         logging.getLogger("deep_perception").removeHandler(self._log_handler)
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Set all of them or none, for a service; a refusal says what to do instead.
-
-        Without this, rclpy would refuse with the descriptor's reason, which says only that.
-        """
+        """Set all of them or none; unlike rclpy's own, a refusal says what to do instead."""
         if reason := self._settings_parameters.refusal(parameter_list):
             return SetParametersResult(successful=False, reason=reason)
         return super().set_parameters_atomically(parameter_list)

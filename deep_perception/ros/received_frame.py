@@ -11,21 +11,19 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from deep_perception.encodings import EncodingError
-from deep_perception.images.pixels import MAX_MESSAGE_BYTES
+from deep_perception.images.pixels import MAX_COMPRESSED_BYTES, MAX_MESSAGE_BYTES
 from deep_perception.ros import messages
-from deep_perception.stamps import header_of
+from deep_perception.stamps import MAX_FRAME_ID, header_of
 from deep_perception.untrusted.text import printable
 
 _Message = TypeVar("_Message")
 
-# tf2 takes any text that is not empty and does not begin with a slash. Frames of robots have some
-# ten characters, with namespaces some more. They are repeated in every message and report.
-MAX_FRAME_ID = 256
 _HEADER_BYTES = 1024
 # Where the length of the frame id is: behind the encapsulation and the stamp.
 _FRAME_ID = 12
-# Padded rows may take as much memory as their pixels.
-_MAX_BYTES = 2 * MAX_MESSAGE_BYTES
+# Whole messages: padded rows may take as much memory as their pixels; what is not the data of a
+# compressed image is short. Reading a message takes a second for some hundred MB.
+_MAX_BYTES = {Image: 2 * MAX_MESSAGE_BYTES, CompressedImage: MAX_COMPRESSED_BYTES + 2**16}
 
 
 class ReceivedFrame:
@@ -61,10 +59,10 @@ class ReceivedFrame:
         """
         if not isinstance(self._message, bytes):
             return self._message
-        if len(self._message) > _MAX_BYTES:
+        if len(self._message) > _MAX_BYTES[self._type]:
             raise EncodingError(
                 f"the message is too large ({len(self._message) / 1e6:.0f} MB, at most "
-                f"{_MAX_BYTES / 1e6:.0f} MB)"
+                f"{_MAX_BYTES[self._type] / 1e6:.0f} MB)"
             )
         return _read(self._message, self._type)
 

@@ -1,8 +1,9 @@
 """The door for data of others: answers of servers, messages, recordings, files, names.
 
-Whoever reads such data limits its size before it is decoded (``bounded.py``, ``json_reader.py``),
-and whoever shows a part of it escapes and shortens it (``text.py``). Images have the same limit
-everywhere: ``images/pixels.py``.
+Whoever reads such data limits its size before it is decoded (``bounded.py``, ``json_reader.py``,
+``model_files.py``). Whoever quotes a part of it in a message escapes and shortens it (``text.py``),
+and what a model writes about an image becomes one visible line (``words.py``). The limits of images
+are in ``images/pixels.py``.
 
 The package needs the standard library only: the DAM server uses it in its own environment.
 """

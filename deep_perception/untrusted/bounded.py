@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from deep_perception.untrusted import UntrustedError
 
@@ -14,9 +16,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
     A pipe or a device, which need not end, is refused.
     """
-    if path.exists() and not path.is_file():
-        raise UntrustedError(f"{path}: is no regular file")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > limit:
             raise UntrustedError(f"{path}: is larger than {_size(limit)}")
@@ -27,6 +27,18 @@ def read_file(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise UntrustedError(f"{path}: is larger than {_size(limit)}")
     return data
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises UntrustedError for a pipe or a device, and OSError."""
+    # A pipe without a writer would not be opened before there is one.
+    descriptor = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    )
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UntrustedError(f"{path}: is no regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def inflate(data: bytes, limit: int, *, wbits: int = zlib.MAX_WBITS) -> bytes:

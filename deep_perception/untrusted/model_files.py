@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import struct
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
 
 from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.bounded import open_regular
 from deep_perception.untrusted.json_reader import read_json
 
 # Bytes of the header of a safetensors file. That of DAM-3B's language model has 30 kB.
@@ -80,19 +79,6 @@ def check_torch(path: Path) -> None:
         raise UntrustedError(f"has entries of more bytes than its {size}")
     if any(entry.filename.endswith(".pkl") and entry.file_size > MAX_PICKLE for entry in entries):
         raise UntrustedError(f"has a pickle of more than {MAX_PICKLE} bytes")
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading. Raises UntrustedError for a pipe or a device, and OSError."""
-    # A pipe without a writer would not be opened before there is one.
-    descriptor = os.open(
-        path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
-    stream = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        stream.close()
-        raise UntrustedError("is no regular file")
-    return stream
 
 
 def _begin(entry: object) -> int:

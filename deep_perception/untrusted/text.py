@@ -10,6 +10,8 @@ from deep_perception.untrusted.words import BLANK, INVISIBLE_MARKS, JOINERS, is_
 
 # Characters of a name, an encoding, or a value that a message quotes.
 QUOTED = 60
+# Characters of a reason that a library, a server or a file gives for a failure.
+REASON = 300
 # Characters of a whole line of a log, which quotes several such texts.
 LINE = 4000
 # Names that a message lists, and characters of each: as many as ROS allows for a topic.

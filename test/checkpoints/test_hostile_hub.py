@@ -2,8 +2,6 @@
 
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +11,7 @@ from deep_perception.checkpoints.catalog import DAM, ModelError
 from deep_perception.checkpoints.download import _locked, _part
 from deep_perception.checkpoints.record import BUSY, LOCK, draft_lock, is_safe, read_lock
 from deep_perception.untrusted import UntrustedError
+from support.hostile_server import HostileServer, endless
 from support.hub_server import COMMIT
 from support.hub_user import marked
 
@@ -23,6 +22,7 @@ GOOD = (
     {"rfilename": "llm/model.safetensors", "size": 1000, "lfs": {"sha256": SHA256}},
     {"rfilename": ".gitattributes", "size": 10, "blobId": SHA1},
 )
+MANY = [*GOOD, *({**GOOD[0], "rfilename": f"{number}.json"} for number in range(1000))]
 
 
 def read(*siblings, **changes):
@@ -81,7 +81,7 @@ def test_an_entry_that_lies(entry):
     "changes",
     [
         {"sha": "main"}, {"sha": "../../x"}, {"sha": None}, {"siblings": None}, {"siblings": {}},
-        {"siblings": [None]}, {"siblings": []}, {"siblings": [*GOOD] + [GOOD[0]] * 5000},
+        {"siblings": [None]}, {"siblings": []}, {"siblings": [*GOOD, GOOD[0]]}, {"siblings": MANY},
     ],
 )  # fmt: skip
 def test_a_listing_that_lies(changes):
@@ -90,34 +90,25 @@ def test_a_listing_that_lies(changes):
 
 
 @marked
-@pytest.mark.parametrize("status", [200, 500])
-def test_an_answer_without_an_end(monkeypatch, status):
-    sent = []
-
-    class Endless(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def do_GET(self):
-            self.send_response(status)
-            self.end_headers()
-            try:
-                while len(sent) < 1000:
-                    self.wfile.write(b" " * (1 << 20))
-                    sent.append(1)
-            except OSError:
-                pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
+@pytest.mark.parametrize(
+    ("status", "longest_s", "reason"),
+    [
+        ("200 OK", 60.0, "larger than 8 MB"),
+        ("200 OK", 0.0, "did not arrive within 0 s"),
+        ("500 Internal Server Error", 60.0, "500 Server Error|Internal"),
+    ],
+)
+def test_an_answer_without_an_end(monkeypatch, status, longest_s, reason):
+    monkeypatch.setattr(listing, "LONGEST_S", longest_s)
+    head = f"HTTP/1.1 {status}\r\n\r\n".encode()
+    with HostileServer(lambda _: endless(b" ", head), lists=True) as server:
+        url = f"http://127.0.0.1:{server.port}"
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", url)
         # As in `models fetch`: the library would send a request of its own.
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
-        with pytest.raises(Exception, match=r"larger than 8 MB|500 Server Error|Internal"):
+        with pytest.raises(Exception, match=reason):
             listing.read_listing(DAM, "main")
-        server.shutdown()
-    assert len(sent) < 100
+    assert server.sent < 100_000_000
 
 
 def response(*schemes):

@@ -1,4 +1,7 @@
-"""Faults of publishers: wrong, hostile, cut and far too many messages on the topics of cameras."""
+"""Faults of publishers: wrong, hostile, cut and far too many messages on the topics of cameras.
+
+The file is longer than others, so that all faults of one kind are together.
+"""
 
 import contextlib
 import functools

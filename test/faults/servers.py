@@ -1,6 +1,8 @@
-"""Faults of the chat server: it refuses, hangs, drips, lies, explodes, dies and comes back."""
+"""Faults of the chat server: it refuses, hangs, drips, lies, explodes, dies and comes back.
 
-import contextlib
+The file is longer than others, so that all faults of one kind are together.
+"""
+
 import functools
 import gzip
 import itertools
@@ -13,6 +15,7 @@ import time
 from faults.hostile import MARKED, text
 from faults.table import fault
 from support.chat_server import WORDS, completion, lm_studio
+from support.hostile_server import RawServer
 
 HTTP = "HTTP/1.1"
 # What a mode returns that left a request to the good server.
@@ -30,57 +33,18 @@ def bomb():
     return gzip.compress(bytes(200_000_000), 9)
 
 
-class HostileServer:
+class FaultyServer(RawServer):
     """A chat server on the loopback. ``mode(exchange)`` answers; None: as a good server does."""
 
     def __init__(self):
         self.mode = None
         self.good_answers = 0
         self.end_of_fault = threading.Event()
-        self._connections = set()
-        self._listener = None
-        self.port = 0
-        self.open()
+        super().__init__()
 
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def open(self):
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
-
-    def die(self):
-        # Closing alone would not wake the thread that accepts.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.drop_all()
-
-    def drop_all(self):
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def _accept(self, listener):
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connections.add(connection)
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
-
-    def _serve(self, connection):
-        with (
-            contextlib.suppress(OSError, ValueError),
-            connection,
-            connection.makefile("rb") as stream,
-        ):
-            while exchange := Exchange.read(self, connection, stream):
-                (self.mode or good)(exchange)
-        self._connections.discard(connection)
+    def converse(self, connection, stream):
+        while exchange := Exchange.read(self, connection, stream):
+            (self.mode or good)(exchange)
 
 
 class Exchange:

@@ -69,7 +69,7 @@ def test_the_same_seed_makes_the_same_steps():
 @pytest.fixture
 def world(graph, start_node, start_actor):
     world = World(
-        graph=graph, start_node=start_node, start_actor=start_actor, server=servers.HostileServer()
+        graph=graph, start_node=start_node, start_actor=start_actor, server=servers.FaultyServer()
     )
     yield world
     world.server.end_of_fault.set()

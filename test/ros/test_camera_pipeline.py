@@ -1,5 +1,6 @@
 """Regions of one camera are described again between keyframes, and its view is compared."""
 
+import itertools
 import time
 
 import numpy as np
@@ -11,7 +12,8 @@ from deep_perception.describers.attributes import Attributes
 from deep_perception.description.queue import DescriptionQueue
 from deep_perception.regions import Description
 from deep_perception.ros import messages
-from deep_perception.ros.camera_pipeline import NEW_VIEW, CameraPipeline
+from deep_perception.ros.camera_pipeline import LOOK_PERIOD_S, NEW_VIEW, CameraPipeline
+from deep_perception.ros.latest import Latest
 from deep_perception.ros.publishers import Publishers
 from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception.settings.options import settings_from
@@ -171,3 +173,59 @@ def test_a_frame_that_becomes_a_keyframe_during_a_comparison_is_no_newer_view(vi
     assert view.latest[1].reason in NEW_VIEW
     # Of a camera that sends no other frame nothing would correct it.
     assert view.view_changed_s is None
+
+
+class Mailbox(Latest):
+    """Remembers how long the cameras were told to rest."""
+
+    def __init__(self):
+        super().__init__()
+        self.rests_s = []
+
+    def rest(self, seconds, sender=""):
+        self.rests_s.append(seconds)
+        super().rest(seconds, sender)
+
+
+@pytest.mark.parametrize(
+    ("name", "cost_s", "rests_s", "previews"),
+    [
+        ("huge", 60.0, [LOOK_PERIOD_S, 60.0], 0),
+        ("usual", 0.0, [LOOK_PERIOD_S], 3),
+        # The only one keeps nobody waiting.
+        ("", 60.0, [LOOK_PERIOD_S], 0),
+    ],
+)
+def test_a_camera_of_huge_images_leaves_time_to_the_others(
+    graph, monkeypatch, name, cost_s, rests_s, previews
+):
+    pipeline = CameraPipeline(
+        name=name,
+        publishers=Publishers(graph.node, name),
+        warn=pytest.fail,
+        inform=lambda message: None,
+    )
+    frames, computed_s, seen = Mailbox(), itertools.count(0.0, cost_s), []
+    pipeline.connect(None, frames)
+    monkeypatch.setattr(time, "thread_time", lambda: next(computed_s))
+    settings = settings_from({})
+    decoder = pipeline.stream.decoder
+    decode, preview = decoder.decode, decoder.preview
+
+    def decode_slowly(message):
+        frames.put(frame(2), name)
+        pipeline.compare_view(settings, at_most_every_s=0.0)
+        return decode(message)
+
+    monkeypatch.setattr(decoder, "decode", decode_slowly)
+    monkeypatch.setattr(decoder, "preview", lambda each: seen.append(each) or preview(each))
+    with Analyzer(settings) as analyzer:
+        pipeline.process(frame(1), analyzer, settings, never)
+    assert frames.rests_s == rests_s
+    # What the worker decodes is not decoded by another thread at the same time.
+    assert seen == []
+    for second in (2, 3, 4):
+        frames.put(frame(second), name)
+        pipeline.compare_view(settings, at_most_every_s=0.0)
+    assert len(seen) == previews
+    pipeline.close()

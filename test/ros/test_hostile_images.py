@@ -4,8 +4,10 @@ import struct
 
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CompressedImage, Image
 
+from deep_perception.encodings import EncodingError
+from deep_perception.ros.received_frame import ReceivedFrame
 from deep_perception_msgs.msg import DescribedRegionArray
 from support import hostile_images as hostile
 from support.graph import LATCHED, Diagnostics
@@ -79,3 +81,17 @@ def test_bad_messages_are_errors_of_their_camera_only(graph, start_node):
     )
     assert node.is_running and "Traceback" not in node.log
     assert max(map(len, node.log.splitlines())) < 2000
+
+
+@pytest.mark.parametrize(
+    ("kind", "megabytes", "said"),
+    [
+        (CompressedImage, 81, "81 MB, at most 80 MB"),
+        (Image, 321, "321 MB, at most 320 MB"),
+        (CompressedImage, 79, "cannot be read"),
+    ],
+)
+def test_a_message_that_is_too_large_is_refused_before_it_is_read(kind, megabytes, said):
+    frame = ReceivedFrame(bytes(megabytes * 10**6), 0.0, 0, kind)
+    with pytest.raises(EncodingError, match=said):
+        frame.message  # noqa: B018

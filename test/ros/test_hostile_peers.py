@@ -1,4 +1,7 @@
-"""Peers of the ROS graph that send and announce what they like, against a real node."""
+"""Peers of the ROS graph that send and announce what they like, against a real node.
+
+This file is longer than 300 lines because its tests share a node and its peers.
+"""
 
 import json
 import time

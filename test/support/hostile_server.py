@@ -26,7 +26,66 @@ def endless(unit, head=b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r
         yield block
 
 
-class HostileServer:
+class RawServer:
+    """Listens on the loopback; ``converse(connection, stream)`` serves each connection in a thread.
+
+    ``die`` and ``open`` end it and bring it back, at the same port.
+    """
+
+    def __init__(self):
+        self.port = 0
+        self.connections, self.threads = set(), set()
+        self.open()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def open(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
+        self.port = self.listener.getsockname()[1]
+        self.start(self.accept, self.listener)
+
+    def die(self):
+        # Closing alone would not wake the thread that accepts.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.drop_all()
+
+    def drop_all(self):
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def start(self, target, *arguments):
+        thread = threading.Thread(target=target, args=arguments, name="hostile", daemon=True)
+        self.threads.add(thread)
+        thread.start()
+
+    def accept(self, listener):
+        while True:
+            try:
+                connection = listener.accept()[0]
+            except OSError:
+                break
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections.add(connection)
+            self.start(self.serve, connection)
+        self.threads.discard(threading.current_thread())
+
+    def serve(self, connection):
+        with (
+            contextlib.suppress(OSError, ValueError),
+            connection,
+            connection.makefile("rb") as stream,
+        ):
+            self.converse(connection, stream)
+        self.connections.discard(connection)
+        self.threads.discard(threading.current_thread())
+
+
+class HostileServer(RawServer):
     """``answer(path)`` gives the blocks of an answer; a None among them is a pause.
 
     A request for a list is answered well unless ``lists`` is true.
@@ -37,54 +96,31 @@ class HostileServer:
         self.lists = lists
         self.heads, self.bodies, self.sent = [], [], 0
         self.stop = threading.Event()
-        self.connections, self.threads = [], []
+        super().__init__()
 
     def __enter__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-        self.start(self.accept)
         return self
 
     def __exit__(self, *_):
         self.stop.set()
-        with contextlib.suppress(OSError):
-            self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        for connection in self.connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self.threads:
+        self.die()
+        for thread in list(self.threads):
             thread.join()
 
-    def start(self, target, *arguments):
-        self.threads.append(threading.Thread(target=target, args=arguments, name="hostile"))
-        self.threads[-1].start()
-
-    def accept(self):
-        while True:
-            try:
-                connection = self.listener.accept()[0]
-            except OSError:
-                return
-            self.connections.append(connection)
-            self.start(self.serve, connection)
-
-    def serve(self, connection):
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
-            while head := self.read_head(stream):
-                path = head.split()[1]
-                if path.endswith("/chat/completions") or self.lists:
-                    blocks = self.answer(path)
+    def converse(self, connection, stream):
+        while head := self.read_head(stream):
+            path = head.split()[1]
+            if path.endswith("/chat/completions") or self.lists:
+                blocks = self.answer(path)
+            else:
+                blocks = [http(LISTING)]
+            for block in [blocks] if isinstance(blocks, bytes) else blocks:
+                if block is None:
+                    if self.stop.wait(0.05):
+                        return
                 else:
-                    blocks = [http(LISTING)]
-                for block in [blocks] if isinstance(blocks, bytes) else blocks:
-                    if block is None:
-                        if self.stop.wait(0.05):
-                            return
-                    else:
-                        connection.sendall(block)
-                        self.sent += len(block)
+                    connection.sendall(block)
+                    self.sent += len(block)
 
     def read_head(self, stream):
         lines = []

@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,8 @@ from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import inflate, read_file
 from deep_perception.untrusted.json_reader import MAX_DEPTH, read_json
 from deep_perception.untrusted.text import listed, printable
+
+ROOT = Path(__file__).parents[2]
 
 # -- text -----------------------------------------------------------------------------------------
 
@@ -118,3 +123,12 @@ def test_a_file_is_read_up_to_a_limit(tmp_path):
             read_file(path, 5)
     with pytest.raises(FileNotFoundError):
         read_file(tmp_path / "missing", 5)
+
+
+def test_the_door_and_the_exits_need_the_standard_library_only():
+    """The DAM server uses them in an environment without this package's libraries."""
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts)
+             for folder in ("untrusted", "redaction")
+             for path in (ROOT / "deep_perception" / folder).glob("*.py")]  # fmt: skip
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {', '.join(names)}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

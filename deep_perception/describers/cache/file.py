@@ -15,7 +15,7 @@ from pathlib import Path
 from deep_perception.describers.cache.rows import ANSWER, LONGEST_ROW, Limits, read_row, write_row
 from deep_perception.regions import Description
 from deep_perception.untrusted.sqlite_journals import names_other_file
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 log = logging.getLogger(__name__)
 
@@ -196,9 +196,6 @@ def _check_journal(path: Path) -> None:
         raise OSError(f"{journal.name} beside it is no journal of this package; remove it")
 
 
-# Characters of a path and of a reason in the warning.
-LONGEST_REASON = 300
-
 Use = Callable[[DescriptionFile], "Description | None"]
 
 
@@ -241,13 +238,13 @@ class SharedDescriptionFile:
                 self._file = DescriptionFile(self._path, self._limit, self._limits)
             return use(self._file)
         except (sqlite3.Error, OSError, ValueError) as error:
-            self.give_up(printable(error, LONGEST_REASON))
+            self.give_up(printable(error, REASON))
             return None
 
     def give_up(self, reason: str) -> None:
         """Use the file no more, and say why."""
         if not self.warning:
-            shown = printable(self._path, LONGEST_REASON)
+            shown = printable(self._path, REASON)
             self.warning = (
                 f"describer.cache_file: {shown} cannot be used ({reason}); {self._consequence}"
             )

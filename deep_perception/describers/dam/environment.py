@@ -22,7 +22,7 @@ from deep_perception.checkpoints.catalog import ModelError, megabytes
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import read_file
 from deep_perception.untrusted.json_reader import read_json
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 REQUIREMENTS = Path(__file__).parents[2] / "dam_server" / "requirements.txt"
 # A file in the environment that says what was installed. It is written last.
@@ -166,7 +166,7 @@ def _check_python(python: str) -> None:
         major, minor = (int(part) for part in done.stdout.split())
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{python} is not a Python interpreter ({printable(error, 300)})"
+            f"{python} is not a Python interpreter ({printable(error, REASON)})"
         ) from error
     if not OLDEST <= (major, minor) <= NEWEST:
         good = ", ".join(
@@ -212,7 +212,7 @@ def _installed_versions(environment: Path) -> dict[str, str]:
     except OSError as error:
         raise ModelError(f"{environment}: its Python cannot be started ({error})") from error
     if done.returncode:
-        reason = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1], 300)
+        reason = printable((done.stderr.strip().splitlines() or ["no reason given"])[-1], REASON)
         raise ModelError(
             f"{environment}: its libraries do not work ({reason}); delete the folder and run the "
             "command again"

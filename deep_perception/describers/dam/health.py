@@ -13,14 +13,13 @@ from typing import Literal
 
 from deep_perception.describers.dam.launch import Address
 from deep_perception.describers.dam.listeners import foreign_user
-from deep_perception.redaction import scrub
+from deep_perception.redaction.output import clean_line
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.json_reader import read_json
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON
 
 TIMEOUT_S = 2.0
 LARGEST_BODY = 1 << 16
-LONGEST_ERROR = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ def health_of(body: bytes) -> Health:
     kind = content.get("status") if isinstance(content, dict) else None
     if kind not in ("loading", "ready", "failed", "stopping"):
         return Health(kind="other")
-    error = printable(scrub(str(content.get("error", ""))), LONGEST_ERROR)
+    error = clean_line(content.get("error", ""), REASON)
     return Health(kind=kind, error=error)
 
 

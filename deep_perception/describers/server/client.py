@@ -32,7 +32,7 @@ from deep_perception.describers.server.routing import RoutingError, certificates
 from deep_perception.describers.server.transport import ACCEPTED, BoundedTransport
 from deep_perception.redaction import register, scrub, scrub_content
 from deep_perception.redaction.addresses import AddressError, parse_address, shown
-from deep_perception.redaction.output import guard_loggers
+from deep_perception.redaction.output import clean_line, guard_loggers
 from deep_perception.redaction.tokens import (
     TokenError,
     is_shown,
@@ -41,7 +41,7 @@ from deep_perception.redaction.tokens import (
 )
 from deep_perception.settings import DescriberSettings
 from deep_perception.untrusted import UntrustedError
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON
 
 INSTALL = "python -m pip install 'openai>=1.109'"
 # Lists of models in LM Studio's own API, the newer one first; every server has /v1/models.
@@ -49,7 +49,6 @@ OWN_LISTINGS = ("/api/v1/models", "/api/v0/models")
 MODELS = "/v1/models"
 # Characters of an error that are read; a message quotes some of them.
 LONGEST_ERROR = 20_000
-LONGEST_QUOTE = 300
 # Decompressed bytes that are read of an answer. Gateways list hundreds of models with all that they
 # know of each (OpenRouter: 0.6 MB). A stream has some 300 bytes for each token.
 LIST_BYTES, ANSWER_BYTES, BYTES_PER_TOKEN = 2 << 20, 1 << 20, 512
@@ -245,7 +244,7 @@ class Client:
         same = (here.scheme, here.host, here.port) == (there.scheme, there.host, there.port)
         drops_body = response.status_code not in (307, 308) and request.method != "GET"
         if not same or drops_body:
-            target = printable(scrub(shown(location)), LONGEST_QUOTE)
+            target = clean_line(shown(location), REASON)
             raise _Redirected(
                 f"the server redirects to {target} (status "
                 f"{response.status_code}): set {self.group}.url to its address there"
@@ -529,7 +528,7 @@ def _content_type(response: Any) -> str:
 
 def _quoted(error: BaseException) -> str:
     """Return the text of a library's exception, which may quote the server, for a message."""
-    return printable(scrub(str(error)[:LONGEST_ERROR]), LONGEST_QUOTE)
+    return clean_line(error, REASON)
 
 
 def pause_asked_for(value: str | None) -> float | None:

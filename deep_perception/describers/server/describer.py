@@ -17,7 +17,6 @@ from contextlib import suppress
 from deep_perception import describers
 from deep_perception.backends import create
 from deep_perception.describers.cache.memory import DescriptionCache, key_of
-from deep_perception.describers.server.answers import clean
 from deep_perception.describers.server.client import Client, ServerUnavailable, TransientError
 from deep_perception.describers.server.event_loop import EventLoop
 from deep_perception.describers.server.protocols import RegionRequest, RequestBuilder
@@ -31,8 +30,6 @@ log = logging.getLogger(__name__)
 
 # Seconds between two chances of the caller to close the iterator of ``describe``.
 CANCEL_CHECK_S = 0.05
-# Characters of a model's name in a description.
-LONGEST_MODEL = 200
 
 
 class ServerDescriber:
@@ -241,7 +238,7 @@ class ServerDescriber:
             text=answer.text,
             attributes=answer.attributes,
             describer=self.name,
-            model=answer.model or clean(readiness.model, LONGEST_MODEL),
+            model=answer.model or readiness.model,
             prompt_id=self.prompt_id,
             latency_s=time.perf_counter() - started,
             truncated=answer.truncated,

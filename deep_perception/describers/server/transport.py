@@ -15,8 +15,11 @@ from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import inflate
 from deep_perception.untrusted.text import printable
 
-# The compressions that a server may use; others may be nested, or need another package.
+# The compressions that a server may use; others need another package.
 ACCEPTED = "gzip, deflate"
+_INFLATED = {"gzip", "x-gzip", "deflate"}
+# What else is a compression. Of other names (utf-8, none) the body is as it is sent.
+_REFUSED = {"br", "zstd", "compress", "x-compress"}
 # What the client reads of the headers. The compression is undone here.
 HEADERS = ("location", "retry-after")
 LONGEST_HEADER = 2000
@@ -67,16 +70,19 @@ async def _read(stream: Any, limit: int) -> bytes:
 
 
 def _decompressed(data: bytes, encoding: str, limit: int) -> bytes:
-    names = {name.strip().lower() for name in encoding.split(",")} - {"", "identity"}
+    names = [name.strip().lower() for name in encoding.split(",")]
+    names = [name for name in names if name in _INFLATED | _REFUSED]
     if not names or not data:
         return data
-    if names <= {"gzip", "x-gzip", "deflate"} and encoding.count(",") == 0:
+    # Those within each other would each multiply the size.
+    if len(names) == 1 and names[0] in _INFLATED:
         try:
             return inflate(data, limit, wbits=_wbits(data))
         except UntrustedError as error:
             raise UntrustedError(f"the answer {error}") from None
     raise UntrustedError(
-        f"the answer is compressed as {printable(encoding)}, which was not asked for"
+        f"the answer is compressed as {printable(encoding)}, which was not asked for: let the "
+        f"server send {ACCEPTED.replace(',', ' or')}, or no compression"
     )
 
 

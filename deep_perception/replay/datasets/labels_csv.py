@@ -27,7 +27,7 @@ from deep_perception.replay.journal import HIDDEN
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import read_file
 from deep_perception.untrusted.json_reader import read_json
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 LABELS, NEW_LABELS = "labels.csv", "labels_new.csv"
 COLUMNS = ("label", "count", "example", "class")
@@ -141,8 +141,8 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
     if columns.count("label") != 1 or columns.count("class") != 1:
         raise LabelsError(
             f"{path}, line {number}: the columns are "
-            f"{printable(', '.join(map(repr, header)), 300)}; expected 'label' and 'class' among "
-            "them, once each"
+            f"{printable(', '.join(map(repr, header)), REASON)}; expected 'label' and 'class' "
+            "among them, once each"
         )
     found: dict[str, tuple[int, Row]] = {}
     for number, cells in lines:
@@ -154,7 +154,7 @@ def _read(path: Path) -> tuple[tuple[str, ...], list[Row]]:
         row = _row(dict(zip(columns, cells, strict=False)))
         if row is None:
             raise LabelsError(
-                f"{path}, line {number}: no label in {printable(cells, 300)}; expected one in "
+                f"{path}, line {number}: no label in {printable(cells, REASON)}; expected one in "
                 "column 'label'"
             )
         other, same = found.setdefault(row.key, (number, row))

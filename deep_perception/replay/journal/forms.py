@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deep_perception.untrusted.text import printable
+
 # Stamps and their differences: more than 64 bits hold.
 LARGEST = 2**66
 
@@ -292,4 +294,4 @@ def _shape(content: Any, expected: tuple[int | None, ...]) -> tuple[int, ...]:
 def _short(content: Any) -> str:
     if isinstance(content, (list, dict)):
         return f"a {type(content).__name__} of {len(content)}"
-    return f"{type(content).__name__} {str(content)[:40]!r}"
+    return f"{type(content).__name__} {printable(repr(content))}"

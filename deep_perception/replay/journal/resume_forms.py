@@ -15,7 +15,14 @@ from deep_perception.images.pixels import MAX_SIDE, check_size
 from deep_perception.keyframes import Decision, Keyframes
 from deep_perception.keyframes.changes import COLUMNS, HEIGHT, ROWS, WIDTH, FrameThumbnail
 from deep_perception.masks import Size
-from deep_perception.regions import Description
+from deep_perception.regions import (
+    MAX_ATTRIBUTES,
+    MAX_LABEL,
+    MAX_NAME,
+    MAX_TEXT,
+    MAX_VALUE,
+    Description,
+)
 from deep_perception.replay.journal.forms import (
     FLAG,
     Attributes,
@@ -35,6 +42,7 @@ from deep_perception.replay.journal.forms import (
     Whole,
     Written,
 )
+from deep_perception.replay.recordings.bags import MAX_TOPIC_NAME
 from deep_perception.replay.recordings.choice import Sampler
 from deep_perception.stamps import FrameStamps, _Clocks, _Standstill, _WrongUnit
 from deep_perception.tracking.appearance import FARTHEST, LARGEST, POINTS, QUANTILES, Appearance
@@ -48,7 +56,7 @@ MAX_TOPICS, MAX_TRACKS = 4096, 1 << 16
 COUNT = Whole(0, 2**63)
 STAMP = Whole()
 TIME = Maybe(STAMP)
-TOPIC = Text(4096)
+TOPIC = Text(MAX_TOPIC_NAME)
 
 
 # -- what is known of every frame ------------------------------------------------------------------
@@ -154,12 +162,12 @@ APPEARANCE = Fields(
 DESCRIPTION = Fields(
     Description,
     status=OneOf(("described", "reused", "pending", "failed")),
-    label=Text(),
-    text=Text(1 << 20),
-    attributes=Table(Text(), Text(), 1024),
-    describer=Text(),
-    model=Text(),
-    prompt_id=Text(),
+    label=Text(MAX_LABEL),
+    text=Text(MAX_TEXT),
+    attributes=Table(Text(MAX_NAME), Text(MAX_VALUE), MAX_ATTRIBUTES),
+    describer=Text(MAX_NAME),
+    model=Text(MAX_NAME),
+    prompt_id=Text(MAX_NAME),
     latency_s=Real(0.0, 1e9),
     truncated=FLAG,
     error=Text(),

@@ -23,7 +23,7 @@ from deep_perception.regions import Region, Scene, Status
 from deep_perception.reports.fields import region_fields, region_from_fields
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.json_reader import read_json
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 SCHEMA = "deep_perception.scene/2"
 # Masks of the first version are ``rle``, the counts alone.
@@ -137,7 +137,7 @@ def scene_fields(line: bytes | str) -> Any:
 
 def not_a_scene(error: Exception) -> SceneError:
     """Return the error of a line for that of its content."""
-    return SceneError(f"not a scene: {type(error).__name__}: {printable(error, 300)}")
+    return SceneError(f"not a scene: {type(error).__name__}: {printable(error, REASON)}")
 
 
 def _whole(value: Any, limit: int = _WHOLE) -> int:

@@ -17,6 +17,7 @@ from deep_perception.images import BgrImage, IntensityRange
 from deep_perception.replay import INSTALL
 from deep_perception.replay.recordings.storage import (
     EARLIEST_NS,
+    MAX_NAMES,
     METADATA,
     BagError,
     Held,
@@ -25,15 +26,14 @@ from deep_perception.replay.recordings.storage import (
     StorageFile,
     Timeline,
     Topic,
-    shortened,
 )
 from deep_perception.stamps import header_of
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import listed, printable
 
+__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of"]
+
+# ROS allows names of 255 characters.
 MAX_TOPIC_NAME = 1000
-
-__all__ = ["IMAGE_TYPES", "BagError", "RecordedFrame", "Recording", "name_of", "shortened"]
-
 IMAGE, COMPRESSED_IMAGE = IMAGE_TYPES = (
     "sensor_msgs/msg/Image",
     "sensor_msgs/msg/CompressedImage",
@@ -121,7 +121,6 @@ class Recording:
         self._counts: dict[Topic, int] = {}
         for file in self._opened:
             for topic, count in file.counts.items():
-                # ROS allows names of 255 characters.
                 if max(map(len, topic)) > MAX_TOPIC_NAME:
                     self._warn(f"the topic {printable(topic.name)} has too long a name")
                     continue
@@ -169,7 +168,7 @@ class Recording:
         if unknown := [topic for topic in topics if topic not in self.image_topics]:
             others = [topic for topic in self._counts if topic.name in unknown]
             name = _list_topics(others) if others else repr(unknown[0])
-            known = shortened(list(self.image_topics))
+            known = listed(self.image_topics, MAX_NAMES)
             raise BagError(f"{self.path}: {name} is no image topic of it; it has {known}")
         wanted = frozenset(
             topic for topic in self._counts if topic.name in topics and topic.type in IMAGE_TYPES
@@ -229,7 +228,7 @@ def _frame(message: Message, position: int) -> RecordedFrame:
 
 
 def _list_topics(topics: Sequence[Topic] | dict[Topic, int]) -> str:
-    return shortened([f"{topic.name} ({topic.type})" for topic in sorted(topics)])
+    return listed([f"{topic.name} ({topic.type})" for topic in sorted(topics)], MAX_NAMES)
 
 
 def _check_installed(path: Path) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
-from deep_perception.replay.recordings.bags import RecordedFrame, shortened
+from deep_perception.replay.recordings.bags import RecordedFrame
 from deep_perception.replay.recordings.content import is_measurement, is_photograph
+from deep_perception.replay.recordings.storage import MAX_NAMES
 from deep_perception.stamps import NANOSECONDS
+from deep_perception.untrusted.text import listed
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 # One frame in 31 years; a longer period could exceed 64 bits of nanoseconds.
@@ -153,7 +155,7 @@ def _advice(topic: str, known: Iterable[str]) -> str:
 
 
 def _list(topics: Iterable[str]) -> str:
-    return shortened(sorted(topics))
+    return listed(sorted(topics), MAX_NAMES)
 
 
 @dataclass

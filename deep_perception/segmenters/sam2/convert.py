@@ -14,7 +14,7 @@ import torch
 
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.bounded import read_file
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 State = dict[str, torch.Tensor]
 
@@ -158,7 +158,7 @@ def _trunk_in(path: Path) -> dict[str, Any]:
     except (
         yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError, RecursionError,
     ) as error:  # fmt: skip
-        reason = printable(error, 300)
+        reason = printable(error, REASON)
         raise ValueError(f"{path} is not a configuration of SAM2 ({reason})") from None
     for name, value in found.items():
         numbers = value if isinstance(value, list) else [value]

@@ -14,7 +14,7 @@ from deep_perception.segmenters.sam2.checks import check_pickle
 from deep_perception.segmenters.sam2.decoder import MASKS, Decoded
 from deep_perception.segmenters.sam2.encoder import normalise
 from deep_perception.segmenters.sam2.files import find
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 PATCH = 16
 CONFIG_OF_CHECKPOINT = {"tiny": "t", "small": "s", "base_plus": "b+", "large": "l"}
@@ -44,7 +44,8 @@ class OfficialEngine:
             check_pickle(path)
             self._model = build_sam2(_config_name(config, path), str(path), device=str(device))
         except Exception as error:  # Hydra, unpickling and a wrong size raise errors of any class.
-            raise BackendUnavailable(f"sam2 cannot load {path}: {printable(error, 300)}") from error
+            reason = printable(error, REASON)
+            raise BackendUnavailable(f"sam2 cannot load {path}: {reason}") from error
         self._device = device
         self.name = path.name
 

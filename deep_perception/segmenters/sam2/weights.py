@@ -28,7 +28,7 @@ from deep_perception.segmenters.sam2.convert import State
 from deep_perception.segmenters.sam2.files import find
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.model_files import check_safetensors
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _read_cache(path: Path) -> State | None:
                 return None
         return dict(load_file(cache))
     except (SafetensorError, UntrustedError, OSError) as error:
-        reason = printable(error, 300)
+        reason = printable(error, REASON)
         log.warning("%s is converted again, because its cache is broken (%s)", path, reason)
         return None
 
@@ -144,7 +144,7 @@ def _stamp(path: Path) -> dict[str, str]:
 
 
 def _unusable(source: str, reason: object) -> BackendUnavailable:
-    short = printable(" ".join(str(reason).split()) or type(reason).__name__, 300)
+    short = printable(" ".join(str(reason).split()) or type(reason).__name__, REASON)
     return BackendUnavailable(
         f"SAM2 cannot use the checkpoint {source}: {short}; `deep_perception models verify` checks "
         f"fetched files, `{fetch_command(source)}` fetches them again"

@@ -1,6 +1,8 @@
 """A server that wants to harm: what it sends is bounded in size and in time, and nothing is kept.
 
 Each region ends with a failure of one line, no picture goes elsewhere, and no memory is taken.
+
+This file is longer than 300 lines because its tests share a server and what is said about it.
 """
 
 import gzip
@@ -59,7 +61,7 @@ NOT_ASKED_FOR = "which was not asked for"
         (http(gzip.compress(BOMB), "200 OK", "Content-Encoding: gzip, gzip"), NOT_ASKED_FOR),
         (http(b"a", "200 OK", "Content-Encoding: gzip", "Content-Encoding: br"), NOT_ASKED_FOR),
         (http(b"\x28\xb5\x2f\xfd", "200 OK", "Content-Encoding: zstd"), "as zstd, which was not"),
-        (http(b"a", "200 OK", "Content-Encoding: \x1b[2J"), r"as \x1b[2J, which was not"),
+        (http(b"a", "200 OK", "Content-Encoding: br, \x1b[2J"), r"as br, \x1b[2J, which was not"),
         (http(gzip.compress(GOOD_BODY)[:-9], "200 OK", "Content-Encoding: gzip"), "breaks off"),
         (lambda _: endless(b" "), TOO_LARGE),
         (lambda _: endless(b"10000\r\n" + b"a" * 65536 + b"\r\n", CHUNKED), TOO_LARGE),
@@ -162,6 +164,8 @@ def test_no_picture_follows_a_redirect(location):
         (zlib.compress(GOOD_BODY), ("Content-Encoding: deflate",)),
         (raw_deflate(GOOD_BODY), ("Content-Encoding: deflate",)),
         (GOOD_BODY, ("Content-Encoding: identity",)),
+        (GOOD_BODY, ("Content-Encoding: UTF-8",)),
+        (gzip.compress(GOOD_BODY), ("Content-Encoding: none, gzip",)),
         (GOOD_BODY, ("Refresh: 0; url=http://evil.example",)),
         (GOOD_BODY + b" " * 900_000, ()),
         (json.dumps(completion("<think>" + "Hm. " * 25_000 + "</think>Red cup\nA red cup."),

@@ -123,4 +123,4 @@ def test_an_error_names_the_first_of_many_topics(tmp_path):
     with Recording(bags.write(tmp_path / "bag", many)) as recording:
         with pytest.raises(BagError) as caught:
             recording.frames(["/lefd"])
-        assert str(caught.value).endswith("/camera_19, 40 more")
+        assert str(caught.value).endswith("/camera_19 and 40 more")

@@ -1,15 +1,19 @@
 """Recordings that somebody made to do harm: each is refused or read in one line, and costs little.
 
 Limits are made small here, so that the tests need no gigabytes.
+
+This file is longer than 300 lines because its tests share the limits and what makes the files.
 """
 
 import bz2
 import contextlib
+import re
 import sqlite3
 import struct
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import lz4.frame
 import numpy as np
@@ -18,6 +22,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deep_perception.replay.recordings import storage
 from deep_perception.replay.recordings.bags import BagError, Recording, name_of
 from deep_perception.replay.recordings.storage import (
     mcap_files,
@@ -121,6 +126,34 @@ def test_chunks_cannot_be_made_of_nothing(tmp_path, small_limits):
     assert "more than 2 times as large when it is decompressed" in one_line(
         mcap(tmp_path / "bomb.mcap", *parts)
     )
+
+
+def test_chunks_of_one_time_are_not_in_memory_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "MOST_HELD", SMALL)
+    monkeypatch.setattr(storage, "LARGEST_CHUNK", SMALL // 2)
+    image = bags.image(np.zeros((300, 400, 3), np.uint8), START_NS)
+    times = (START_NS + 1, START_NS + 2)
+    records = b"".join(record(5, struct.pack("<HIQQ", 1, 0, ns, ns) + image) for ns in times)
+    whole = chunk(records, "", len(records), times)
+    frames, warnings = read(mcap(tmp_path / "bag.mcap", *[whole] * 5))
+    assert 1 < len(frames) < 11
+    assert "too large for the memory, beside others of the same time" in warnings[0]
+
+
+def test_messages_of_one_time_are_not_in_memory_together(monkeypatch):
+    monkeypatch.setattr(storage, "MOST_HELD", SMALL)
+    topic = storage.Topic(TOPIC, bags.IMAGE)
+
+    def stretch():
+        items = [storage.Message(ns, topic, bytes(SMALL // 4)) for ns in range(2)]
+        return SimpleNamespace(
+            start_ns=0, end_ns=1, before=lambda *_: 0, read=lambda *_: iter(items)
+        )
+
+    few, many = ([stretch() for _ in range(count)] for count in (4, 40))
+    assert len(list(storage.Timeline(few, frozenset([topic])).read(0))) == 8
+    with pytest.raises(BagError, match="parts of this recording overlap in time"):
+        list(storage.Timeline(many, frozenset([topic])).read(0))
 
 
 HUGE = 2**63 + 5
@@ -384,6 +417,19 @@ def test_a_chunk_of_ros_1_is_not_larger_than_it_says(tmp_path, small_limits, pac
     assert "is damaged" in message or "cannot be read as a ROS 1 bag" in message
 
 
+def test_an_index_of_ros_1_does_not_read_one_chunk_again_and_again(tmp_path):
+    path = bags.write_bag(
+        tmp_path / "bag.bag", bags.moving_scene(3, size=(1200, 900)), storage="ros1"
+    )
+    raw = path.read_bytes()
+    first, *others = re.finditer(rb"chunk_pos=(.{8})", raw, re.DOTALL)
+    assert others
+    for other in others:
+        raw = raw[: other.start(1)] + first[1] + raw[other.end(1) :]
+    path.write_bytes(raw)
+    assert "Two chunks in one place" in one_line(path)
+
+
 def test_a_first_line_without_end_is_not_read(tmp_path, cheap):
     path = tmp_path / "bag.bag"
     with path.open("wb") as file:
@@ -418,9 +464,9 @@ KINDS = {
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     files = {}
-    for kind, (storage, packer, suffix) in KINDS.items():
+    for kind, (writer, packer, suffix) in KINDS.items():
         path = bags.write_bag(
-            folder / f"{kind}{suffix}", bags.moving_scene(2, size=(16, 12)), storage=storage,
+            folder / f"{kind}{suffix}", bags.moving_scene(2, size=(16, 12)), storage=writer,
             compression=packer,
         )  # fmt: skip
         files[kind] = (bag_files.storage_file(path) if path.is_dir() else path).read_bytes()

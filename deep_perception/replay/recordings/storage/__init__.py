@@ -50,7 +50,7 @@ Wanted: TypeAlias = AbstractSet[Topic]
 # This file describes a folder of rosbag2.
 METADATA = "metadata.yaml"
 # An error names at most this many topics or files.
-_MAX_NAMES = 20
+MAX_NAMES = 20
 # The topic of lost messages, which is unknown.
 UNKNOWN_TOPIC = Topic("", "")
 EARLIEST_NS = -(2**63)
@@ -177,9 +177,3 @@ def ros2_name(name: str) -> str:
     """Return ``sensor_msgs/Image`` as ``sensor_msgs/msg/Image``, and other names unchanged."""
     package, slash, rest = name.partition("/")
     return f"{package}/msg/{rest}" if slash and "/" not in rest else name
-
-
-def shortened(names: Sequence[str]) -> str:
-    """Return the first of many names, for a message."""
-    more = [f"{len(names) - _MAX_NAMES} more"] if len(names) > _MAX_NAMES else []
-    return ", ".join([*names[:_MAX_NAMES], *more])

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from deep_perception.replay.recordings.storage import (
+    MAX_NAMES,
     METADATA,
     BagError,
     Held,
@@ -16,12 +17,11 @@ from deep_perception.replay.recordings.storage import (
     mcap_records,
     packing,
     ros1_files,
-    shortened,
     sqlite_files,
 )
 from deep_perception.replay.recordings.storage import metadata as metadata_file
 from deep_perception.replay.recordings.storage.mcap_files import McapFile
-from deep_perception.untrusted.text import LINE, printable
+from deep_perception.untrusted.text import LINE, listed, printable
 
 _STORED = re.compile(r".*\.(mcap|db3)(\.zstd?)?", re.IGNORECASE)
 EXPECTED = "expected a folder of rosbag2, or an .mcap, .db3 or .bag file"
@@ -38,7 +38,7 @@ def files_of(path: Path, warn: Callable[[str], None]) -> list[Path]:
     found = {file.name for file in existing}
     if missing := [name for name in names if name not in found]:
         verb = "is" if len(missing) == 1 else "are"
-        warn(f"{shortened([printable(name) for name in missing])} of {METADATA} {verb} missing")
+        warn(f"{listed(missing, MAX_NAMES)} of {METADATA} {verb} missing")
     existing = existing or _stored(path)
     if not existing:
         raise BagError(

@@ -14,6 +14,7 @@ import lz4.frame
 import zstandard
 
 from deep_perception.replay.recordings.storage import LARGEST_MESSAGE, BagError
+from deep_perception.untrusted.text import printable
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 # Raw images compress to a third, masks and drawings to a fiftieth. The parts of a file, and a file
@@ -58,7 +59,7 @@ def decompress(name: str, data: bytes | memoryview, limit: int) -> bytes | bytea
     elif name == "bz2":
         found = bz2.BZ2Decompressor().decompress(data, limit + 1)
     else:
-        raise ValueError(f"compression {name[:40]!r} is not known")
+        raise ValueError(f"compression {printable(repr(name))} is not known")
     if len(found) > limit:
         raise TooLarge(f"larger than {limit} bytes when it is decompressed")
     return found

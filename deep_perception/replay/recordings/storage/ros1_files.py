@@ -31,7 +31,7 @@ from deep_perception.replay.recordings.storage import (
 )
 from deep_perception.replay.recordings.storage.packing import Expansion, decompress
 from deep_perception.stamps import NANOSECONDS
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 MAGIC = b"#ROSBAG V"
 # Connections in front of a message.
@@ -217,7 +217,7 @@ def _topic(connection: Connection) -> Topic:
 
 
 def _reason(error: Exception) -> str:
-    return printable(" ".join(str(error).split()), 200) or "it contradicts itself"
+    return printable(" ".join(str(error).split()), REASON) or "it contradicts itself"
 
 
 def _message(log_ns: int, topic: Topic, raw: bytes) -> Message:

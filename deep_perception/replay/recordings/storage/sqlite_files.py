@@ -29,7 +29,7 @@ from deep_perception.replay.recordings.storage.packing import (
 )
 from deep_perception.replay.recordings.storage.sqlite_guard import guarded
 from deep_perception.untrusted.sqlite_journals import names_other_file
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import REASON, printable
 
 MAGIC = b"SQLite format 3\x00"
 # A killed recorder leaves these files: changes that are not in the database yet, or a journal to
@@ -73,7 +73,7 @@ class SqliteFile:
             self._read_topics()
         except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
             database.close()
-            reason = printable(error, 200)
+            reason = printable(error, REASON)
             raise BagError(f"{original}: cannot be read as a bag of rosbag2 ({reason})") from None
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class SqliteFile:
                 data = decompress_message(raw)
                 expansion.add(len(data))
             except (sqlite3.Error, TypeError, MemoryError) as error:
-                self._warn(f"message {row} cannot be read ({printable(error, 200)}); it is lost")
+                self._warn(f"message {row} cannot be read ({printable(error, REASON)}); it is lost")
                 yield Lost(log_ns, UNKNOWN_TOPIC, 1)
             except (TooLarge, zstandard.ZstdError) as error:
                 yield Message(log_ns, topic, b"", str(error))

@@ -156,6 +156,7 @@ def _locked(path: Path) -> Iterator[None]:
 
     path.mkdir(parents=True, exist_ok=True)
     try:
+        make_way(path / BUSY)  # A lock empties what it opens, in old versions through a link too.
         with FileLock(path / BUSY, timeout=0):
             try:
                 yield

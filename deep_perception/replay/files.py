@@ -10,6 +10,8 @@ from pathlib import Path
 
 import filelock
 
+from deep_perception.untrusted.places import make_way
+
 
 class FolderInUse(ValueError):
     """Another process writes into the folder."""
@@ -26,6 +28,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         if path.is_symlink():
             raise FolderInUse(f"{path}: is a link; move it away, or choose another --output")
     folder.mkdir(parents=True, exist_ok=True)
+    make_way(folder / "lock")
     lock = filelock.FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)

@@ -8,8 +8,8 @@ import pytest
 
 from deep_perception.checkpoints import listing, transfer
 from deep_perception.checkpoints.catalog import DAM, ModelError
-from deep_perception.checkpoints.download import _part
-from deep_perception.checkpoints.record import LOCK, draft_lock, is_safe, read_lock
+from deep_perception.checkpoints.download import _locked, _part
+from deep_perception.checkpoints.record import BUSY, LOCK, draft_lock, is_safe, read_lock
 from deep_perception.untrusted import UntrustedError
 from support.hostile_server import HostileServer, endless
 from support.hub_server import COMMIT
@@ -172,6 +172,11 @@ def test_nothing_is_written_through_the_links_of_others(tmp_path):
     ):
         plant()
         assert not _part(folder, file).exists()
+    for plant in (expected.with_name(BUSY).symlink_to, expected.with_name(BUSY).hardlink_to):
+        plant(mine)
+        with _locked(folder):
+            assert mine.read_text() == "mine"
+        folder.mkdir(exist_ok=True)  # An empty one is removed.
     (folder / f"{LOCK}.part").symlink_to(mine)
     draft_lock(folder, DAM, record).replace(folder / LOCK)
     assert mine.read_text() == "mine"

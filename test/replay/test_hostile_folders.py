@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import zlib
 
 import pytest
@@ -68,6 +69,15 @@ def test_a_crafted_state_is_refused_in_one_line(recording, unfinished, values):
     # And it can be replaced.
     replay(recording, folder, mode="overwrite")
     assert len(list(read_scenes(folder / "scenes.jsonl"))) > 1
+
+
+def test_a_state_without_models_is_summarised(recording, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "drive")
+    state = tmp_path / "drive" / ".replay" / "state"
+    head, _, rest = state.read_bytes().partition(b"\n")
+    state.write_bytes(json.dumps({**json.loads(head), "models": {}}).encode() + b"\n" + rest)
+    replay(recording, tmp_path / "drive")
+    assert (tmp_path / "drive" / "summary.json").exists()
 
 
 @pytest.mark.parametrize(

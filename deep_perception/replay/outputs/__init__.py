@@ -71,7 +71,7 @@ def write_outputs(
     summary = summarize(
         journal.path,
         settings.describer,
-        journal.models["the describer"],
+        journal.models.get("the describer", ""),  # A state of somebody else may have none.
         counts,
         bag=name,
         folder=journal.folder,

@@ -550,7 +550,7 @@ def test_an_error_names_the_first_of_many_topics():
     for wanted, said in [(), "choose with --topic"], [["/camera"], "there is no image topic"]:
         with pytest.raises(ChoiceError, match=said) as caught:
             choose_topics(many, wanted)
-        assert "/depth/019/image, 480 more" in str(caught.value)
+        assert "/depth/019/image and 480 more" in str(caught.value)
         assert len(str(caught.value)) < 1000
 
 

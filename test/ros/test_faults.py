@@ -226,7 +226,8 @@ def test_every_other_frame_broken_is_no_endless_log(
             "that the broken frame is counted",
         )
     new = steady.log.splitlines()[before:]
-    assert len([line for line in new if "broken" in line]) == 1
+    # None if an earlier test has had such a line within the last minute.
+    assert len([line for line in new if "broken" in line]) <= 1
     # The recovery of an earlier test may be logged in between.
     assert len(new) <= 2, new
 

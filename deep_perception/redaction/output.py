@@ -133,6 +133,8 @@ def scrub_uncaught() -> None:
             print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
 
     def print_unraisable(arguments: sys.UnraisableHookArgs) -> None:
+        if issubclass(arguments.exc_type, KeyboardInterrupt):
+            return  # A signal that came in a destructor is no fault of it.
         print_exception(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
 
     def format_warning(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import rclpy
+from rclpy.node import Node
 
 from deep_perception.redaction.output import clean_line
+
+# Between two warnings about what a peer can cause as often as it likes.
+WARN_EVERY_S = 10.0
 
 
 class Log:
@@ -38,3 +43,19 @@ class Log:
     def fatal(self, text: object) -> None:
         """Log why the node ends."""
         self._logger.fatal(clean_line(text))
+
+
+class RareWarning:
+    """A warning about requests of others: the log gets one of them in ``WARN_EVERY_S`` seconds."""
+
+    def __init__(self, node: Node) -> None:
+        """``node``: whose log it is."""
+        self._node = node
+        self._warned_s = -WARN_EVERY_S
+
+    def log(self, text: object) -> None:
+        """Log a warning, unless there was one lately."""
+        now_s = time.monotonic()
+        if now_s - self._warned_s >= WARN_EVERY_S:
+            self._warned_s = now_s
+            self._node.get_logger().warning(text)

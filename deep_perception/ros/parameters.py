@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from rclpy.parameter import Parameter
 from deep_perception.redaction.addresses import shown
 from deep_perception.redaction.output import clean_line
 from deep_perception.ros import rclpy_internals
+from deep_perception.ros.log import RareWarning
 from deep_perception.settings import Scalar, Settings
 from deep_perception.settings.options import Option, SettingsError, find, options, settings_from
 from deep_perception.untrusted.text import printable
@@ -160,20 +160,16 @@ def _limit_requests(node: Node) -> None:
 
     rclpy would handle them one by one, for minutes in which no image arrives.
     """
-
-    warned_s = -rclpy_internals.WARN_EVERY_S
+    refused = RareWarning(node)
 
     def limited(answer: Callable[[Any, Any], Any], field: str) -> Callable[[Any, Any], Any]:
         def guarded(request: Any, response: Any) -> Any:
-            nonlocal warned_s
             count = len(getattr(request, field))
             if count <= MOST_NAMES:
                 return answer(request, response)
-            if time.monotonic() - warned_s >= rclpy_internals.WARN_EVERY_S:
-                warned_s = time.monotonic()
-                node.get_logger().warning(
-                    f"a request about {count} parameters is not answered; at most {MOST_NAMES} are"
-                )
+            refused.log(
+                f"a request about {count} parameters is not answered; at most {MOST_NAMES} are"
+            )
             return response
 
         return guarded

@@ -27,10 +27,9 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
+from deep_perception.ros.log import RareWarning
 from deep_perception.untrusted.text import printable
 
-# A peer can ask for a wrong transition as often as it likes.
-WARN_EVERY_S = 10.0
 # The rest after a callback that failed, so that one that fails always leaves time to the others.
 FAULT_S = 0.001
 
@@ -103,26 +102,23 @@ def refuse_wrong_transitions(node: LifecycleNode, *, accepts_any: bool) -> None:
     transition that a service asks for is refused.
     """
     change_state = node._service_change_state.callback
-    warned_s = -WARN_EVERY_S
+    refused = RareWarning(node)
 
     def guarded(request: Any, response: Any) -> Any:
-        nonlocal warned_s
         asked = request.transition
         transitions = node._state_machine.available_transitions
         numbers, labels = {each[0] for each in transitions}, {each[1] for each in transitions}
         fits = asked.label in labels if asked.label else asked.id in numbers
         if fits and accepts_any:
             return change_state(request, response)
-        if time.monotonic() - warned_s >= WARN_EVERY_S:
-            warned_s = time.monotonic()
-            node.get_logger().warning(
-                f"a service asked for the transition {printable(asked.label) or asked.id}, which "
-                + (
-                    f"is not possible in the state {state_label(node)}"
-                    if accepts_any
-                    else "is refused: ros.remote_control is false"
-                )
+        refused.log(
+            f"a service asked for the transition {printable(asked.label) or asked.id}, which "
+            + (
+                f"is not possible in the state {state_label(node)}"
+                if accepts_any
+                else "is refused: ros.remote_control is false"
             )
+        )
         response.success = False
         return response
 

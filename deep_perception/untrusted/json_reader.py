@@ -16,12 +16,16 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+class NoJson(UntrustedError):
+    """A text is no JSON, or only its begin."""
+
+
 def read_json(text: bytes | str, *, limit: int = LIMIT, non_finite: float | None = None) -> Any:
     """Return the value of a JSON text, which ``json.dumps`` and UTF-8 can encode again.
 
     NaN, Infinity and 1e999, which JSON does not have, are ``non_finite``, and lone surrogates are
-    U+FFFD. Raises UntrustedError for a text that is longer than ``limit``, deeper than
-    ``MAX_DEPTH``, or no JSON.
+    U+FFFD. Raises NoJson, and UntrustedError for a text that is longer than ``limit`` or deeper
+    than ``MAX_DEPTH``.
     """
     if len(text) > limit:
         raise UntrustedError(f"has {len(text)} bytes of JSON, more than {limit}")
@@ -30,7 +34,7 @@ def read_json(text: bytes | str, *, limit: int = LIMIT, non_finite: float | None
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:  # Also bytes that are no Unicode, and numbers of 5000 digits.
-        raise UntrustedError(f"is no JSON ({error})") from None
+        raise NoJson(f"is no JSON ({error})") from None
     return checked(value, non_finite=non_finite)
 
 

@@ -41,11 +41,13 @@ def printable(text: object, limit: int = QUOTED, *, length: int | None = None) -
     return f"{kept}… ({length} characters)"
 
 
-def listed(names: Iterable[object], most: int = LISTED, *, separator: str = ", ") -> str:
-    """Return names of others, up to ``NAME`` characters of each, and how many more there are."""
+def listed(
+    names: Iterable[object], most: int = LISTED, *, limit: int = NAME, separator: str = ", "
+) -> str:
+    """Return names of others, up to ``limit`` characters of each, and how many more there are."""
     known = names if isinstance(names, Sequence) else list(names)
     more = f" and {len(known) - most} more" if len(known) > most else ""
-    return separator.join(printable(name, NAME) for name in known[:most]) + more
+    return separator.join(printable(name, limit) for name in known[:most]) + more
 
 
 def _all_escaped(text: str) -> str:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Any
 
 from deep_perception.untrusted import UntrustedError
-from deep_perception.untrusted.json_reader import read_json
+from deep_perception.untrusted.json_reader import NoJson, read_json
 
 _PAGE = re.compile(r"<(?:!doctype\s+)?html\b|<head\b|<body\b|<\?xml\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^>]{0,200}>(.{0,400}?)</\1>", re.IGNORECASE | re.DOTALL)
@@ -45,14 +45,14 @@ def decode_body(data: bytes, content_type: str = "") -> object:
         raise ValueError("the answer is not in UTF-8 and does not say in which character set")
     try:
         return _read(text)
+    except NoJson:
+        problem = "the answer's JSON breaks off"
     except UntrustedError as error:
-        problem = str(error)
+        problem = f"the answer {error}"
     if (events := list(_events(text))) and (joined := _join(events)) is not None:
         return joined
     if is_json:
-        raise ValueError(
-            "the answer's JSON breaks off" if "no JSON" in problem else f"the answer {problem}"
-        )
+        raise ValueError(problem)
     return text
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from deep_perception.describers.server.model_kinds import base_name, takes_images, writes_text
-from deep_perception.untrusted.text import printable
+from deep_perception.untrusted.text import listed, printable
 
 # Characters of a name: it may be the path of a file, and is sent as it is.
 LONGEST_NAME = 1000
@@ -231,9 +231,7 @@ def _is_short_for(wanted: str, name: str) -> bool:
 
 
 def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - QUOTED_NAMES} more" if len(names) > QUOTED_NAMES else ""
-    shown = ", ".join(printable(name, QUOTED_NAME) for name in names[:QUOTED_NAMES])
-    return f"; the server has {shown or 'none'}{more}"
+    return f"; the server has {listed(names, QUOTED_NAMES, limit=QUOTED_NAME) or 'none'}"
 
 
 def _suggestion(wanted: str, names: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ from deep_perception.replay.datasets.yolo import Yolo, YoloSeg
 from deep_perception.replay.files import lock_folder, remove, replace_path, restore_old
 from deep_perception.replay.journal import HIDDEN
 from deep_perception.replay.journal.scenes import SceneRecord
+from deep_perception.untrusted import UntrustedError
+from deep_perception.untrusted.bounded import open_regular
 from deep_perception.untrusted.text import printable
 
 __all__ = ["EXPORTS", "Example", "Examples", "ExportError", "check", "export"]
@@ -224,10 +226,11 @@ def _check_target(target: Path) -> None:
 
 def _first_bytes(path: Path) -> bytes:
     """Return some bytes of a file; a pipe or a device, which need not end, has none."""
-    if path.exists() and not path.is_file():
+    try:
+        with open_regular(path) as file:
+            return file.read(len(MARK) + 1)
+    except UntrustedError:
         return b""
-    with path.open("rb") as file:
-        return file.read(len(MARK) + 1)
 
 
 @contextmanager

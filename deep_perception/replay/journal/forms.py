@@ -154,6 +154,20 @@ class Many(Form):
         return [self.form.unpack(item, source) for item in _at_most(content, self.limit)]
 
 
+class Items(Form):
+    """A tuple, each of whose items has a form of its own."""
+
+    def __init__(self, *forms: Form) -> None:
+        self.forms = forms
+
+    def pack(self, value: Any, to: Written) -> Any:
+        return [form.pack(item, to) for form, item in zip(self.forms, value, strict=True)]
+
+    def unpack(self, content: Any, source: Source) -> Any:
+        items = zip(self.forms, _listed(content, len(self.forms)), strict=True)
+        return tuple(form.unpack(item, source) for form, item in items)
+
+
 @dataclass(frozen=True, eq=False)
 class Table(Form):
     """A dictionary of at most so many items, in its order."""

@@ -26,6 +26,7 @@ from deep_perception.replay.journal.forms import (
     Fields,
     Form,
     FormError,
+    Items,
     Maybe,
     Numbers,
     OneOf,
@@ -109,8 +110,8 @@ class _Last(Form):
     settings, which a file cannot choose. What follows from a mask is calculated from it.
     """
 
-    _region = (Whole(1, 2**31), _SIDE, _SIDE, OneOf(("contour", "grid")), Real(-1e9, 1e9),
-               _SIDE, _SIDE, _SIDE, _SIDE)  # fmt: skip
+    _region = Items(Whole(1, 2**31), _SIDE, _SIDE, OneOf(("contour", "grid")), Real(-1e9, 1e9),
+                    _SIDE, _SIDE, _SIDE, _SIDE)  # fmt: skip
 
     def __init__(self, settings: Settings | None) -> None:
         self._settings = settings
@@ -122,7 +123,7 @@ class _Last(Form):
             inside, box, _ = masks.cut(region.mask)
             point = region.point
             items = (region.index, point.x, point.y, point.source, region.score, *box)
-            regions.append([f.pack(i, to) for f, i in zip(self._region, items, strict=True)])
+            regions.append(self._region.pack(items, to))
             Bits(inside.shape).pack(inside, to)
         working = None
         if scene.working_image is not None:
@@ -153,10 +154,7 @@ class _Last(Form):
         return _LastKeyframe(scene, STAMP.unpack(stamp_ns, source), points, sweep)
 
     def _to_region(self, content: Any, size: Size, working: Size, source: Source) -> Region:
-        if not isinstance(content, list) or len(content) != len(self._region):
-            raise FormError("a region that is none")
-        items = zip(self._region, content, strict=True)
-        index, x, y, kind, score, *corners = (form.unpack(item, source) for form, item in items)
+        index, x, y, kind, score, *corners = self._region.unpack(content, source)
         box = Box(*corners)
         if not (box.x1 < box.x2 <= working.width and box.y1 < box.y2 <= working.height):
             raise FormError(f"a box {[*box]} in an image of {[*working]}")

@@ -5,7 +5,7 @@ A new attribute of one of these classes has to be added here, which a test check
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from deep_perception import masks
 from deep_perception.encodings import FrameDecoder
@@ -22,25 +22,24 @@ from deep_perception.regions import (
     MAX_TEXT,
     MAX_VALUE,
     Description,
+    Status,
 )
 from deep_perception.replay.journal.forms import (
     FLAG,
     Attributes,
     Bits,
     Fields,
-    Form,
     FormError,
+    Items,
     Many,
     Maybe,
     Numbers,
     OneOf,
     Real,
     Shared,
-    Source,
     Table,
     Text,
     Whole,
-    Written,
 )
 from deep_perception.replay.recordings.bags import MAX_TOPIC_NAME
 from deep_perception.replay.recordings.choice import Sampler
@@ -102,25 +101,11 @@ _INTENSITY = Real(-10 * MAX_FLOAT, 10 * MAX_FLOAT)
 RANGE = Maybe(Fields(_range, low=_INTENSITY, high=_INTENSITY))
 
 
-class _Kind(Form):
-    """What tells images apart that cannot share a range."""
-
-    _items = (Text(16), Whole(0, 8), FLAG)
-
-    def pack(self, value: Any, to: Written) -> Any:
-        return [form.pack(item, to) for form, item in zip(self._items, value, strict=True)]
-
-    def unpack(self, content: Any, source: Source) -> Any:
-        if not isinstance(content, list) or len(content) != len(self._items):
-            raise FormError("a kind of images that is none")
-        return tuple(
-            form.unpack(item, source) for form, item in zip(self._items, content, strict=True)
-        )
-
-
+# What tells images apart that cannot share a range.
+_KIND = Items(Text(16), Whole(0, 8), FLAG)
 DECODER = Attributes(
     FrameDecoder,
-    _state=Fields(RangeState, range=RANGE, kind=_Kind(), target=RANGE, outside=COUNT, narrow=COUNT),
+    _state=Fields(RangeState, range=RANGE, kind=_KIND, target=RANGE, outside=COUNT, narrow=COUNT),
     intensity_range=RANGE,
 )
 THUMBNAIL = Fields(
@@ -161,7 +146,7 @@ APPEARANCE = Fields(
 )
 DESCRIPTION = Fields(
     Description,
-    status=OneOf(("described", "reused", "pending", "failed")),
+    status=OneOf(get_args(Status)),
     label=Text(MAX_LABEL),
     text=Text(MAX_TEXT),
     attributes=Table(Text(MAX_NAME), Text(MAX_VALUE), MAX_ATTRIBUTES),

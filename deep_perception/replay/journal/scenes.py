@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from deep_perception import masks
 from deep_perception.images import IntensityRange
@@ -19,7 +19,7 @@ from deep_perception.images.pixels import check_size
 from deep_perception.masks import Rle, Size
 from deep_perception.points import Point
 from deep_perception.redaction import scrub
-from deep_perception.regions import Region, Scene, Status
+from deep_perception.regions import Region, Scene
 from deep_perception.reports.fields import region_fields, region_from_fields
 from deep_perception.untrusted import UntrustedError
 from deep_perception.untrusted.json_reader import read_json
@@ -187,8 +187,6 @@ def _to_region(fields: Mapping[str, Any], size: Size) -> Region:
     for number in (region.first_seen_ns, region.last_described_ns):
         _time(number)
     _text(region.track_id)
-    if region.description.status not in get_args(Status):
-        raise ValueError(f"the status {printable(repr(region.description.status))}")
     if not abs(region.score) < _WHOLE:
         raise ValueError(f"the score {region.score}")
     box = region.box
